@@ -1,0 +1,198 @@
+"""The shapes everything is built from: what a model offers, what a batch carries, what a method and an anchor are."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+"""Shape of one sample's feature: (channels, height, width) of a map, (width,) of a vector."""
+
+Kind = Literal["response", "feature", "relation"]
+"""What a method compares: predictions, features of single samples, or relations between them."""
+
+LOGITS = "logits"
+PREACTIVATION = ".preact"
+
+
+class FeatureModel(nn.Module, ABC):
+    """A network whose features can be read by name.
+
+    The models of the zoo are feature models by themselves; :func:`smskd.models.adapt` makes one of any
+    other ``nn.Module``. ``forward(x)`` gives the logits, as of any classifier.
+    """
+
+    @property
+    @abstractmethod
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features in network order; ``logits`` is not among them."""
+
+    @property
+    def preactivation_names(self) -> frozenset[str]:
+        """The features that can also be read before their ReLU, under ``<name>.preact``."""
+        return frozenset()
+
+    @property
+    def classifier(self) -> nn.Linear | None:
+        """The last linear layer, if the logits are its output on the pooled features."""
+        return None
+
+    @property
+    def wrapped(self) -> nn.Module:
+        """The user's own module: what is saved, and given back. Most often the model itself."""
+        return self
+
+    @abstractmethod
+    def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """The named features (``logits`` and ``<name>.preact`` too) of a batch of pictures.
+
+        Nothing deeper than the deepest of the names is computed where the model allows it.
+
+        Raises:
+            KeyError: a name is not one of the model's.
+        """
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a model offers to read: each feature's shape for one sample, in network order."""
+
+    features: Mapping[str, Shape]
+    classes: int
+    preactivations: frozenset[str] = frozenset()
+
+    @property
+    def stem(self) -> str | None:
+        """The first map, before any stage; None where the model has no feature called ``stem``."""
+        return "stem" if "stem" in self.features else None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The map that each stage puts out, first to last; the stem is not among them."""
+        return tuple(name for name, shape in self.features.items() if len(shape) == 3 and name != "stem")
+
+    @property
+    def last_map(self) -> str:
+        """The last feature map before pooling."""
+        return self.stages[-1]
+
+    @property
+    def pooled(self) -> str:
+        """The vector that the classifier reads."""
+        return [name for name, shape in self.features.items() if len(shape) == 1][-1]
+
+    def before_relu(self, name: str) -> str:
+        """The name under which a feature is read before its ReLU; itself where there is none."""
+        return name + PREACTIVATION if name in self.preactivations else name
+
+
+@dataclass(frozen=True)
+class Taps:
+    """The features that a method reads, by name, in the order in which it receives them.
+
+    ``logits`` as a name asks for the logits, which then arrive in :attr:`Output.logits` and not among the
+    features. A model runs only as deep as its taps ask for.
+    """
+
+    student: tuple[str, ...]
+    teacher: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a method knows of the student or of the teacher when it builds its modules."""
+
+    shapes: tuple[Shape, ...]
+    """Shape of one sample of each tapped feature (without ``logits``), in the order of the taps."""
+    classes: int
+    classifier: nn.Linear | None = None
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a method may know of the training data when it builds its modules."""
+
+    samples: int
+    classes: int
+    batch_size: int
+    labels: Tensor | None = None
+    """int64 [samples], the class of each sample in data set order; None where it is not known."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model says of a batch, as a method receives it."""
+
+    logits: Tensor
+    """[N, classes]; an empty tensor where the method does not tap them."""
+    features: tuple[Tensor, ...] = ()
+    """The tapped features in the order of the taps."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands within its stage."""
+
+    epoch: int = 1
+    """Counted from 1 at the start of the stage."""
+    epochs: int = 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some training samples."""
+
+    x: Tensor
+    """[N, channels, height, width], normalised floats."""
+    y: Tensor
+    """[N] int64 class indices."""
+    index: Tensor | None = None
+    """[N] int64 position of each sample in the data set; CRD keeps a memory by it."""
+    progress: Progress = field(default_factory=Progress)
+
+
+class Method(ABC):
+    """A distillation method. A subclass is a frozen dataclass whose fields are its hyper-parameters.
+
+    It holds no tensors. What it learns or remembers is in the module that :meth:`build` makes. Cross-entropy is
+    never part of it: the objective adds that once.
+    """
+
+    kind: ClassVar[Kind]
+    published_weight: ClassVar[float]
+    """Weight of the method's loss in the published experiments; the default of a recipe."""
+    published_class_weight: ClassVar[float] = 1.0
+    """Weight of the cross-entropy beside it."""
+
+    @abstractmethod
+    def taps(self, student: Layout, teacher: Layout) -> Taps:
+        """The features it reads.
+
+        Raises:
+            UserError: the two models have no features that it could compare.
+        """
+
+    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+        """The adapters it trains and the memories it keeps (default: none).
+
+        Raises:
+            UserError: the shapes do not fit.
+        """
+        return nn.Module()
+
+    @abstractmethod
+    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+        """The method's loss on a batch in named parts, scalars, whose sum is the loss. ``state`` is what
+        :meth:`build` made."""
+
+
+class Anchor(ABC):
+    """What holds a student near the reference, the student as it stood at the end of the previous stage."""
+
+    weight: float
+
+    @abstractmethod
+    def loss(self, student: Tensor, reference: Tensor, teacher: Tensor | None, y: Tensor) -> Tensor:
+        """The scalar loss, not yet weighted, from the logits [N, classes] of all three and the labels [N]."""
