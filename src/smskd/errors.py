@@ -1,5 +1,6 @@
 """The one exception for a user's mistake, and how its message is worded."""
 
+import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -16,3 +17,26 @@ def nearest(word: str, valid: Iterable[str]) -> str:
     choices = sorted(valid)
     close = get_close_matches(word, choices, n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; choose from {', '.join(choices)}"
+
+
+def require_positive(**values: float) -> None:
+    """Refuses a hyper-parameter that is not a finite number above zero.
+
+    Raises:
+        UserError: `temperature must be positive, not -1`.
+    """
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise UserError(f"{name} must be positive, not {value}")
+
+
+def require_between(low: float, high: float, **values: float) -> None:
+    """Refuses a hyper-parameter outside of [low, high]; ``high`` may be infinite, a value may not.
+
+    Raises:
+        UserError: `momentum must be between 0 and 1, not 2`; `distance_weight must be 0 or more, not -1`.
+    """
+    for name, value in values.items():
+        if not (low <= value <= high and math.isfinite(value)):
+            wanted = f"{low} or more" if high == math.inf else f"between {low} and {high}"
+            raise UserError(f"{name} must be {wanted}, not {value}")

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
@@ -192,6 +192,15 @@ class Anchor(ABC):
     """What holds a student near the reference, the student as it stood at the end of the previous stage."""
 
     weight: float
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the loss reads the teacher's logits."""
+        return False
+
+    def settled(self, kinds: Collection[Kind]) -> Self:
+        """The anchor for a stage whose methods are of these kinds: a choice left open (``auto``) made."""
+        return self
 
     @abstractmethod
     def loss(self, student: Tensor, reference: Tensor, teacher: Tensor | None, y: Tensor) -> Tensor:

@@ -1,0 +1,126 @@
+"""What fits one model's features to another's: which are paired, and the layers between their shapes."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from smskd.errors import UserError
+from smskd.types import Layout, Shape, Taps
+
+
+def paired_stages(student: Layout, teacher: Layout, method: str) -> Taps:
+    """The maps that the stages of both models put out, paired.
+
+    Where the models have different numbers of stages, the last ones of the longer are paired with all of
+    the shorter: late stages are the ones that mean the same in two networks.
+
+    Args:
+        student: what the student offers.
+        teacher: what the teacher offers.
+        method: the method's name, for the message.
+
+    Raises:
+        UserError: one of the two has no map.
+    """
+    _require_maps(student, teacher, method)
+    count = min(len(student.stages), len(teacher.stages))
+    return Taps(student.stages[-count:], teacher.stages[-count:])
+
+
+def last_maps(student: Layout, teacher: Layout, method: str) -> Taps:
+    """The last map before pooling of both models.
+
+    Raises:
+        UserError: one of the two has no map.
+    """
+    _require_maps(student, teacher, method)
+    return Taps((student.last_map,), (teacher.last_map,))
+
+
+def pooled_vectors(student: Layout, teacher: Layout, method: str) -> Taps:
+    """The vectors that the classifiers of both models read.
+
+    Raises:
+        UserError: one of the two offers no vector.
+    """
+    for side, layout in (("student", student), ("teacher", teacher)):
+        if not any(len(shape) == 1 for shape in layout.features.values()):
+            raise UserError(
+                f"{method} reads the pooled vector and the {side} offers none; it has {_offered(layout)}"
+            )
+    return Taps((student.pooled,), (teacher.pooled,))
+
+
+def _require_maps(student: Layout, teacher: Layout, method: str) -> None:
+    for side, layout in (("student", student), ("teacher", teacher)):
+        if not layout.stages:
+            raise UserError(
+                f"{method} compares feature maps and the {side} has none (it offers {_offered(layout)}); "
+                "choose a method that reads logits or pooled features"
+            )
+
+
+def _offered(layout: Layout) -> str:
+    return ", ".join(layout.features) or "no feature"
+
+
+class ConvRegressor(nn.Module):
+    """A convolution that brings a student's map to the shape of the teacher's, then batch norm, then ReLU.
+
+    The convolution follows from the sizes: 3x3 with stride 2 where the student's map is twice as large, a
+    transposed 4x4 with stride 2 where it is half as large, else one without padding whose kernel is 1 +
+    student - teacher (1x1 at equal sizes). The kind is chosen by the height alone, as in published code.
+
+    Args:
+        student: (channels, height, width).
+        teacher: (channels, height, width).
+        relu: whether a ReLU follows the batch norm.
+
+    Raises:
+        UserError: no such convolution exists.
+    """
+
+    def __init__(self, student: Shape, teacher: Shape, relu: bool = True) -> None:
+        super().__init__()
+        self.conv = _fitting_convolution(student, teacher)
+        self.bn = nn.BatchNorm2d(teacher[0])
+        self.relu = nn.ReLU(inplace=True) if relu else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, student channels, ...] to [N, teacher channels, ...]."""
+        y: Tensor = self.relu(self.bn(self.conv(x)))
+        return y
+
+
+def _fitting_convolution(student: Shape, teacher: Shape) -> nn.Module:
+    if len(student) != 3 or len(teacher) != 3:
+        raise UserError(
+            f"a convolution fits maps only, not shapes {_times(student)} (student) and {_times(teacher)}"
+        )
+    (channels, height, width), (wanted, target_height, target_width) = student, teacher
+    if height == 2 * target_height and (width + 1) // 2 == target_width:
+        return nn.Conv2d(channels, wanted, 3, stride=2, padding=1)
+    if 2 * height == target_height and 2 * width == target_width:
+        return nn.ConvTranspose2d(channels, wanted, 4, stride=2, padding=1)
+    kernel = (1 + height - target_height, 1 + width - target_width)
+    if height != 2 * target_height and min(kernel) > 0:
+        return nn.Conv2d(channels, wanted, kernel)
+    raise UserError(
+        f"no convolution brings the student's map {_times(student)} to the teacher's {_times(teacher)}: "
+        "it must be half as large, twice as large, or of any size from the teacher's upwards"
+    )
+
+
+def linear_embedding(shape: Shape, width: int) -> nn.Linear:
+    """A linear layer from a flattened feature of the given shape to a vector of the given width."""
+    return nn.Linear(math.prod(shape), width)
+
+
+def flat(x: Tensor) -> Tensor:
+    """[N, ...] as [N, product of the rest]."""
+    return torch.flatten(x, 1)
+
+
+def _times(shape: Shape) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,55 @@
+"""How numbers are written in tables, in the terminal as on the page."""
+
+from smskd.analysis.compare import Statistic
+
+NONE = "–"
+MINUS = "−"
+
+
+def percent(value: float | None) -> str:
+    """A percentage with two decimals, without its sign: ``65.21``."""
+    return NONE if value is None else f"{value:.2f}"
+
+
+def difference(value: float | None) -> str:
+    """A difference with its sign: ``+1.20``, ``−0.35``."""
+    return NONE if value is None else f"{value:+.2f}".replace("-", MINUS)
+
+
+def spread(value: Statistic | None) -> str:
+    """Mean and, of several seeds, the sample standard deviation: ``65.21 ± 0.34``."""
+    if value is None:
+        return NONE
+    return percent(value.mean) + ("" if value.deviation is None else f" ± {value.deviation:.2f}")
+
+
+def count(value: float | None) -> str:
+    """A number in three digits and a unit of a thousand: ``78.0 k``, ``1.25 M``."""
+    if value is None:
+        return NONE
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        # 999,999 is 1.00 M, not 1000 k.
+        if value >= 0.9995 * size:
+            return f"{_three_digits(value / size)} {unit}"
+    return f"{value:g}"
+
+
+def ratio(teacher: float | None, student: float | None) -> str:
+    """How many times smaller the student is: ``12.3×``."""
+    return f"{_three_digits(teacher / student)}×" if teacher and student else NONE
+
+
+def duration(seconds: float) -> str:
+    """A time span: ``12.3 s``, ``4 min 05 s``, ``2 h 03 min``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _three_digits(value: float) -> str:
+    decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{decimals}f}"

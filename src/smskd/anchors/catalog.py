@@ -1,0 +1,26 @@
+"""The anchors by name."""
+
+from importlib import import_module
+
+from smskd.errors import UserError, nearest
+from smskd.types import Anchor
+
+_CLASSES = {"true_class": "smskd.anchors.true_class:TrueClass"}
+
+
+def names() -> tuple[str, ...]:
+    """The anchors there are."""
+    return tuple(_CLASSES)
+
+
+def find(name: str) -> type[Anchor]:
+    """The anchor's class.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    if name not in _CLASSES:
+        raise UserError(f"'{name}' is not an anchor{nearest(name, _CLASSES)}")
+    module, _, cls = _CLASSES[name].partition(":")
+    found: type[Anchor] = getattr(import_module(module), cls)
+    return found

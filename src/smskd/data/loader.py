@@ -1,0 +1,24 @@
+"""What both loaders offer."""
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+from smskd.types import Batch, DataInfo, Progress
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """A source of batches, epoch by epoch; an epoch can be asked for in any order, and again."""
+
+    @property
+    def info(self) -> DataInfo:
+        """Number of samples and classes, batch size, and the labels where they are known."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+        ...
+
+    def epoch(self, number: int, progress: Progress | None = None) -> Iterator[Batch]:
+        """The batches of an epoch; ``progress`` is what they say of the stage."""
+        ...

@@ -1,0 +1,85 @@
+"""Batches from pictures that lie on the device as bytes."""
+
+from collections.abc import Iterator
+
+import torch
+
+from smskd.data.augment import Augmentation
+from smskd.data.order import batch_bounds, epoch_order
+from smskd.data.pictures import Pictures
+from smskd.types import Batch, DataInfo, Progress
+
+
+class MemoryLoader:
+    """Whole batches cut, flipped and normalised on the device; only the epoch's order is copied to it.
+
+    Every epoch follows from (seed, epoch number) alone. With ``shuffle`` it is a loader for training: an
+    incomplete last batch is kept, as in the published experiments, unless it is a single sample, which
+    batch norm cannot take. Without ``shuffle`` nothing is left out: with an augmentation that only
+    normalises (:meth:`~smskd.data.augment.Augmentation.plain`) that is a loader for evaluation.
+
+    Args:
+        pictures: they are moved to the device once.
+        batch_size: default 64, as published.
+        augmentation: None for pixel values from 0 to 1 and nothing else.
+        seed: of order and augmentation.
+        device: where batches are wanted.
+        shuffle: a new order every epoch; default true.
+        drop_last: leave out every incomplete last batch; default false.
+
+    Raises:
+        UserError: no batch can be made, or mean and std do not fit the pictures.
+    """
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        batch_size: int = 64,
+        augmentation: Augmentation | None = None,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        shuffle: bool = True,
+        drop_last: bool = False,
+    ) -> None:
+        channels = pictures.shape[0]
+        if augmentation is None:
+            augmentation = Augmentation(mean=(0.0,) * channels, std=(1.0,) * channels).plain()
+        augmentation.check_channels(channels)
+        self._bounds = batch_bounds(len(pictures), batch_size, drop_last=drop_last, training=shuffle)
+        self._pictures = pictures.to(device)
+        self._batch_size = batch_size
+        self._augmentation = augmentation
+        self._seed = seed
+        self._shuffle = shuffle
+
+    @property
+    def info(self) -> DataInfo:
+        """Number of samples and classes, batch size, and the labels on the device."""
+        pictures = self._pictures
+        return DataInfo(len(pictures), pictures.classes, self._batch_size, pictures.labels)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What the pictures go through."""
+        return self._augmentation
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+        return len(self._bounds)
+
+    def epoch(self, number: int, progress: Progress | None = None) -> Iterator[Batch]:
+        """The batches of an epoch.
+
+        Args:
+            number: of the epoch in the run; with the seed it decides order and augmentation.
+            progress: goes into every batch; default epoch 1 of 1.
+        """
+        progress = progress or Progress()
+        pictures, augmentation = self._pictures, self._augmentation
+        order = epoch_order(len(pictures), self._seed, number, self._shuffle).to(pictures.images.device)
+        variants = augmentation.variant(self._seed, number, order)
+        for begin, end in self._bounds:
+            index = order[begin:end]
+            x = augmentation.apply(pictures.images[index], variants[begin:end])
+            yield Batch(x, pictures.labels[index], index, progress)

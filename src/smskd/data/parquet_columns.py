@@ -1,0 +1,111 @@
+"""Which columns of a Parquet file hold pictures and labels, and what the classes are called."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smskd.errors import UserError, nearest
+
+IMAGE_COLUMNS = ("image", "img")
+LABEL_COLUMNS = ("label", "labels", "fine_label")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the two columns, and one name a class where the file tells them."""
+
+    image: str
+    label: str
+    class_names: tuple[str, ...] | None
+
+
+def find_columns(path: Path, image_column: str | None, label_column: str | None) -> Columns:
+    """The columns of a file.
+
+    Args:
+        path: the file.
+        image_column: default: ``image`` or ``img``, else the only column that the Hugging Face metadata
+            calls an image.
+        label_column: default: ``label``, ``labels`` or ``fine_label``, else the only one that the metadata
+            calls a class label.
+
+    Raises:
+        UserError: there is no such column, or what it holds is no pictures or no integers.
+    """
+    schema = open_file(path).schema_arrow
+    features = _features(schema)
+    image = _choose(path, schema, "image_column", image_column, IMAGE_COLUMNS, _of_type(features, "Image"))
+    label = _choose(
+        path, schema, "label_column", label_column, LABEL_COLUMNS, _of_type(features, "ClassLabel")
+    )
+    columns = Columns(image, label, _class_names(features.get(label)))
+    check_columns(path, columns)
+    return columns
+
+
+def check_columns(path: Path, columns: Columns) -> None:
+    """Raises UserError where the file lacks the columns or they hold no pictures or no integers."""
+    schema = open_file(path).schema_arrow
+    for name in (columns.image, columns.label):
+        if name not in schema.names:
+            raise UserError(f"{path} has no column '{name}'{nearest(name, schema.names)}")
+    image = schema.field(columns.image).type
+    if pa.types.is_struct(image) and image.get_field_index("bytes") >= 0:
+        image = image.field("bytes").type
+    if not (pa.types.is_binary(image) or pa.types.is_large_binary(image)):
+        raise UserError(
+            f"{path}: column '{columns.image}' holds {image}, not the bytes of pictures; set image_column"
+        )
+    label = schema.field(columns.label).type
+    if not pa.types.is_integer(label):
+        raise UserError(f"{path}: column '{columns.label}' holds {label}, not integers; set label_column")
+
+
+def open_file(path: Path) -> Any:
+    """A Parquet file, open.
+
+    Raises:
+        UserError: it cannot be read as one.
+    """
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
+
+
+def _choose(
+    path: Path, schema: Any, option: str, given: str | None, usual: tuple[str, ...], told: list[str]
+) -> str:
+    if given is not None:
+        return given
+    named = [name for name in usual if name in schema.names]
+    # A column of a usual name that the metadata doesn't vouch for stands back behind one that it does.
+    found = [name for name in named if name in told] or (told if len(told) == 1 else named)
+    if not found:
+        raise UserError(f"{path}: set {option}; the columns are {', '.join(schema.names)}")
+    return found[0]
+
+
+def _features(schema: Any) -> Mapping[str, Any]:
+    """What Hugging Face's metadata says of each column; empty where there is none."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
+def _of_type(features: Mapping[str, Any], kind: str) -> list[str]:
+    return [name for name, said in features.items() if isinstance(said, dict) and said.get("_type") == kind]
+
+
+def _class_names(said: Any) -> tuple[str, ...] | None:
+    names = said.get("names") if isinstance(said, dict) else None
+    if not isinstance(names, list) or not names:
+        return None
+    return tuple(str(name) for name in names)

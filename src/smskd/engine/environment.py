@@ -1,0 +1,55 @@
+"""What a run ran on, so that its numbers can be understood later."""
+
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from smskd.errors import UserError
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a recipe; ``auto`` takes a GPU if there is one.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"device: '{name}' is not here; choose from auto, cpu, cuda, mps") from None
+    return device
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions, machine and device."""
+    return {
+        "smskd": metadata.version("smskd"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "tf32": bool(torch.backends.cuda.matmul.allow_tf32) if device.type == "cuda" else False,
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,155 @@
+"""The loop. It knows nothing of distillation: it sees an objective that gives losses."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smskd.data import Loader, mix
+from smskd.engine.average import Average
+from smskd.engine.evaluate import TOP5_CLASSES, Accuracy, evaluate, hits
+from smskd.engine.objective import Objective
+from smskd.engine.optim import learning_rate, set_learning_rate
+from smskd.engine.stage import Stage
+from smskd.errors import UserError
+from smskd.recipe import OptimizerSpec, ScheduleSpec
+from smskd.types import Batch, Progress
+
+
+Track = Callable[[Iterable[Batch], int, str], Iterable[Batch]]
+"""Wraps the batches of an epoch, to show progress: (batches, how many, what for)."""
+
+
+def untracked(batches: Iterable[Batch], total: int, what: str) -> Iterable[Batch]:
+    """Shows nothing."""
+    return batches
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a run learns: the optimizer, the schedule, and the epochs of the whole run."""
+
+    optimizer: OptimizerSpec
+    schedule: ScheduleSpec
+    epochs: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What happened in an epoch; the line of ``metrics.jsonl``, but for ``test``.
+
+    Attributes:
+        epoch, stage: counted from 1, epochs over the whole run.
+        losses: the mean of each weighted part over the epoch's samples, and their ``total``.
+        train_top1, train_top5, test_top1, test_top5: percent; top-5 None with fewer than six classes.
+        images_per_second: of training. seconds: of the whole epoch.
+        test: the accuracy on the test pictures, sample by sample.
+    """
+
+    epoch: int
+    stage: int
+    learning_rate: float
+    losses: dict[str, float]
+    train_top1: float
+    train_top5: float | None
+    test_top1: float
+    test_top5: float | None
+    images_per_second: float
+    seconds: float
+    test: Accuracy
+
+    def as_dict(self) -> dict[str, Any]:
+        """The values as JSON has them."""
+        return {name: value for name, value in asdict(self).items() if name != "test"}
+
+
+def fit(
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    train: Loader,
+    test: Loader,
+    *,
+    stage: Stage,
+    number: int,
+    first: int,
+    pace: Pace,
+    average: Average | None = None,
+    track: Track = untracked,
+) -> Iterator[EpochReport]:
+    """Trains the epochs of a stage from ``first`` on, and yields a report after each."""
+    classes = objective.student_layout.classes
+    for epoch in range(first, stage.last + 1):
+        started = time.perf_counter()
+        torch.manual_seed(mix(pace.seed, epoch))
+        rate = learning_rate(pace.optimizer.learning_rate, pace.schedule, pace.epochs, stage, epoch)
+        set_learning_rate(optimizer, rate)
+        batches = train.epoch(epoch, Progress(epoch - stage.first + 1, stage.epochs))
+        sums = _train(objective, optimizer, track(batches, len(train), f"epoch {epoch}"), average)
+        trained = time.perf_counter()
+        accuracy = evaluate(objective.student, test.epoch(0), classes=classes)
+        losses, top1, top5 = sums.means()
+        _check(losses, epoch)
+        yield EpochReport(
+            epoch=epoch,
+            stage=number,
+            learning_rate=rate,
+            losses=losses,
+            train_top1=top1,
+            train_top5=top5 if classes >= TOP5_CLASSES else None,
+            test_top1=accuracy.top1,
+            test_top5=accuracy.top5,
+            images_per_second=round(sums.samples / (trained - started), 1),
+            seconds=round(time.perf_counter() - started, 3),
+            test=accuracy,
+        )
+
+
+class _Sums:
+    """Sums over an epoch, kept on the device: nothing is waited for before the epoch's end."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.losses: dict[str, Tensor] = {}
+        self.hits: list[Tensor] = []
+
+    def add(self, parts: dict[str, Tensor], logits: Tensor, y: Tensor) -> None:
+        self.samples += len(y)
+        for name, loss in parts.items():
+            value = loss.detach().float() * len(y)
+            self.losses[name] = self.losses[name] + value if name in self.losses else value
+        self.hits.append(torch.stack([hit.sum() for hit in hits(logits.detach(), y)]))
+
+    def means(self) -> tuple[dict[str, float], float, float]:
+        losses = {name: float(value) / self.samples for name, value in self.losses.items()}
+        top1, top5 = (100.0 * int(count) / self.samples for count in torch.stack(self.hits).sum(0))
+        return {"total": math.fsum(losses.values()), **losses}, top1, top5
+
+
+def _train(
+    objective: Objective, optimizer: torch.optim.Optimizer, batches: Iterable[Batch], average: Average | None
+) -> _Sums:
+    objective.train()
+    sums = _Sums()
+    for batch in batches:
+        losses = objective(batch)
+        optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        optimizer.step()
+        if average is not None:
+            average.update(objective.student)
+        sums.add(losses.parts, losses.logits, batch.y)
+    return sums
+
+
+def _check(losses: dict[str, float], epoch: int) -> None:
+    broken = [name for name, value in losses.items() if not math.isfinite(value) and name != "total"]
+    if broken:
+        raise UserError(
+            f"the loss is no longer finite in epoch {epoch} ({', '.join(broken)}): "
+            "lower optimizer.learning_rate or that method's weight"
+        )

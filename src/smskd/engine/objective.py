@@ -1,0 +1,216 @@
+"""The objective of a stage: L = w_c * L_cls + sum of w_d * L_distill + w_r * L_ref."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from smskd.anchors.frozen import Frozen
+from smskd.errors import UserError
+from smskd.methods import discovery
+from smskd.models import adapt, describe
+from smskd.types import LOGITS, Anchor, Batch, DataInfo, FeatureModel, Layout, Method, Output, Side, Taps
+
+
+@dataclass(frozen=True)
+class WeightedMethod:
+    """A method in a stage, the name its loss goes by, and the weight of that loss."""
+
+    name: str
+    method: Method
+    weight: float
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What the objective says of a batch.
+
+    Attributes:
+        total: scalar, to call ``backward()`` on.
+        parts: the weighted contributions, whose sum is ``total``: ``class`` (cross-entropy), a method's name
+            (or ``name.part`` where a method has several), ``anchor``.
+        logits: [N, classes], the student's.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor]
+    logits: Tensor
+
+
+def weighted(methods: Sequence[str | Method | WeightedMethod]) -> tuple[WeightedMethod, ...]:
+    """Methods given by name, as objects, or with weights already; the weight is the published one by default.
+
+    Raises:
+        UserError: no method of this name.
+    """
+    result: list[WeightedMethod] = []
+    for item in methods:
+        if isinstance(item, str):
+            item = discovery.find(item)()
+        if isinstance(item, Method):
+            item = WeightedMethod(discovery.name_of(item), item, item.published_weight)
+        used = [other.name for other in result]
+        twins = sum(name == item.name or name.startswith(item.name + "-") for name in used)
+        result.append(WeightedMethod(f"{item.name}-{twins + 1}", item.method, item.weight) if twins else item)
+    return tuple(result)
+
+
+def published_class_weight(methods: Sequence[WeightedMethod]) -> float:
+    """The published weight of the cross-entropy beside a single method; 1 beside none or several."""
+    return methods[0].method.published_class_weight if len(methods) == 1 else 1.0
+
+
+class Objective(nn.Module):
+    """The loss of one stage after another, for the training loop of :mod:`smskd.engine.fit` or one of your own.
+
+    Args:
+        student: the model to train: of the zoo, or any ``nn.Module`` from pictures to logits.
+        teacher: the model to learn from; it is copied and frozen. None if no method needs one.
+        methods: the first stage's: names, methods or :class:`WeightedMethod`; none: cross-entropy alone.
+        example: one or more pictures [N, channels, height, width], for the shapes of the features.
+        data: what the methods may know of the training data; CRD needs it, the others do not.
+        class_weight: of the cross-entropy; by default the published one of a single method, 1 otherwise.
+
+    Raises:
+        UserError: a method finds nothing to read in these models, or their class counts differ.
+
+    Example:
+        >>> objective = Objective(student, teacher, methods=["fitnet"], example=images)
+        >>> losses = objective(Batch(images, labels))
+        >>> losses.total.backward()
+        >>> objective.next_stage(["kd"], anchor=TrueClass())
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module | None = None,
+        *,
+        methods: Sequence[str | Method | WeightedMethod] = (),
+        example: Tensor,
+        data: DataInfo | None = None,
+        class_weight: float | None = None,
+    ) -> None:
+        super().__init__()
+        image_shape = (int(example.shape[1]), int(example.shape[2]), int(example.shape[3]))
+        self.student: FeatureModel = adapt(student, example)
+        self.student_layout = describe(self.student, image_shape)
+        self.teacher: Frozen | None = None
+        self.teacher_layout: Layout | None = None
+        if teacher is not None:
+            self.teacher = teacher if isinstance(teacher, Frozen) else Frozen(adapt(teacher, example))
+            self.teacher_layout = describe(self.teacher.model, image_shape)
+            _same_classes(self.student_layout, self.teacher_layout)
+        self.data = data or DataInfo(samples=0, classes=self.student_layout.classes, batch_size=len(example))
+        self.reference: Frozen | None = None
+        self.anchor: Anchor | None = None
+        self.begin_stage(methods, class_weight=class_weight)
+
+    def next_stage(
+        self,
+        methods: Sequence[str | Method | WeightedMethod],
+        *,
+        anchor: Anchor | None = None,
+        class_weight: float | None = None,
+    ) -> None:
+        """Freezes a copy of the student as it is now as the reference, replacing an older one, and goes on with
+        other methods.
+
+        Args:
+            methods: the new stage's.
+            anchor: holds the student near the reference; None: nothing does.
+            class_weight: as at the start.
+
+        The parameters that the new methods train are new: give :meth:`trainable` to the optimizer again.
+        """
+        self.begin_stage(methods, class_weight=class_weight, anchor=anchor, reference=Frozen(self.student))
+
+    def begin_stage(
+        self,
+        methods: Sequence[str | Method | WeightedMethod],
+        *,
+        class_weight: float | None = None,
+        anchor: Anchor | None = None,
+        reference: Frozen | None = None,
+    ) -> None:
+        """Goes on with other methods, and the reference that is given."""
+        self.methods = weighted(methods)
+        if self.methods and self.teacher is None:
+            raise UserError(f"{self.methods[0].name} distils from a teacher, and there is none")
+        self.class_weight = published_class_weight(self.methods) if class_weight is None else class_weight
+        self.anchor = anchor.settled({item.method.kind for item in self.methods}) if anchor else None
+        self.reference = reference if self.anchor and self.anchor.weight > 0 else None
+        self.taps = [self._taps(item.method) for item in self.methods]
+        device = next(self.student.parameters()).device
+        self.states = nn.ModuleList([self._built(*pair) for pair in zip(self.methods, self.taps, strict=True)])
+        self.states.to(device)
+        self._student_names = frozenset({LOGITS}.union(*(taps.student for taps in self.taps)))
+        teacher_names = frozenset[str]().union(*(taps.teacher for taps in self.taps))
+        if self.reference and self.anchor and self.anchor.needs_teacher:
+            if self.teacher is None:
+                raise UserError("an anchor whose source is the teacher needs a teacher")
+            teacher_names |= {LOGITS}
+        self._teacher_names = teacher_names
+
+    def trainable(self) -> Iterator[nn.Parameter]:
+        """The parameters to optimise: the student's and the methods' own."""
+        for module in (self.student, self.states):
+            yield from (parameter for parameter in module.parameters() if parameter.requires_grad)
+
+    def forward(self, batch: Batch | tuple[Tensor, Tensor]) -> Losses:
+        """The losses of a batch.
+
+        Args:
+            batch: a :class:`smskd.Batch`, or (pictures [N, channels, height, width], labels [N]).
+        """
+        if not isinstance(batch, Batch):
+            batch = Batch(*batch)
+        student = self.student.extract(batch.x, self._student_names)
+        teacher = self._extracted(self.teacher, batch.x, self._teacher_names)
+        logits = student[LOGITS]
+        parts = {"class": self.class_weight * F.cross_entropy(logits, batch.y)}
+        for item, taps, state in zip(self.methods, self.taps, self.states, strict=True):
+            losses = item.method.loss(_output(student, taps.student), _output(teacher, taps.teacher), batch, state)
+            for name, loss in losses.items():
+                key = item.name if len(losses) == 1 else f"{item.name}.{name}"
+                parts[key] = item.weight * loss
+        if self.reference is not None and self.anchor is not None:
+            reference = self._extracted(self.reference, batch.x, {LOGITS})[LOGITS]
+            loss = self.anchor.loss(logits, reference, teacher.get(LOGITS), batch.y)
+            parts["anchor"] = self.anchor.weight * loss
+        return Losses(torch.stack(list(parts.values())).sum(), parts, logits)
+
+    def _taps(self, method: Method) -> Taps:
+        assert self.teacher_layout is not None
+        return method.taps(self.student_layout, self.teacher_layout)
+
+    def _built(self, item: WeightedMethod, taps: Taps) -> nn.Module:
+        assert self.teacher is not None
+        assert self.teacher_layout is not None
+        student = _side(self.student, self.student_layout, taps.student)
+        teacher = _side(self.teacher.model, self.teacher_layout, taps.teacher)
+        try:
+            return item.method.build(student, teacher, self.data)
+        except UserError as error:
+            raise UserError(f"{item.name}: {error}") from None
+
+    @staticmethod
+    def _extracted(model: Frozen | None, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        return model.extract(x, names) if model is not None and names else {}
+
+
+def _output(tensors: dict[str, Tensor], names: Sequence[str]) -> Output:
+    features = tuple(tensors[name] for name in names if name != LOGITS)
+    return Output(tensors[LOGITS] if LOGITS in names else torch.empty(0), features)
+
+
+def _side(model: FeatureModel, layout: Layout, names: Sequence[str]) -> Side:
+    shapes = tuple(layout.features[name.removesuffix(".preact")] for name in names if name != LOGITS)
+    return Side(shapes, layout.classes, model.classifier)
+
+
+def _same_classes(student: Layout, teacher: Layout) -> None:
+    if student.classes != teacher.classes:
+        raise UserError(f"the teacher tells {teacher.classes} classes apart and the student {student.classes}")

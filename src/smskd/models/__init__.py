@@ -1,0 +1,51 @@
+"""The models: the CIFAR zoo, any network of your own made readable by name, their weights and what they cost.
+
+What is exported here is imported when it is first asked for, so that the names of the zoo can be listed
+without loading torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smskd.models.catalog import create
+    from smskd.models.cost import macs, parameters
+    from smskd.models.hooked import adapt
+    from smskd.models.layout import describe
+    from smskd.models.listing import names
+    from smskd.models.weights import load_weights, read_metadata, save_weights
+
+__all__ = [
+    "adapt",
+    "create",
+    "describe",
+    "load_weights",
+    "macs",
+    "names",
+    "parameters",
+    "read_metadata",
+    "save_weights",
+]
+
+# No file may bear the name of what it exports: importing it would put the module in the function's place.
+_FILES = {
+    "adapt": "hooked",
+    "create": "catalog",
+    "describe": "layout",
+    "load_weights": "weights",
+    "macs": "cost",
+    "names": "listing",
+    "parameters": "cost",
+    "read_metadata": "weights",
+    "save_weights": "weights",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,31 @@
+"""Stages of blocks whose last ReLU is left to the caller, so that a feature can be read before and after it."""
+
+from collections.abc import Generator, Iterable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smskd.types import PREACTIVATION
+
+
+class Stage(nn.Sequential):
+    """Blocks in a row. Each block gives its output before the activation; so does the stage."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for number, block in enumerate(self):
+            x = block(x if number == 0 else self.activate(x))
+        return x
+
+    def activate(self, x: Tensor) -> Tensor:
+        """What follows each block."""
+        return F.relu(x)
+
+
+def walk_stages(x: Tensor, stages: Iterable[Stage]) -> Generator[tuple[str, Tensor], None, Tensor]:
+    """Yield ``stage1.preact``, ``stage1``, ``stage2.preact``, ...; return the last stage's output."""
+    for number, stage in enumerate(stages, start=1):
+        before: Tensor = stage(x)
+        yield f"stage{number}{PREACTIVATION}", before
+        x = stage.activate(before)
+        yield f"stage{number}", x
+    return x

@@ -1,0 +1,28 @@
+"""Recipes: what a run is, written as YAML, read into frozen records."""
+
+from smskd.recipe.reading import overridden, parse, read, to_yaml
+from smskd.recipe.spec import (
+    ComponentSpec,
+    DataSpec,
+    MethodSpec,
+    ModelSpec,
+    OptimizerSpec,
+    Recipe,
+    ScheduleSpec,
+    StageSpec,
+)
+
+__all__ = [
+    "ComponentSpec",
+    "DataSpec",
+    "MethodSpec",
+    "ModelSpec",
+    "OptimizerSpec",
+    "Recipe",
+    "ScheduleSpec",
+    "StageSpec",
+    "overridden",
+    "parse",
+    "read",
+    "to_yaml",
+]

@@ -1,0 +1,68 @@
+"""One calm look for all charts, in light and in dark.
+
+The colours stay apart (CIE76 distance above 13) for normal, protanopic and deuteranopic eyes, and each has a
+contrast of at least 3 to the background; lines also differ in their dashes.
+"""
+
+from typing import Any
+
+INK, MUTED, RULE, GRID = "#1b1f24", "#59616c", "#8d95a0", "#e7e9ec"
+BLUE, ORANGE, PLUM, GREEN, OLIVE, SKY = "#2166ac", "#d97706", "#8b1e5b", "#1b9e77", "#665c00", "#3f9ad8"
+GREY = "#737b87"
+PALETTE = (BLUE, ORANGE, PLUM, GREEN, OLIVE, SKY)
+DASHES = ([1, 0], [6, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 3])
+
+DARK = {
+    INK: "#e8eaed",
+    MUTED: "#a3abb7",
+    RULE: "#6b7480",
+    GRID: "#2a2e35",
+    BLUE: "#5aa2ee",
+    ORANGE: "#ef8f3c",
+    PLUM: "#d0489f",
+    GREEN: "#63d6ae",
+    OLIVE: "#f0e27a",
+    SKY: "#b8e6ff",
+    GREY: "#a9b1bd",
+}
+"""The dark colour for each light one. Charts are made in light; the page exchanges the colours."""
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
+
+
+def config() -> dict[str, Any]:
+    """The Vega-Lite configuration of all charts."""
+    label = {"labelColor": MUTED, "labelFontSize": 12, "labelFontWeight": "normal"}
+    title = {"titleColor": MUTED, "titleFontSize": 12, "titleFontWeight": "normal"}
+    return {
+        "background": "transparent",
+        "font": FONT,
+        "padding": 4,
+        "view": {"stroke": "transparent"},
+        "title": {"anchor": "start", "color": INK, "fontSize": 15, "fontWeight": 600, "offset": 12},
+        "axis": {
+            **label,
+            **title,
+            "domainColor": RULE,
+            "tickColor": RULE,
+            "gridColor": GRID,
+            "titlePadding": 8,
+            "labelPadding": 5,
+        },
+        "axisX": {"grid": False},
+        "axisY": {"domain": False, "ticks": False},
+        "legend": {**label, "orient": "bottom", "title": None, "symbolStrokeWidth": 2.5, "columnPadding": 18},
+        "line": {"strokeWidth": 2, "strokeCap": "round", "strokeJoin": "round"},
+        "text": {"font": FONT, "fontSize": 12, "color": MUTED},
+        "rule": {"color": RULE},
+    }
+
+
+def cycle(colours: tuple[str, ...], length: int) -> list[str]:
+    """The first ``length`` colours, from the start again where they do not suffice."""
+    return [colours[i % len(colours)] for i in range(length)]
+
+
+def dashes(length: int) -> list[list[int]]:
+    """A dash pattern for each of ``length`` lines; where colours repeat, the dashes differ."""
+    return [DASHES[(i + i // len(PALETTE)) % len(DASHES)] for i in range(length)]

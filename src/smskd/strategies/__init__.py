@@ -1,0 +1,1 @@
+"""Strategies: each turns the methods of a recipe into stages."""
