@@ -46,9 +46,7 @@ def pooled_vectors(student: Layout, teacher: Layout, method: str) -> Taps:
     """
     for side, layout in (("student", student), ("teacher", teacher)):
         if not any(len(shape) == 1 for shape in layout.features.values()):
-            raise UserError(
-                f"{method} reads the pooled vector and the {side} offers none; it has {_offered(layout)}"
-            )
+            raise UserError(f"{method} reads the pooled vector and the {side} offers none; it has {_offered(layout)}")
     return Taps((student.pooled,), (teacher.pooled,))
 
 
@@ -70,7 +68,8 @@ class ConvRegressor(nn.Module):
 
     The convolution follows from the sizes: 3x3 with stride 2 where the student's map is twice as large, a
     transposed 4x4 with stride 2 where it is half as large, else one without padding whose kernel is 1 +
-    student - teacher (1x1 at equal sizes). The kind is chosen by the height alone, as in published code.
+    student - teacher (1x1 at equal sizes). For square maps this is the rule of published code, which looks at
+    the height alone.
 
     Args:
         student: (channels, height, width).
@@ -95,16 +94,14 @@ class ConvRegressor(nn.Module):
 
 def _fitting_convolution(student: Shape, teacher: Shape) -> nn.Module:
     if len(student) != 3 or len(teacher) != 3:
-        raise UserError(
-            f"a convolution fits maps only, not shapes {_times(student)} (student) and {_times(teacher)}"
-        )
+        raise UserError(f"a convolution fits maps only, not shapes {_times(student)} (student) and {_times(teacher)}")
     (channels, height, width), (wanted, target_height, target_width) = student, teacher
     if height == 2 * target_height and (width + 1) // 2 == target_width:
         return nn.Conv2d(channels, wanted, 3, stride=2, padding=1)
     if 2 * height == target_height and 2 * width == target_width:
         return nn.ConvTranspose2d(channels, wanted, 4, stride=2, padding=1)
     kernel = (1 + height - target_height, 1 + width - target_width)
-    if height != 2 * target_height and min(kernel) > 0:
+    if min(kernel) > 0:
         return nn.Conv2d(channels, wanted, kernel)
     raise UserError(
         f"no convolution brings the student's map {_times(student)} to the teacher's {_times(teacher)}: "

@@ -12,6 +12,7 @@ from smskd.data.catalog import Track as LoadTrack
 from smskd.engine.environment import device_of
 from smskd.engine.fit import Pace
 from smskd.engine.run import Setup
+from smskd.engine.stage import Stage
 from smskd.errors import UserError
 from smskd.recipe import DataSpec, ModelSpec, Recipe
 from smskd.strategies.plan import plan
@@ -21,11 +22,12 @@ _STUDENT, _LOADER = 0x53545544, 0x4C4F4144
 """Set the seeds of different uses apart."""
 
 
-def assemble(recipe: Recipe, track: LoadTrack | None = None) -> Setup:
+def assemble(recipe: Recipe, pictures: Dataset | None = None, track: LoadTrack | None = None) -> Setup:
     """All that a run of the recipe needs, on its device.
 
     Args:
         recipe: what to run.
+        pictures: its data, if they are loaded already.
         track: shows the progress of reading pictures.
 
     Raises:
@@ -33,10 +35,10 @@ def assemble(recipe: Recipe, track: LoadTrack | None = None) -> Setup:
     """
     stages = plan(recipe)
     device = device_of(recipe.device)
-    pictures = load_data(recipe.data, track)
+    pictures = pictures or load_data(recipe.data, track)
     torch.manual_seed(mix(recipe.seed, _STUDENT))
     student = load_model(recipe.student, pictures, "student").to(device)
-    teacher = load_model(recipe.teacher, pictures, "teacher").to(device) if recipe.teacher else None
+    teacher = _teacher(recipe, stages, pictures)
     seed = mix(recipe.seed, _LOADER)
     train = MemoryLoader(
         pictures.train, recipe.batch_size, augmentation(recipe.data, pictures), seed=seed, device=device
@@ -45,8 +47,8 @@ def assemble(recipe: Recipe, track: LoadTrack | None = None) -> Setup:
         name=recipe.name,
         student_name=recipe.student.model,
         student=student,
-        teacher_name=recipe.teacher.model if recipe.teacher else None,
-        teacher=teacher,
+        teacher_name=recipe.teacher.model if recipe.teacher and teacher else None,
+        teacher=teacher.to(device) if teacher else None,
         stages=stages,
         pace=Pace(recipe.optimizer, recipe.schedule, recipe.epochs, recipe.seed),
         train=train,
@@ -82,20 +84,19 @@ def load_data(spec: DataSpec, track: LoadTrack | None = None) -> Dataset:
 def load_model(spec: ModelSpec, pictures: Dataset, role: str) -> FeatureModel:
     """The student or the teacher of a recipe, with its weights."""
     try:
-        module = models.create(spec.model, classes=pictures.classes, channels=pictures.shape[0], **spec.options)
-        model = models.adapt(module, torch.zeros(2, *pictures.shape), spec.features)
-        classes = models.describe(model, pictures.shape).classes
-        if classes != pictures.classes:
-            raise UserError(f"{spec.model} tells {classes} classes apart and the data have {pictures.classes}")
+        model = models.create(
+            spec.model,
+            classes=pictures.classes,
+            channels=pictures.shape[0],
+            image_size=pictures.shape[1:],
+            features=spec.features,
+            **spec.options,
+        )
+        models.describe(model, pictures.shape)
     except UserError as error:
         raise UserError(f"{role}: {error}") from None
     if spec.weights is not None:
         _load_weights(model, spec.weights, pictures, role)
-    elif role == "teacher":
-        raise UserError(
-            "teacher.weights: a teacher needs trained weights: a .safetensors or .pth file, or the folder of the "
-            "run that trained it"
-        )
     return model
 
 
@@ -136,6 +137,20 @@ def absolute_paths(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update=update)
 
 
+def _teacher(recipe: Recipe, stages: tuple[Stage, ...], pictures: Dataset) -> FeatureModel | None:
+    """The teacher; a plain run may name one without weights, which nothing then reads."""
+    if recipe.teacher is None:
+        return None
+    if recipe.teacher.weights is None:
+        if not any(stage.needs_teacher for stage in stages):
+            return None
+        raise UserError(
+            "teacher.weights: a teacher needs trained weights: a .safetensors or .pth file, or the folder of the "
+            "run that trained it"
+        )
+    return load_model(recipe.teacher, pictures, "teacher")
+
+
 def _absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve())
 
@@ -157,4 +172,3 @@ def _metadata(spec: ModelSpec, pictures: Dataset) -> dict[str, str]:
         "std": json.dumps(pictures.std),
         "class_names": json.dumps(pictures.class_names),
     }
-

@@ -40,3 +40,14 @@ def require_between(low: float, high: float, **values: float) -> None:
         if not (low <= value <= high and math.isfinite(value)):
             wanted = f"{low} or more" if high == math.inf else f"between {low} and {high}"
             raise UserError(f"{name} must be {wanted}, not {value}")
+
+
+def require_count(**values: int) -> None:
+    """Refuses a hyper-parameter that is not a whole number of 1 or more.
+
+    Raises:
+        UserError: `negatives must be a whole number of 1 or more, not 0`.
+    """
+    for name, value in values.items():
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} must be a whole number of 1 or more, not {value}")

@@ -87,16 +87,13 @@ def write_run(
             "top5_last": None if classes < 6 else 99.0,
         },
         "stages": [
-            _stage(index, methods, epochs_per_stage, curve, forgotten)
-            for index, methods in enumerate(stages, start=1)
+            _stage(index, methods, epochs_per_stage, curve, forgotten) for index, methods in enumerate(stages, start=1)
         ],
     }
     recipe = {"name": name, "seed": seed, "stages": [{"methods": list(methods)} for methods in stages]}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
     (folder / "environment.json").write_text(
-        json.dumps(
-            {"python": "3.12.1", "torch": "2.11.0", "device": "cpu", "cpu": {"threads": 2}, "tf32": False}
-        )
+        json.dumps({"python": "3.12.1", "torch": "2.11.0", "device": "cpu", "cpu": {"threads": 2}, "tf32": False})
     )
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     if finished:
@@ -109,9 +106,7 @@ def _rising(epoch: int, epochs: int, top1: float, seed: int) -> float:
     return top1 if epoch == epochs else top1 - 40.0 * 0.88**epoch - 1.5 + wobble * (1 - epoch / epochs)
 
 
-def _stage(
-    index: int, methods: Sequence[str], length: int, curve: Sequence[float], forgotten: int
-) -> dict[str, Any]:
+def _stage(index: int, methods: Sequence[str], length: int, curve: Sequence[float], forgotten: int) -> dict[str, Any]:
     own = curve[(index - 1) * length : index * length]
     first = index == 1
     return {

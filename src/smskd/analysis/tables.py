@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -50,22 +50,37 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     return [column for column in _COLUMNS if _said(column, rows) and (column.title != "data" or several_data)]
 
 
+def common(rows: Sequence[Row]) -> dict[str, str]:
+    """What all rows share of student, teacher, data and the teacher's accuracy, by the title of its column; with
+    it beside the table, the table needs no such column."""
+    said = {column.title: _said(column, rows) for column in _COLUMNS if column.shared}
+    return {title: next(iter(texts)) for title, texts in said.items() if len(texts) == 1}
+
+
+def worded(shared: Mapping[str, str]) -> list[str]:
+    """What :func:`common` gives in words: ``student resnet8x4``, ``teacher top-1 78.50 %``."""
+    return [
+        f"{title.removesuffix(' %')} {text} %" if title.endswith(" %") else f"{title} {text}"
+        for title, text in shared.items()
+    ]
+
+
 def rich_table(rows: Sequence[Row], title: str | None = None) -> Table:
     """The comparison as a table for a rich console, narrow enough for 80 characters.
 
     What all rows have in common (student, teacher, its accuracy, the data) stands below the table.
     """
-    common = {c.title: _said(c, rows).pop() for c in _COLUMNS if c.shared and len(_said(c, rows)) == 1}
+    shared = common(rows)
     table = Table(
         title=title,
         title_justify="left",
-        caption=escape(" · ".join([*(f"{title} {text}" for title, text in common.items()), "in percent"])),
+        caption=escape(" · ".join([*worded(shared), "in percent"])),
         caption_justify="left",
         header_style="bold",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    shown = [column for column in columns(rows) if column.title not in common]
+    shown = [column for column in columns(rows) if column.title not in shared]
     for column in shown:
         header = column.title.removesuffix(" %")
         table.add_column(

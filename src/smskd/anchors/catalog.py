@@ -24,3 +24,8 @@ def find(name: str) -> type[Anchor]:
     module, _, cls = _CLASSES[name].partition(":")
     found: type[Anchor] = getattr(import_module(module), cls)
     return found
+
+
+def name_of(anchor: Anchor) -> str:
+    """The name under which a recipe finds an anchor."""
+    return next(name for name, path in _CLASSES.items() if path.partition(":")[2] == type(anchor).__name__)

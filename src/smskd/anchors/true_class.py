@@ -108,4 +108,3 @@ class TrueClass(Anchor):
             direction=self.direction,
             weighting=weighting,
         )
-

@@ -46,9 +46,7 @@ class Augmentation:
         if self.padding < 0:
             raise UserError(f"padding is {self.padding}; it has to be 0 (no random crop) or more")
         if len(self.mean) != len(self.std):
-            raise UserError(
-                f"mean has {len(self.mean)} values and std {len(self.std)}; give both one a channel"
-            )
+            raise UserError(f"mean has {len(self.mean)} values and std {len(self.std)}; give both one a channel")
         if any(not value > 0 for value in self.std):
             raise UserError(f"std is {list(self.std)}; every value has to be above 0")
 
@@ -125,9 +123,7 @@ class Augmentation:
     def check_channels(self, channels: int) -> None:
         """Raises UserError where mean and std are not for that many channels."""
         if channels != len(self.mean):
-            raise UserError(
-                f"pictures have {channels} channel(s), but mean and std have {len(self.mean)} value(s)"
-            )
+            raise UserError(f"pictures have {channels} channel(s), but mean and std have {len(self.mean)} value(s)")
 
     def _window(self, images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor) -> Tensor:
         samples, channels, height, width = images.shape

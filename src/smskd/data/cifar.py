@@ -54,9 +54,7 @@ def _read(name: Name, facts: _Facts, root: Path, train: bool, download: bool) ->
     except (OSError, RuntimeError, EOFError) as error:  # URLError is an OSError
         reason = " ".join(str(error).split()) or type(error).__name__
         if download:
-            raise UserError(
-                f"{name} could not be fetched to {root}: {reason}; put the files there yourself"
-            ) from error
+            raise UserError(f"{name} could not be fetched to {root}: {reason}; put the files there yourself") from error
         raise UserError(
             f"{name}: no complete files in {root}; set download: true, or root to where they lie"
         ) from error

@@ -40,7 +40,5 @@ def batch_bounds(samples: int, batch_size: int, *, drop_last: bool, training: bo
         if length < batch_size and (drop_last or (training and length == 1)):
             bounds.pop()
     if not bounds:
-        raise UserError(
-            f"{samples} sample(s) make no batch of {batch_size}; take more samples or smaller batches"
-        )
+        raise UserError(f"{samples} sample(s) make no batch of {batch_size}; take more samples or smaller batches")
     return bounds

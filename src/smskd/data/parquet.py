@@ -4,11 +4,11 @@ A picture is one cell: the bytes of a PNG, JPEG or the like, alone or as the fie
 """
 
 import os
+import struct
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -74,10 +74,24 @@ def load(
     train_rows = _choose_rows(train_files, columns, train_limit, seed)
     test_rows = _choose_rows(test_files, columns, test_limit, seed)
     names = columns.class_names or _numbers(train_rows)
-    train = _read(columns, train_rows, names, channels, image_size, track)
-    test = _read(columns, test_rows, names, channels, image_size, track)
+    for rows in (train_rows, test_rows):  # before the long work of decoding
+        _check_labels(rows, len(names))
+    height, width = image_size or _size_of_first(columns, train_rows)
+    form = _Form((channels, height, width), resize=image_size is not None)
+    train = Pictures(_read(columns, train_rows, form, track), train_rows.labels, names)
+    test = Pictures(_read(columns, test_rows, form, track), test_rows.labels, names)
     mean, std = channel_statistics(train)
     return Dataset(name="parquet", train=train, test=test, mean=mean, std=std)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What every picture has to be like."""
+
+    shape: tuple[int, int, int]
+    """(channels, height, width)"""
+    resize: bool
+    """Whether a picture of another size is resized; else it is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +128,7 @@ _NO_LABEL = torch.iinfo(torch.int64).min
 def _labels(file: Path, columns: Columns) -> Tensor:
     check_columns(file, columns)
     column = open_file(file).read(columns=[columns.label]).column(columns.label)
-    return torch.from_numpy(column.cast("int64").fill_null(_NO_LABEL).to_numpy().copy())
+    return torch.from_numpy(column.cast("int64", safe=False).fill_null(_NO_LABEL).to_numpy().copy())
 
 
 def _numbers(rows: _Rows) -> tuple[str, ...]:
@@ -125,29 +139,22 @@ def _check_labels(rows: _Rows, classes: int) -> None:
     for place in ((rows.labels < 0) | (rows.labels >= classes)).nonzero()[:1, 0].tolist():
         label = int(rows.labels[place])
         said = "no label" if label == _NO_LABEL else f"label {label}"
-        raise UserError(
-            f"{rows.where(place)} has {said}; with {classes} classes labels are 0 to {classes - 1}"
-        )
+        raise UserError(f"{rows.where(place)} has {said}; with {classes} classes labels are 0 to {classes - 1}")
 
 
-def _read(
-    columns: Columns,
-    rows: _Rows,
-    names: tuple[str, ...],
-    channels: int,
-    size: tuple[int, int] | None,
-    track: Track | None,
-) -> Pictures:
-    _check_labels(rows, len(names))
+def _read(columns: Columns, rows: _Rows, form: _Form, track: Track | None) -> Tensor:
     total = len(rows.labels)
-    cells = _cells(columns, rows)
-    begun = next(cells)
-    height, width = size or _open(begun.contents[0], rows, begun.places[0]).size[::-1]
-    images = torch.empty((total, channels, height, width), dtype=torch.uint8)
-    done: Iterable[int] = _decode(chain([begun], cells), rows, images.numpy(), resize=size is not None)
+    images = torch.empty((total, *form.shape), dtype=torch.uint8)
+    done: Iterable[int] = _decode(_cells(columns, rows), rows, form, images.numpy())
     for _ in done if track is None else track(done, total):
         pass
-    return Pictures(images, rows.labels, names)
+    return images
+
+
+def _size_of_first(columns: Columns, rows: _Rows) -> tuple[int, int]:
+    cells = next(_cells(columns, rows))
+    picture = _open(cells.contents[0], rows, cells.places[0])
+    return picture.height, picture.width
 
 
 @dataclass(frozen=True)
@@ -175,12 +182,12 @@ def _cells(columns: Columns, rows: _Rows) -> Iterator[_Cells]:
                 yield _Cells(places.tolist(), column.to_pylist())
 
 
-def _decode(cells: Iterable[_Cells], rows: _Rows, images: Array, resize: bool) -> Iterator[int]:
+def _decode(cells: Iterable[_Cells], rows: _Rows, form: _Form, images: Array) -> Iterator[int]:
     """Decodes into ``images``, uint8 [n, channels, height, width]; counts the pictures as they are done."""
 
     def decode_some(some: _Cells) -> int:
         for place, content in zip(some.places, some.contents, strict=True):
-            images[place] = _pixels(content, rows, place, images.shape[1:], resize)
+            images[place] = _pixels(content, rows, place, form)
         return len(some.places)
 
     done = 0
@@ -196,25 +203,26 @@ def _chunks(cells: _Cells) -> list[_Cells]:
     return [_Cells(cells.places[b : b + _CHUNK], cells.contents[b : b + _CHUNK]) for b in begins]
 
 
-def _pixels(content: bytes | None, rows: _Rows, place: int, shape: tuple[int, ...], resize: bool) -> Array:
-    channels, height, width = shape
+def _pixels(content: bytes | None, rows: _Rows, place: int, form: _Form) -> Array:
+    channels, height, width = form.shape
     picture = _open(content, rows, place)
     try:
         picture = picture.convert("RGB" if channels == 3 else "L")
     except _UNDECODABLE as error:
         raise _undecodable(rows, place, error) from error
     if picture.size != (width, height):
-        if not resize:
+        if not form.resize:
             raise UserError(
                 f"{rows.where(place)}: the picture is {picture.height}x{picture.width}, "
-                f"the first one {height}x{width}; give image_size: [height, width] to bring all to one size"
+                f"the first one to train on {height}x{width}; "
+                "give image_size: [height, width] to bring all to one size"
             )
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(picture)
     return pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
 
 
-_UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+_UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """What Pillow raises for contents that are no picture, or a damaged one."""
 
 

@@ -40,9 +40,7 @@ def find_columns(path: Path, image_column: str | None, label_column: str | None)
     schema = open_file(path).schema_arrow
     features = _features(schema)
     image = _choose(path, schema, "image_column", image_column, IMAGE_COLUMNS, _of_type(features, "Image"))
-    label = _choose(
-        path, schema, "label_column", label_column, LABEL_COLUMNS, _of_type(features, "ClassLabel")
-    )
+    label = _choose(path, schema, "label_column", label_column, LABEL_COLUMNS, _of_type(features, "ClassLabel"))
     columns = Columns(image, label, _class_names(features.get(label)))
     check_columns(path, columns)
     return columns
@@ -58,9 +56,7 @@ def check_columns(path: Path, columns: Columns) -> None:
     if pa.types.is_struct(image) and image.get_field_index("bytes") >= 0:
         image = image.field("bytes").type
     if not (pa.types.is_binary(image) or pa.types.is_large_binary(image)):
-        raise UserError(
-            f"{path}: column '{columns.image}' holds {image}, not the bytes of pictures; set image_column"
-        )
+        raise UserError(f"{path}: column '{columns.image}' holds {image}, not the bytes of pictures; set image_column")
     label = schema.field(columns.label).type
     if not pa.types.is_integer(label):
         raise UserError(f"{path}: column '{columns.label}' holds {label}, not integers; set label_column")
@@ -78,9 +74,7 @@ def open_file(path: Path) -> Any:
         raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
 
 
-def _choose(
-    path: Path, schema: Any, option: str, given: str | None, usual: tuple[str, ...], told: list[str]
-) -> str:
+def _choose(path: Path, schema: Any, option: str, given: str | None, usual: tuple[str, ...], told: list[str]) -> str:
     if given is not None:
         return given
     named = [name for name in usual if name in schema.names]

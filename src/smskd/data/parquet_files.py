@@ -35,9 +35,7 @@ def _home(root: Path) -> Path:
         return root
     folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and _files(folder, "train")]
     if not folders:
-        raise UserError(
-            f"{root} has no Parquet files called train (train.parquet, train-*.parquet or train/*.parquet)"
-        )
+        raise UserError(f"{root} has no Parquet files called train (train.parquet, train-*.parquet or train/*.parquet)")
     if len(folders) > 1:
         found = ", ".join(folder.name for folder in folders)
         raise UserError(f"{root} has several data sets ({found}); set root to one of these folders")
@@ -45,18 +43,17 @@ def _home(root: Path) -> Path:
 
 
 def _files(home: Path, part: str) -> list[Path]:
-    inside = sorted((home / part).glob("*.parquet")) if (home / part).is_dir() else []
-    beside = [file for file in sorted(home.glob("*.parquet")) if re.match(rf"{part}(?![A-Za-z])",
-    file.name)] return beside or inside
+    """Files such as ``train-*.parquet``, else those inside of a folder ``train``."""
+    own_name = re.compile(rf"{part}(?![A-Za-z])")
+    beside = [file for file in sorted(home.glob("*.parquet")) if own_name.match(file.name)]
+    return beside or sorted((home / part).glob("*.parquet"))
 
 
 def _complete(files: list[Path]) -> list[Path]:
     for total, here in _numbered(files).items():
         missing = sorted(set(range(total)) - here)
         if missing:
-            raise UserError(
-                f"{files[0].parent} lacks part {missing[0]} of {total} (counted from 0) of {files[0].name}"
-            )
+            raise UserError(f"{files[0].parent} lacks part {missing[0]} of {total} (counted from 0) of {files[0].name}")
     return files
 
 

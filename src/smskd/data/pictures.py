@@ -30,15 +30,11 @@ class Pictures:
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
         if self.images.dtype != torch.uint8 or self.images.dim() != 4:
-            raise UserError(
-                f"images are {_described(self.images)}; they have to be uint8 [N, channels, height, width]"
-            )
+            raise UserError(f"images are {_described(self.images)}; they have to be uint8 [N, channels, height, width]")
         if self.labels.dtype != torch.int64 or self.labels.dim() != 1:
             raise UserError(f"labels are {_described(self.labels)}; they have to be int64 [N]")
         if len(self.labels) != len(self.images):
-            raise UserError(
-                f"{len(self.images)} images but {len(self.labels)} labels; give one label an image"
-            )
+            raise UserError(f"{len(self.images)} images but {len(self.labels)} labels; give one label an image")
         check_labels(self.labels, len(self.class_names))
 
     def __len__(self) -> int:
@@ -115,9 +111,7 @@ def check_labels(labels: Tensor, classes: int) -> None:
     wrong = (labels < 0) | (labels >= classes)
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
-        raise UserError(
-            f"row {row} has label {int(labels[row])}; with {classes} classes labels are 0 to {classes - 1}"
-        )
+        raise UserError(f"row {row} has label {int(labels[row])}; with {classes} classes labels are 0 to {classes - 1}")
 
 
 def _described(tensor: Tensor) -> str:

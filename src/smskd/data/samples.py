@@ -33,9 +33,7 @@ def image_tensor(image: Any) -> Tensor:
         return _of_array(image)
     if isinstance(image, Tensor):
         return _checked(image[None] if image.dim() == 2 else image)
-    raise UserError(
-        f"the image is a {type(image).__name__}; it has to be a tensor, a numpy array or a PIL picture"
-    )
+    raise UserError(f"the image is a {type(image).__name__}; it has to be a tensor, a numpy array or a PIL picture")
 
 
 def label_index(label: Any, classes: int) -> int:

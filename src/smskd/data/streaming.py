@@ -176,9 +176,7 @@ class _Reader(MapStyle[Any]):
     def _sample(self, index: int) -> tuple[Tensor, int]:
         sample = self._dataset[index]
         if not isinstance(sample, Sequence) or len(sample) != 2:
-            raise UserError(
-                f"sample {index} is a {type(sample).__name__}; it has to be a pair (image, label)"
-            )
+            raise UserError(f"sample {index} is a {type(sample).__name__}; it has to be a pair (image, label)")
         try:
             return image_tensor(sample[0]), label_index(sample[1], self._classes)
         except UserError as error:

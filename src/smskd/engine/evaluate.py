@@ -58,9 +58,7 @@ def hits(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def evaluate(
-    model: nn.Module | Callable[[Tensor], Tensor], batches: Iterable[Batch], *, classes: int
-) -> Accuracy:
+def evaluate(model: nn.Module | Callable[[Tensor], Tensor], batches: Iterable[Batch], *, classes: int) -> Accuracy:
     """The accuracy of a model, in eval mode, which it leaves as it was."""
     was_training = isinstance(model, nn.Module) and model.training
     if isinstance(model, nn.Module):

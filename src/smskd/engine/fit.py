@@ -19,7 +19,6 @@ from smskd.errors import UserError
 from smskd.recipe import OptimizerSpec, ScheduleSpec
 from smskd.types import Batch, Progress
 
-
 Track = Callable[[Iterable[Batch], int, str], Iterable[Batch]]
 """Wraps the batches of an epoch, to show progress: (batches, how many, what for)."""
 
@@ -62,6 +61,11 @@ class EpochReport:
     images_per_second: float
     seconds: float
     test: Accuracy
+
+    def __str__(self) -> str:
+        losses = "  ".join(f"{name} {value:.4f}" for name, value in self.losses.items())
+        top1 = f"train {self.train_top1:.2f}%  test {self.test_top1:.2f}%"
+        return f"epoch {self.epoch}  stage {self.stage}  lr {self.learning_rate:.3g}  {losses}  {top1}"
 
     def as_dict(self) -> dict[str, Any]:
         """The values as JSON has them."""

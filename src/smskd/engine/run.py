@@ -1,6 +1,5 @@
 """A run over its stages: what is carried from one into the next, what is saved, and how it goes on after a crash."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from smskd.anchors import catalog as anchors
 from smskd.anchors.frozen import Frozen
 from smskd.data import Loader, mix
 from smskd.engine.average import Average
@@ -276,9 +276,8 @@ def _cost(name: str, model: FeatureModel, example: Tensor) -> dict[str, Any]:
 
 
 def _anchor_name(objective: Objective) -> str | None:
-    return type(objective.anchor).__module__.rpartition(".")[2] if objective.reference is not None else None
+    return anchors.name_of(objective.anchor) if objective.anchor and objective.reference else None
 
 
 def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
-

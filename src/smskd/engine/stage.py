@@ -44,6 +44,11 @@ class Stage:
         """Its methods' names."""
         return tuple(item.name for item in self.methods)
 
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a method or the anchor reads the teacher."""
+        return bool(self.methods) or (self.anchor is not None and self.anchor.needs_teacher)
+
     def keeps(self, which: Which) -> bool:
         """Whether the best, or the average, student is wanted at its end."""
         return which in (self.carry, self.reference)

@@ -40,12 +40,8 @@ class RunFolder:
 
     path: Path
 
-    def create(self, recipe: str, environment: Mapping[str, Any]) -> None:
-        """Makes the folder, with the recipe and the environment in it.
-
-        Raises:
-            UserError: it holds another run, or is no folder.
-        """
+    def check_free(self) -> None:
+        """Raises UserError if the folder holds another run, or is no folder."""
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; a run needs a folder")
         if any((self.path / name).exists() for name in (RECIPE, METRICS, SUMMARY, CHECKPOINT)):
@@ -53,6 +49,14 @@ class RunFolder:
                 f"{self.path} holds another run; choose another folder with --out, "
                 f"or go on with that run: smskd resume {self.path}"
             )
+
+    def create(self, recipe: str, environment: Mapping[str, Any]) -> None:
+        """Makes the folder, with the recipe and the environment in it.
+
+        Raises:
+            UserError: it holds another run, or is no folder.
+        """
+        self.check_free()
         try:
             files.write_json(self.path / ENVIRONMENT, environment)
             files.write_text(self.path / RECIPE, recipe)

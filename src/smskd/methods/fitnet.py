@@ -15,12 +15,12 @@ Shapes: student map [N, C_s, H_s, W_s], teacher map [N, C, H, W]; r brings the f
 Source: HobbitLong/RepDistiller, distiller_zoo/FitNet.py (HintLoss), models/util.py (ConvReg)
 
 Differences:
-    - The paper trains up to the hint layer in a first stage and distills logits in a second; the published code
-      adds the hint loss to the cross-entropy during the whole training.
+    - The paper trains up to the hint layer in a first stage and distills logits in a second; the published
+      code adds the hint loss to the cross-entropy during the whole training.
     - The paper's regressor is a convolution; the published one has batch norm and ReLU after it. The heights
-      choose it: 3x3 with stride 2 for a student map twice as large, a transposed 4x4 with stride 2 for one half
-      as large, else a convolution without padding of size 1 + student - teacher. A student map smaller by
-      another factor is an error.
+      choose it: 3x3 with stride 2 for a student map twice as large, a transposed 4x4 with stride 2 for one
+      half as large, else a convolution without padding of size 1 + student - teacher. A student map smaller
+      by another factor is an error.
     - The loss is the mean over all elements, not half of the squared norm.
     - Stages are counted from 1 and the stem is not one, so 2 is `is_feat[2]` of the published code.
 """
@@ -31,7 +31,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from smskd.adapters import ConvRegressor
-from smskd.errors import UserError, require_between
+from smskd.errors import UserError, require_count
 from smskd.functional import full_precision
 from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
 
@@ -69,7 +69,7 @@ class FitNet(Method):
     published_weight: ClassVar[float] = 100.0
 
     def __post_init__(self) -> None:
-        require_between(1, float("inf"), hint_layer=self.hint_layer)
+        require_count(hint_layer=self.hint_layer)
 
     def taps(self, student: Layout, teacher: Layout) -> Taps:
         """The map of stage ``hint_layer`` of both models."""
@@ -77,9 +77,7 @@ class FitNet(Method):
 
     def _stage(self, layout: Layout, side: str) -> str:
         if len(layout.stages) < self.hint_layer:
-            raise UserError(
-                f"hint_layer {self.hint_layer} is beyond the {side}'s {_count(len(layout.stages))}"
-            )
+            raise UserError(f"hint_layer {self.hint_layer} is beyond the {side}'s {_count(len(layout.stages))}")
         return layout.stages[self.hint_layer - 1]
 
     def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:

@@ -87,12 +87,12 @@ def create(
 
     Args:
         name: a name of the catalog, or ``package.module:factory`` for a model of your own.
-        classes: number of classes. A factory of your own is not told it; what it gives must have as many.
-        channels: channels of the pictures. A factory of your own is not told it either.
+        classes: number of classes. A factory of your own is told it where its signature has a parameter
+            ``classes`` or ``num_classes``; in any case it must make a model of as many.
+        channels: channels of the pictures. A factory of your own is told it where it has such a parameter.
         image_size: height and width of the pictures, by which the features of a model of your own are found.
         features: where to read the features of a model of your own; see :func:`smskd.models.adapt`.
-        **options: passed on to the factory. The models of the catalog take none, but for ``width`` of
-            MobileNetV2.
+        **options: passed on to a factory of your own. The models of the catalog take none.
 
     Returns:
         The model; one of your own is adapted.
@@ -104,13 +104,11 @@ def create(
         return _adapted(name, classes, (channels, *image_size), features, options)
     if name not in CATALOG:
         raise UserError(f"there is no model {name!r}{nearest(name, CATALOG)}")
-    factory = CATALOG[name].factory
-    if options and factory is not MobileNetV2:
+    if options:
         raise UserError(f"model {name!r} takes no option {sorted(options)[0]!r}")
-    try:
-        return factory(classes=classes, channels=channels, **options)
-    except TypeError as error:
-        raise UserError(f"model {name!r}: {error}") from error
+    if features:
+        raise UserError(f"model {name!r} has features of its own; a mapping is for models of your own")
+    return CATALOG[name].factory(classes=classes, channels=channels)
 
 
 def _adapted(
@@ -120,10 +118,9 @@ def _adapted(
     features: Mapping[str, str] | None,
     options: Mapping[str, Any],
 ) -> FeatureModel:
-    model = adapt(build_foreign(name, options), torch.zeros(2, *image_shape), features)
+    offered = {"classes": classes, "num_classes": classes, "channels": image_shape[0]}
+    model = adapt(build_foreign(name, options, offered), torch.zeros(2, *image_shape), features)
     found = describe(model, image_shape).classes
     if found != classes:
-        raise UserError(
-            f"model {name!r} gives {found} classes, not {classes}: tell it by an option of its own"
-        )
+        raise UserError(f"model {name!r} gives {found} classes, not {classes}; set the option of its own that says so")
     return model

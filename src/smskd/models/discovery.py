@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -46,6 +47,10 @@ class _Call:
     name: str
     module: nn.Module
     output: Any
+
+    @property
+    def depth(self) -> int:
+        return self.name.count(".")
 
 
 def logits_of(output: object) -> Tensor:
@@ -103,14 +108,18 @@ def _watch(module: nn.Module, example: Tensor) -> tuple[list[_Call], Tensor]:
 def _maps(calls: list[_Call]) -> dict[str, Source]:
     """``stem``: the first map; ``stage1`` and so on: the last map of each resolution.
 
-    What a global pooling leaves is no map, nor is what is smaller than a later map (the inside of a
-    squeeze-and-excitation).
+    Of each resolution the outermost modules count: the strided convolution within a block comes last, but the
+    stage ended with the block before. No maps are: what precedes the first weights (a normalisation), what a
+    global pooling leaves, and what is smaller than a later map (the inside of a squeeze-and-excitation).
     """
     pooled = {id(call.output) for call in calls if _pools_globally(call)}
-    maps = [call for call in calls if _is_map(call.output) and id(call.output) not in pooled]
+    weighted = dropwhile(lambda call: not any(True for _ in call.module.parameters()), calls)
+    maps = [call for call in weighted if _is_map(call.output) and id(call.output) not in pooled]
     last: dict[tuple[int, ...], _Call] = {}
     for call in maps:
         size = tuple(call.output.shape[2:])
+        if size in last and call.depth > last[size].depth:
+            continue
         last.pop(size, None)
         last[size] = call
     stages: list[_Call] = []
@@ -149,7 +158,7 @@ def _mapped(mapping: Mapping[str, str], module: nn.Module, calls: list[_Call]) -
     for feature, name in mapping.items():
         where = f"feature {feature!r}"
         if feature == LOGITS or feature.endswith(PREACTIVATION):
-            raise UserError(f"{where}: a feature of your own is not called {LOGITS} or ...{PREACTIVATION}")
+            raise UserError(f"{where}: a feature of your own is not called {LOGITS} or *{PREACTIVATION}")
         if name not in known:
             raise UserError(f"{where}: the model has no module {name!r}{nearest(name, known)}")
         if name not in last:

@@ -1,11 +1,12 @@
 """Any network as a feature model: its features are read by forward hooks on named modules."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, cast
 
 from torch import Tensor, nn
 
+from smskd.errors import UserError
 from smskd.models.discovery import Found, Source, discover, logits_of
 from smskd.types import LOGITS, FeatureModel
 
@@ -55,7 +56,7 @@ class HookedModel(FeatureModel):
         if not names:
             return read
         handles = [
-            self.module.get_submodule(source.module).register_forward_hook(_reader(read, name, source))
+            self.module.get_submodule(source.module).register_forward_hook(partial(_keep, read, name, source))
             for name, source in sources.items()
         ]
         try:
@@ -84,16 +85,16 @@ def adapt(module: nn.Module, example: Tensor, features: Mapping[str, str] | None
         The feature model; it holds the module itself, not a copy.
 
     Raises:
-        UserError: the network takes no such pictures or gives no logits; ``features`` names a module that
-            there is not, that is not called, or that gives neither a map nor a vector.
+        UserError: the network takes no such pictures or gives no logits; it is a feature model already and
+            ``features`` is given; ``features`` names a module that there is not, that is not called, or that
+            gives neither a map nor a vector.
     """
     if isinstance(module, FeatureModel):
+        if features:
+            own = ", ".join(module.feature_names)
+            raise UserError(f"features: this model has its own ({own}); a mapping is for other modules")
         return module
     return HookedModel(module, discover(module, example, features))
-
-
-def _reader(read: dict[str, Tensor], name: str, source: Source) -> Callable[..., None]:
-    return partial(_keep, read, name, source)
 
 
 def _keep(

@@ -4,8 +4,7 @@ from torch import nn
 
 
 def init_convolutions(model: nn.Module) -> None:
-    """He et al.'s normal distribution by fan-out: deviation sqrt(2 / (kernel height * width * output
-    channels)).
+    """He et al.'s normal distribution: deviation sqrt(2 / (kernel height * width * output channels)).
 
     Biases start at zero. Batch norms already start as the identity.
     """

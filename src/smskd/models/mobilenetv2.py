@@ -74,9 +74,7 @@ class MobileNetV2(ZooModel):
     def __init__(self, classes: int = 100, channels: int = 3, width: float = 0.5) -> None:
         super().__init__()
         inputs = int(32 * width)
-        self.conv1 = nn.Sequential(
-            conv3x3(channels, inputs, stride=2), nn.BatchNorm2d(inputs), nn.ReLU(inplace=True)
-        )
+        self.conv1 = nn.Sequential(conv3x3(channels, inputs, stride=2), nn.BatchNorm2d(inputs), nn.ReLU(inplace=True))
         self.blocks = nn.ModuleList()
         for expansion, full, count, stride in _GROUPS:
             outputs = int(full * width)

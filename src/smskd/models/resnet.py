@@ -1,4 +1,4 @@
-"""ResNets for small pictures: three stages of basic blocks (He et al. 2016, arXiv 1512.03385, section 4.2)."""
+"""ResNets for small pictures: three stages of basic blocks (He et al. 2016, arXiv 1512.03385)."""
 
 from collections.abc import Iterator
 

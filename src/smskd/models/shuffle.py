@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 def shuffle_channels(x: Tensor, groups: int) -> Tensor:
-    """Take the channels [N, C, H, W] of the groups in turn: the first of each group, then the second of each."""
+    """Deal the channels [N, C, H, W] out: the first of each group, then the second of each, and so on."""
     if groups == 1:
         return x
     n, c, h, w = x.shape

@@ -28,15 +28,13 @@ class Unit(nn.Module):
         self.groups = 1 if inputs == _STEM else _GROUPS
         self.conv1 = nn.Conv2d(inputs, inner, kernel_size=1, groups=self.groups, bias=False)
         self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = nn.Conv2d(
-            inner, inner, kernel_size=3, stride=stride, padding=1, groups=inner, bias=False
-        )
+        self.conv2 = nn.Conv2d(inner, inner, kernel_size=3, stride=stride, padding=1, groups=inner, bias=False)
         self.bn2 = nn.BatchNorm2d(inner)
         self.conv3 = nn.Conv2d(inner, branch, kernel_size=1, groups=_GROUPS, bias=False)
         self.bn3 = nn.BatchNorm2d(branch)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        out: Tensor = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = shuffle_channels(out, self.groups)
         out = F.relu(self.bn2(self.conv2(out)), inplace=True)
         out = self.bn3(self.conv3(out))
@@ -80,6 +78,4 @@ class ShuffleNetV1(ZooModel):
 
 
 def _stage(units: int, inputs: int, outputs: int) -> Stage:
-    return Stage(
-        Unit(inputs, outputs, stride=2), *(Unit(outputs, outputs, stride=1) for _ in range(units - 1))
-    )
+    return Stage(Unit(inputs, outputs, stride=2), *(Unit(outputs, outputs, stride=1) for _ in range(units - 1)))

@@ -14,7 +14,7 @@ _STEM = 24
 
 
 class Unit(nn.Module):
-    """Leaves half of the channels as they are and convolves the other half, before the ReLU and the shuffle."""
+    """Leaves half of the channels as they are, convolves the others; before the ReLU and the shuffle."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class DownUnit(nn.Module):
 
 
 class ShuffledStage(Stage):
-    """The ReLU acts on all channels: on those that a unit kept it changes nothing, they are outputs of a ReLU."""
+    """The ReLU acts on all channels. Those that a unit kept have passed one before: it leaves them be."""
 
     def activate(self, x: Tensor) -> Tensor:
         return shuffle_channels(F.relu(x), groups=2)

@@ -1,4 +1,4 @@
-"""Stages of blocks whose last ReLU is left to the caller, so that a feature can be read before and after it."""
+"""Stages of blocks that leave their last ReLU to the caller, who thus has the feature before it too."""
 
 from collections.abc import Generator, Iterable
 

@@ -1,7 +1,7 @@
-"""Weights on disk: our own in safetensors, and foreign checkpoints without unpickling anything but tensors."""
+"""Weights on disk: safetensors, and foreign checkpoints of which nothing but plain data is unpickled."""
 
 import argparse
-import pickle
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ _CONTAINERS = ("model", "state_dict", "net")
 _PARALLEL = "module."
 _COUNTER = "num_batches_tracked"
 _SHOWN = 3
+_FOREIGN = re.compile(r"GLOBAL ([\w.]*\w)")
 
 
 def load_weights(module: nn.Module, path: str | Path) -> None:
@@ -91,14 +92,22 @@ def _file(path: Path) -> Path:
 
 
 def _read(file: Path) -> Mapping[str, Tensor]:
-    try:
-        if file.suffix == ".safetensors":
+    if file.suffix == ".safetensors":
+        try:
             return load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise _unreadable(file, error) from error
+    return _weights_of(_read_checkpoint(file), file)
+
+
+def _read_checkpoint(file: Path) -> object:
+    try:
         with torch.serialization.safe_globals(_harmless_globals()):
-            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, ValueError, EOFError) as error:
-        raise _unreadable(file, error) from error
-    return _weights_of(checkpoint, file)
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file that is no checkpoint raises whatever the unpickler stumbles over
+        foreign = _FOREIGN.search(str(error))
+        reason = f"it holds a {foreign[1]}" if foreign else "it is no checkpoint"
+        raise UserError(f"weights: {file} cannot be read: {reason}; only weights and plain data are") from error
 
 
 def _unreadable(file: Path, error: Exception) -> UserError:
@@ -107,7 +116,7 @@ def _unreadable(file: Path, error: Exception) -> UserError:
 
 
 def _harmless_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """What published checkpoints hold beside tensors: accuracies as numpy scalars, and command-line options."""
+    """What published checkpoints hold beside tensors: numpy scalars and command-line options."""
     scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
     numbers = (np.float64, np.float32, np.int64, np.int32, np.bool_)
     return [
@@ -132,7 +141,8 @@ def _weights_of(checkpoint: object, file: Path) -> Mapping[str, Tensor]:
 
 def _without_prefix(weights: Mapping[str, Tensor], current: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Without the prefix of ``DataParallel``, unless the model itself calls its weights so."""
-    if all(key.startswith(_PARALLEL) for key in current):
+    ours, theirs = (all(key.startswith(_PARALLEL) for key in keys) for keys in (current, weights))
+    if ours or not theirs:
         return weights
     return {key.removeprefix(_PARALLEL): tensor for key, tensor in weights.items()}
 

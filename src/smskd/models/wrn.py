@@ -32,7 +32,7 @@ class PreactivationBlock(nn.Module):
         """The block's raw sum; ``normed`` is the first batch norm's output, where that is known already."""
         active = F.relu(self.bn1(x) if normed is None else normed)
         shortcut: Tensor = x if self.convShortcut is None else self.convShortcut(active)
-        inner = F.relu(self.bn2(self.conv1(active)), inplace=True)
+        inner: Tensor = F.relu(self.bn2(self.conv1(active)), inplace=True)
         inner = self.conv2(inner)
         return inner + shortcut
 

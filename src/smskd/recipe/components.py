@@ -22,7 +22,8 @@ def method_of(spec: ComponentSpec, where: str) -> Method:
         cls = methods.find(spec.name)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    return _constructed(cls, spec, where)
+    method: Method = _constructed(cls, spec, where)
+    return method
 
 
 def anchor_of(spec: ComponentSpec | None, where: str) -> Anchor | None:
@@ -37,7 +38,8 @@ def anchor_of(spec: ComponentSpec | None, where: str) -> Anchor | None:
         cls = anchors.find(spec.name)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    return _constructed(cls, spec, where)
+    anchor: Anchor = _constructed(cls, spec, where)
+    return anchor
 
 
 def hyperparameters(component: Any) -> dict[str, Any]:

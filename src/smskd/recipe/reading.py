@@ -9,10 +9,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from smskd.errors import UserError, nearest
-from smskd.recipe.spec import ComponentSpec, Recipe
-
-SHIPPED = [Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes"]
-"""Where the package's own recipes are: in an installed package, in a checkout."""
+from smskd.recipe import shipped
+from smskd.recipe.spec import DEFAULT_ANCHOR, ComponentSpec, Recipe
 
 
 class _Loader(yaml.SafeLoader):
@@ -67,7 +65,7 @@ def locate(path: str | Path) -> Path:
     """
     given = Path(path)
     inside = Path(*given.parts[1:]) if given.parts[:1] == ("recipes",) else given
-    candidates = [given] + ([] if given.is_absolute() else [folder / inside for folder in SHIPPED])
+    candidates = [given] + ([] if given.is_absolute() else [folder / inside for folder in shipped.FOLDERS])
     for candidate in candidates:
         for file in (candidate, candidate.with_name(candidate.name + ".yaml")):
             if file.is_file():
@@ -97,7 +95,7 @@ def overridden(raw: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, An
     Raises:
         UserError: an override that is not of this form, or a path that leads nowhere.
     """
-    result: dict[str, Any] = _copied(raw)
+    result = _written_out(raw)
     for override in overrides:
         path, equals, value = override.partition("=")
         if not equals or not path:
@@ -156,8 +154,6 @@ def _set(raw: dict[str, Any], keys: list[str], value: Any, override: str) -> Non
         else:
             if isinstance(here, dict) and here.get(slot) is None:
                 here[slot] = {}
-            if isinstance(here[slot], str) and keys[position - 1] == "methods":
-                here[slot] = {"name": here[slot]}
             here = here[slot]
 
 
@@ -169,40 +165,42 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def _normalised(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Shorthands written out: methods by name alone, a comma list of them, an anchor by name, stage anchors that
-    change single keys of the recipe's."""
+def _written_out(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Shorthands written out: a model, a data set, an anchor or a method by its name alone, a comma list of methods."""
     result: dict[str, Any] = _copied(raw)
+    for key, field in (("teacher", "model"), ("student", "model"), ("data", "name"), ("anchor", "name")):
+        if isinstance(result.get(key), str):
+            result[key] = {field: result[key]}
+    stages = result.get("stages")
+    for holder in [result, *(stages if isinstance(stages, list) else [])]:
+        if not isinstance(holder, dict):
+            continue
+        if holder.get("methods") is not None:
+            holder["methods"] = _methods(holder["methods"])
+        if isinstance(holder.get("anchor"), str):
+            holder["anchor"] = {"name": holder["anchor"]}
+    return result
+
+
+def _normalised(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Written out, and each stage's anchor, which may change single keys of the recipe's, in full."""
+    result = _written_out(raw)
     if result.get("methods") is not None and result.get("stages") is not None:
         raise UserError("give either methods or stages, not both")
-    if "methods" in result:
-        result["methods"] = _methods(result["methods"])
-    if isinstance(result.get("anchor"), str):
-        result["anchor"] = {"name": result["anchor"]}
-    common = result.get("anchor", {"name": "true_class"})
+    common = result.get("anchor", {})
+    stages = result.get("stages")
     if isinstance(common, dict):
-        common.setdefault("name", "true_class")
-    for stage in result.get("stages") or []:
-        if not isinstance(stage, dict):
-            continue
-        if "methods" in stage:
-            stage["methods"] = _methods(stage["methods"])
-        if isinstance(stage.get("anchor"), str):
-            stage["anchor"] = {"name": stage["anchor"]}
-        anchor = stage.get("anchor")
+        common.setdefault("name", DEFAULT_ANCHOR)
+    for stage in stages if isinstance(stages, list) else []:
+        anchor = stage.get("anchor") if isinstance(stage, dict) else None
         if isinstance(anchor, dict):
-            inherits = isinstance(common, dict) and anchor.get("name", common["name"]) == common["name"]
-            stage["anchor"] = {"name": "true_class", **(common if inherits else {}), **anchor}
-    for key in ("teacher", "student"):
-        if isinstance(result.get(key), str):
-            result[key] = {"model": result[key]}
-    if isinstance(result.get("data"), str):
-        result["data"] = {"name": result["data"]}
+            same = isinstance(common, dict) and anchor.get("name", common["name"]) == common["name"]
+            stage["anchor"] = {"name": DEFAULT_ANCHOR, **(common if same else {}), **anchor}
     return result
 
 
 def _methods(value: Any) -> Any:
-    if value is None or value == "none":
+    if value == "none":
         return []
     if isinstance(value, str):
         value = [name.strip() for name in value.split(",")]
@@ -218,7 +216,7 @@ def _explained(error: ValidationError, raw: Mapping[str, Any]) -> str:
         return f"{path}: unknown key{nearest(str(first['loc'][-1]), _keys_at(first['loc'][:-1]))}"
     if first["type"] == "missing":
         return f"{path}: this key is needed"
-    message = first["msg"][0].lower() + first["msg"][1:]
+    message = (first["msg"][0].lower() + first["msg"][1:]).replace("valid tuple", "list")
     given = first.get("input")
     return f"{path}: {message}" + ("" if isinstance(given, dict | list) else f", not {given!r}")
 

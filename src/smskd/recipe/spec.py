@@ -1,10 +1,20 @@
 """The records a recipe is made of. Their fields are its keys, their defaults the recipe's defaults."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 Which = Literal["last", "best", "average"]
+
+DEFAULT_ANCHOR = "true_class"
 
 
 class Spec(BaseModel):
@@ -94,7 +104,7 @@ class OptimizerSpec(Spec):
 
     name: Literal["sgd", "adamw"] = "sgd"
     learning_rate: PositiveFloat = 0.05
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     weight_decay: NonNegativeFloat = 5e-4
 
@@ -113,7 +123,7 @@ class ScheduleSpec(Spec):
 
     name: Literal["step", "cosine", "constant"] = "step"
     decay_epochs: tuple[PositiveInt, ...] = (150, 180, 210)
-    decay_rate: float = Field(0.1, gt=0, le=1)
+    decay_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
     warmup_epochs: NonNegativeInt = 0
     learning_rate: PositiveFloat | None = None
 
@@ -145,7 +155,7 @@ class StageSpec(Spec):
     optimizer: Literal["keep", "reset"] = "keep"
     carry: Which = "last"
     reference: Which = "last"
-    average_decay: float = Field(0.999, gt=0, lt=1)
+    average_decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
 
 
 class Recipe(Spec):
@@ -170,14 +180,14 @@ class Recipe(Spec):
     teacher: ModelSpec | None = None
     student: ModelSpec
     epochs: PositiveInt = 240
-    batch_size: int = Field(64, ge=2)
+    batch_size: Annotated[int, Field(ge=2)] = 64
     test_batch_size: PositiveInt = 512
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     methods: tuple[MethodSpec, ...] | None = None
     strategy: Literal["sequential", "joint"] = "sequential"
-    anchor: ComponentSpec | None = ComponentSpec(name="true_class")
+    anchor: ComponentSpec | None = ComponentSpec(name=DEFAULT_ANCHOR)
     stages: tuple[StageSpec, ...] | None = None
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     device: str = "auto"
     checkpoint_every: PositiveInt = 1

@@ -9,6 +9,8 @@ from typing import Any
 INK, MUTED, RULE, GRID = "#1b1f24", "#59616c", "#8d95a0", "#e7e9ec"
 BLUE, ORANGE, PLUM, GREEN, OLIVE, SKY = "#2166ac", "#d97706", "#8b1e5b", "#1b9e77", "#665c00", "#3f9ad8"
 GREY = "#737b87"
+ON_DEEP, ON_BRIGHT = "#fefefe", "#15181c"
+"""Text upon a deep colour of the light theme (blue, plum, olive, grey) and upon a bright one."""
 PALETTE = (BLUE, ORANGE, PLUM, GREEN, OLIVE, SKY)
 DASHES = ([1, 0], [6, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 3])
 
@@ -24,6 +26,8 @@ DARK = {
     OLIVE: "#f0e27a",
     SKY: "#b8e6ff",
     GREY: "#a9b1bd",
+    ON_DEEP: "#14161a",
+    ON_BRIGHT: "#14161b",
 }
 """The dark colour for each light one. Charts are made in light; the page exchanges the colours."""
 
@@ -58,11 +62,21 @@ def config() -> dict[str, Any]:
     }
 
 
-def cycle(colours: tuple[str, ...], length: int) -> list[str]:
-    """The first ``length`` colours, from the start again where they do not suffice."""
-    return [colours[i % len(colours)] for i in range(length)]
+def colours(length: int) -> list[str]:
+    """The first ``length`` colours of the palette, from the start again where they do not suffice."""
+    return [PALETTE[i % len(PALETTE)] for i in range(length)]
 
 
 def dashes(length: int) -> list[list[int]]:
     """A dash pattern for each of ``length`` lines; where colours repeat, the dashes differ."""
     return [DASHES[(i + i // len(PALETTE)) % len(DASHES)] for i in range(length)]
+
+
+def light(colour: str) -> str:
+    """The colour itself."""
+    return colour
+
+
+def dark(colour: str) -> str:
+    """Its counterpart in the dark."""
+    return DARK[colour]

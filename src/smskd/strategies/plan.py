@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from smskd.anchors import catalog as anchors
 from smskd.engine.objective import WeightedMethod, published_class_weight, weighted
 from smskd.engine.stage import Stage
 from smskd.errors import UserError
@@ -9,6 +10,7 @@ from smskd.recipe import MethodSpec, Recipe, StageSpec
 from smskd.recipe.components import anchor_of, hyperparameters, method_of
 from smskd.recipe.spec import ComponentSpec, ScheduleSpec
 from smskd.strategies import joint, sequential
+from smskd.types import Anchor
 
 STRATEGIES = {"sequential": sequential.stages, "joint": joint.stages}
 
@@ -21,18 +23,48 @@ def plan(recipe: Recipe) -> tuple[Stage, ...]:
             out of range.
     """
     specs = _expanded(recipe)
-    shorthand = recipe.stages is None
-    ends = stage_ends(specs, recipe.epochs, recipe.schedule)
+    methods = _methods(specs, shorthand=recipe.stages is None)
+    held = [
+        anchor_of(spec.anchor if "anchor" in spec.model_fields_set else recipe.anchor, f"stages.{index}.anchor")
+        for index, spec in enumerate(specs)
+    ]
+    stages = scheduled(specs, methods, held, recipe.epochs, recipe.schedule)
+    for index, stage in enumerate(stages):
+        if stage.needs_teacher and recipe.teacher is None:
+            who = stage.methods[0].name if stage.methods else "the anchor"
+            raise UserError(f"teacher: {who} (stage {index + 1}) reads a teacher; name its model and weights")
+    return stages
+
+
+def scheduled(
+    specs: Sequence[StageSpec],
+    methods: Sequence[tuple[WeightedMethod, ...]],
+    anchors: Sequence[Anchor | None],
+    epochs: int,
+    schedule: ScheduleSpec,
+) -> tuple[Stage, ...]:
+    """Stages from their specs, whose methods and anchors are given as objects.
+
+    Raises:
+        UserError: a stage that ends before it begins or has no end.
+    """
+    ends = stage_ends(specs, epochs, schedule)
     starts = [0, *ends[:-1]]
-    result = []
-    position = 0
-    for index, (spec, start, end) in enumerate(zip(specs, starts, ends, strict=True)):
-        where = "methods" if shorthand else f"stages.{index}.methods"
-        offset = position if shorthand else 0
-        methods = weighted([_weighted(item, f"{where}.{offset + i}") for i, item in enumerate(spec.methods)])
-        position += len(methods)
-        result.append(_stage(recipe, spec, methods, index, start, end))
-    return tuple(result)
+    return tuple(
+        Stage(
+            methods=own,
+            first=start + 1,
+            last=end,
+            class_weight=published_class_weight(own) if spec.class_weight is None else spec.class_weight,
+            anchor=anchor if start else None,
+            schedule=spec.schedule,
+            optimizer=spec.optimizer,
+            carry=spec.carry,
+            reference=spec.reference,
+            average_decay=spec.average_decay,
+        )
+        for spec, own, anchor, start, end in zip(specs, methods, anchors, starts, ends, strict=True)
+    )
 
 
 def stage_ends(specs: Sequence[StageSpec], epochs: int, schedule: ScheduleSpec) -> list[int]:
@@ -86,30 +118,19 @@ def _next_decay(schedule: ScheduleSpec, start: int, epochs: int, where: str) -> 
     raise UserError(f"{where}: no learning-rate decay {span} ends it; give until or epochs")
 
 
+def _methods(specs: Sequence[StageSpec], *, shorthand: bool) -> list[tuple[WeightedMethod, ...]]:
+    result: list[tuple[WeightedMethod, ...]] = []
+    for index, spec in enumerate(specs):
+        where, offset = ("methods", sum(map(len, result))) if shorthand else (f"stages.{index}.methods", 0)
+        own = [_weighted(item, f"{where}.{offset + place}") for place, item in enumerate(spec.methods)]
+        result.append(weighted(own))
+    return result
+
+
 def _weighted(spec: MethodSpec, where: str) -> WeightedMethod:
     method = method_of(spec, where)
     name = spec.name.rpartition(":")[2].lower() if ":" in spec.name else spec.name
     return WeightedMethod(name, method, method.published_weight if spec.weight is None else spec.weight)
-
-
-def _stage(
-    recipe: Recipe, spec: StageSpec, methods: tuple[WeightedMethod, ...], index: int, start: int, end: int
-) -> Stage:
-    anchor = spec.anchor if "anchor" in spec.model_fields_set else recipe.anchor
-    if methods and recipe.teacher is None:
-        raise UserError(f"stages.{index}: {methods[0].name} distils from a teacher, and the recipe names none")
-    return Stage(
-        methods=methods,
-        first=start + 1,
-        last=end,
-        class_weight=published_class_weight(methods) if spec.class_weight is None else spec.class_weight,
-        anchor=anchor_of(anchor, f"stages.{index}.anchor") if index else None,
-        schedule=spec.schedule,
-        optimizer=spec.optimizer,
-        carry=spec.carry,
-        reference=spec.reference,
-        average_decay=spec.average_decay,
-    )
 
 
 def _resolved_stage(spec: StageSpec, stage: Stage) -> StageSpec:
@@ -117,6 +138,8 @@ def _resolved_stage(spec: StageSpec, stage: Stage) -> StageSpec:
         MethodSpec(name=given.name, weight=item.weight, **hyperparameters(item.method))
         for given, item in zip(spec.methods, stage.methods, strict=True)
     )
-    anchor = ComponentSpec(name="true_class", **hyperparameters(stage.anchor)) if stage.anchor else None
+    anchor = (
+        ComponentSpec(name=anchors.name_of(stage.anchor), **hyperparameters(stage.anchor)) if stage.anchor else None
+    )
     update = {"methods": methods, "class_weight": stage.class_weight, "until": stage.last, "epochs": None}
     return spec.model_copy(update={**update, "anchor": anchor})

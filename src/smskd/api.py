@@ -1,0 +1,280 @@
+"""The library's top level: distil any pair of networks on any data, train a recipe, load a result."""
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from smskd import models
+from smskd.anchors.true_class import TrueClass
+from smskd.data import Augmentation, Loader, MemoryLoader, Pictures, StreamingLoader, mix
+from smskd.data.samples import image_tensor
+from smskd.data.streaming import Samples
+from smskd.engine.environment import device_of, environment
+from smskd.engine.fit import EpochReport, Pace
+from smskd.engine.objective import WeightedMethod, weighted
+from smskd.engine.run import Setup
+from smskd.engine.stage import Stage
+from smskd.engine.store import SUMMARY, RunFolder
+from smskd.errors import UserError
+from smskd.recipe import OptimizerSpec, Recipe, ScheduleSpec, StageSpec, read
+from smskd.recipe.components import method_of
+from smskd.strategies.plan import scheduled
+from smskd.training import begin, finish
+from smskd.types import Anchor, Method
+
+StageLike = str | Method | WeightedMethod | StageSpec | Sequence[str | Method | WeightedMethod]
+
+_LOADER = 0x4C4F4144
+TEST_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Result:
+    """What training gives.
+
+    Attributes:
+        student: the trained model, in eval mode.
+        summary: what ``summary.json`` holds.
+        path: the run's folder; None if it was not kept.
+    """
+
+    student: nn.Module
+    summary: dict[str, Any]
+    path: Path | None
+
+
+def distill(
+    *,
+    student: nn.Module,
+    teacher: nn.Module | None,
+    stages: Sequence[StageLike],
+    train: Samples | Pictures,
+    test: Samples | Pictures,
+    epochs: int = 240,
+    batch_size: int = 64,
+    optimizer: OptimizerSpec | None = None,
+    schedule: ScheduleSpec | None = None,
+    anchor: Anchor | None = TrueClass(),  # noqa: B008 (frozen)
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    workers: int = 0,
+    name: str = "distill",
+    out: str | Path | None = None,
+    resume: bool = False,
+    on_epoch: Callable[[EpochReport], object] | None = None,
+) -> Result:
+    """Trains a student in stages.
+
+    Args:
+        student: the network to train, in place: any ``nn.Module`` from pictures to logits.
+        teacher: the network to learn from, likewise; it is copied, and left as it is. None for plain training.
+        stages: one entry a stage: a method's name (``"kd"``) or object (``KD(temperature=2)``), several of them in
+            a list for a stage that distils them together, an empty list for plain training, or a
+            :class:`StageSpec`, which can say when the stage ends, and more. Without that, a stage ends at the next
+            learning-rate decay and the last one at the end.
+        train: map-style data set of (image, label); the image a PIL picture, an array or a tensor.
+        test: likewise.
+        epochs: of the whole run.
+        batch_size: of training.
+        optimizer: SGD with learning rate 0.05, momentum 0.9 and weight decay 5e-4 by default, as published.
+        schedule: by default the published one, the learning rate times 0.1 after 5/8, 6/8 and 7/8 of the epochs.
+        anchor: holds the student near the previous stage's, from the second stage on. None: nothing does.
+        augmentation: of pictures of bytes, and how they are normalised; by default they are scaled to 0..1. Float
+            tensors are taken as they are.
+        seed: of everything random but the student's initial weights, which are the student's own.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``. The student is moved there.
+        workers: processes that load samples.
+        name: of the run.
+        out: folder for metrics, weights, summary and page; None: nothing is kept.
+        resume: go on with the run in ``out``, which was begun with the same arguments and was stopped.
+        on_epoch: is called with the report of each epoch; ``print`` prints a line.
+
+    Returns:
+        The student, trained, with the summary of the run.
+
+    Raises:
+        UserError: what is wrong with the arguments, in a line.
+    """
+    if resume and out is None:
+        raise UserError("resume needs out, the folder of the run to go on with")
+    where = device_of(device)
+    example = _example(train, where)
+    learner = models.adapt(student.to(where), example)
+    classes = models.describe(learner, _shape(example)).classes
+    schedule = schedule or ScheduleSpec(decay_epochs=_published_decays(epochs))
+    loaders = _Loaders(classes, batch_size, augmentation, mix(seed, _LOADER), where, workers)
+    training = loaders.training(train)
+    setup = Setup(
+        name=name,
+        student_name=type(student).__name__,
+        student=learner,
+        teacher_name=type(teacher).__name__ if teacher is not None else None,
+        teacher=models.adapt(teacher.to(where), example) if teacher is not None else None,
+        stages=_planned(stages, anchor, epochs, schedule),
+        pace=Pace(optimizer or OptimizerSpec(), schedule, epochs, seed),
+        train=training,
+        test=loaders.testing(test),
+        data=training.info,
+        example=example,
+        pictures={
+            "name": type(train).__name__,
+            "train_samples": len(train),
+            "test_samples": len(test),
+            "classes": classes,
+            "image_shape": list(_shape(example)),
+        },
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = RunFolder(Path(temporary) / "run" if out is None else Path(out))
+        if not resume:
+            folder.create(_described(setup), environment(where))
+        for report in finish(setup, folder):
+            if on_epoch is not None:
+                on_epoch(report)
+        summary = json.loads((folder.path / SUMMARY).read_text(encoding="utf-8"))
+    return Result(student.eval(), summary, None if out is None else Path(out))
+
+
+def train(
+    recipe: Recipe | str | Path,
+    *overrides: str,
+    out: str | Path,
+    on_epoch: Callable[[EpochReport], object] | None = None,
+) -> Result:
+    """Trains a recipe, as ``smskd train`` does.
+
+    Args:
+        recipe: a recipe, or its file.
+        overrides: ``"key.path=value"`` each, for a recipe's file.
+        out: the run's folder.
+        on_epoch: is called with the report of each epoch.
+
+    Raises:
+        UserError: what is wrong with the recipe, in a line.
+    """
+    run = begin(recipe if isinstance(recipe, Recipe) else read(recipe, overrides), Path(out))
+    setup = run.setup()
+    for report in finish(setup, run.folder):
+        if on_epoch is not None:
+            on_epoch(report)
+    summary = json.loads((run.folder.path / SUMMARY).read_text(encoding="utf-8"))
+    return Result(setup.student.wrapped.eval(), summary, run.folder.path)
+
+
+def load(path: str | Path) -> nn.Module:
+    """The student of a run, in eval mode.
+
+    Args:
+        path: the run's folder, or a weights file of it (``stages/1/student.safetensors``).
+
+    Raises:
+        UserError: there is none, or the file does not say which model it belongs to (a run of :func:`distill` on a
+            model of your own: build the model and call :func:`smskd.models.load_weights`).
+    """
+    facts = models.read_metadata(path)
+    if "model" not in facts:
+        raise UserError(f"{path} does not say which model it belongs to; build it and use smskd.models.load_weights")
+    channels, height, width = json.loads(facts["image_shape"])
+    model = models.create(
+        facts["model"],
+        classes=int(facts["classes"]),
+        channels=channels,
+        image_size=(height, width),
+        **json.loads(facts.get("options", "{}")),
+    )
+    models.load_weights(model.wrapped, path)
+    return model.wrapped.eval()
+
+
+def _planned(
+    stages: Sequence[StageLike], anchor: Anchor | None, epochs: int, schedule: ScheduleSpec
+) -> tuple[Stage, ...]:
+    pairs = [_spec(stage) for stage in stages] or [(StageSpec(), ())]
+    specs, methods = zip(*pairs, strict=True)
+    return scheduled(specs, methods, [anchor] * len(pairs), epochs, schedule)
+
+
+def _spec(stage: StageLike) -> tuple[StageSpec, tuple[WeightedMethod, ...]]:
+    if isinstance(stage, StageSpec):
+        methods = [(method_of(item, f"stages: {item.name}"), item) for item in stage.methods]
+        given = [
+            WeightedMethod(spec.name, method, method.published_weight if spec.weight is None else spec.weight)
+            for method, spec in methods
+        ]
+        return stage, weighted(given)
+    if isinstance(stage, str | Method | WeightedMethod):
+        return StageSpec(), weighted([stage])
+    return StageSpec(), weighted(stage)
+
+
+def _published_decays(epochs: int) -> tuple[int, ...]:
+    decays = sorted({round(epochs * eighths / 8) for eighths in (5, 6, 7)})
+    return tuple(epoch for epoch in decays if epoch > 0)
+
+
+def _example(samples: Samples | Pictures, device: torch.device) -> Tensor:
+    image, _ = samples[0]
+    return image_tensor(image).unsqueeze(0).float().to(device)
+
+
+def _shape(example: Tensor) -> tuple[int, int, int]:
+    _, channels, height, width = example.shape
+    return int(channels), int(height), int(width)
+
+
+@dataclass(frozen=True)
+class _Loaders:
+    classes: int
+    batch_size: int
+    augmentation: Augmentation | None
+    seed: int
+    device: torch.device
+    workers: int
+
+    def training(self, samples: Samples | Pictures) -> Loader:
+        return self._loader(samples, self.batch_size, self.augmentation, shuffle=True)
+
+    def testing(self, samples: Samples | Pictures) -> Loader:
+        plain = self.augmentation.plain() if self.augmentation else None
+        return self._loader(samples, max(self.batch_size, TEST_BATCH), plain, shuffle=False)
+
+    def _loader(
+        self, samples: Samples | Pictures, size: int, augmentation: Augmentation | None, *, shuffle: bool
+    ) -> Loader:
+        if isinstance(samples, Pictures):
+            return MemoryLoader(samples, size, augmentation, seed=self.seed, device=self.device, shuffle=shuffle)
+        return StreamingLoader(
+            samples,
+            self.classes,
+            size,
+            augmentation,
+            seed=self.seed,
+            device=self.device,
+            shuffle=shuffle,
+            workers=self.workers,
+        )
+
+
+def _described(setup: Setup) -> str:
+    stages = [
+        {"methods": [f"{item.weight} * {item.method}" for item in stage.methods], "until": stage.last}
+        for stage in setup.stages
+    ]
+    value = {
+        "made_by": "smskd.distill",
+        "name": setup.name,
+        "seed": setup.pace.seed,
+        "epochs": setup.pace.epochs,
+        "optimizer": setup.pace.optimizer.model_dump(mode="json"),
+        "schedule": setup.pace.schedule.model_dump(mode="json"),
+        "stages": stages,
+    }
+    return yaml.safe_dump(value, sort_keys=False)

@@ -1,0 +1,5 @@
+"""The command line."""
+
+from smskd.cli.app import main
+
+__all__ = ["main"]

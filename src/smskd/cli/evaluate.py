@@ -1,0 +1,79 @@
+"""`smskd eval`: the accuracy of trained students."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from smskd import models
+from smskd.assembly import load_data, load_model, test_loader
+from smskd.cli.progress import Display
+from smskd.data import Dataset
+from smskd.engine.environment import device_of
+from smskd.engine.evaluate import evaluate
+from smskd.engine.store import RECIPE, STUDENT
+from smskd.errors import UserError
+from smskd.recipe import DataSpec, Recipe, read
+
+
+def evaluate_all(things: list[Path], recipe: str | None, overrides: list[str], *, as_json: bool) -> None:
+    """Tests each student and prints what came out."""
+    display = Display(Console(), quiet=as_json)
+    loaded: dict[DataSpec, Dataset] = {}
+    results = []
+    with display.shown():
+        for weights in (file for thing in things for file in _weights(thing)):
+            wanted = read(recipe, overrides) if recipe else read(_recipe_of(weights), overrides)
+            if wanted.data not in loaded:
+                loaded = {wanted.data: load_data(wanted.data, display.reading)}
+            results.append(_result(weights, wanted, loaded[wanted.data]))
+    if as_json:
+        typer.echo(json.dumps(results, indent=2))
+        return
+    table = Table("weights", "model", "top-1 %", "top-5 %", "pictures", box=None, pad_edge=False)
+    for row in results:
+        top5 = "" if row["top5"] is None else f"{row['top5']:.2f}"
+        table.add_row(row["weights"], row["model"], f"{row['top1']:.2f}", top5, str(row["pictures"]))
+    display.console.print(table)
+
+
+def _result(weights: Path, recipe: Recipe, pictures: Dataset) -> dict[str, Any]:
+    device = device_of(recipe.device)
+    facts = models.read_metadata(weights) if weights.suffix == ".safetensors" else {}
+    update: dict[str, Any] = {"weights": str(weights)}
+    if "model" in facts:
+        update |= {"model": facts["model"], "options": json.loads(facts.get("options", "{}"))}
+    spec = recipe.student.model_copy(update=update)
+    model = load_model(spec, pictures, "student").to(device)
+    loader = test_loader(pictures, recipe.test_batch_size, device)
+    accuracy = evaluate(model, loader.epoch(0), classes=pictures.classes)
+    return {
+        "weights": str(weights),
+        "model": spec.model,
+        "top1": accuracy.top1,
+        "top5": accuracy.top5,
+        "pictures": len(pictures.test),
+    }
+
+
+def _weights(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"{path}: no such run or file")
+    if (path / STUDENT).is_file():
+        return [path / STUDENT]
+    files = [file.parent / STUDENT for file in sorted(path.rglob(RECIPE)) if (file.parent / STUDENT).is_file()]
+    if not files:
+        raise UserError(f"{path} holds no finished run (no {STUDENT} in it)")
+    return files
+
+
+def _recipe_of(weights: Path) -> Path:
+    for folder in weights.resolve().parents:
+        if (folder / RECIPE).is_file():
+            return folder / RECIPE
+    raise UserError(f"{weights} is in no run's folder; say with --recipe which data and model it belongs to")

@@ -1,0 +1,69 @@
+r"""Similarity-preserving distillation.
+
+Paper: Tung, Mori: Similarity-Preserving Knowledge Distillation, ICCV 2019
+
+arXiv: 1907.09682
+
+Formula:
+    L = \frac{1}{N^2} \sum_{i,j} (g^t_{ij} - g^s_{ij})^2,
+    g_{ij} = G_{ij} / \max(\|G_{i\cdot}\|_2, 10^{-12}),
+    G_{ij} = \langle f_i, f_j \rangle
+
+Taps: the last map before pooling of both models.
+
+Shapes: features [N, ...], flattened for each sample; both may differ in all but N.
+
+Source: HobbitLong/RepDistiller, distiller_zoo/SP.py (Similarity)
+
+Differences:
+    - The paper allows several pairs of layers; the published code takes the last map alone.
+    - A sample whose feature is zero has no similarities: its gradient is zero here, up to 1e11 in published
+      code.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from smskd.adapters import flat, last_maps
+from smskd.functional import full_precision, safe_normalize
+from smskd.types import Batch, Kind, Layout, Method, Output, Taps
+
+
+@full_precision
+def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared difference of the two matrices of similarities within the batch, for one pair of features.
+
+    Tung and Mori 2019, arXiv 1907.09682; equal to ``Similarity`` of HobbitLong/RepDistiller.
+
+    Args:
+        student: [N, ...].
+        teacher: [N, ...], all but N may differ.
+
+    Returns:
+        Scalar, the sum over all pairs of samples divided by N^2.
+    """
+    return (_similarities(teacher) - _similarities(student)).square().mean()
+
+
+def _similarities(x: Tensor) -> Tensor:
+    rows = flat(x)
+    return safe_normalize(rows @ rows.T)
+
+
+@dataclass(frozen=True)
+class SP(Method):
+    """Similarity-preserving distillation: samples that are alike to the teacher are alike to the student."""
+
+    kind: ClassVar[Kind] = "relation"
+    published_weight: ClassVar[float] = 3000.0
+
+    def taps(self, student: Layout, teacher: Layout) -> Taps:
+        """The last map before pooling of both models."""
+        return last_maps(student, teacher, "SP")
+
+    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+        """``level0``, and further levels where further features are given."""
+        pairs = enumerate(zip(student.features, teacher.features, strict=True))
+        return {f"level{level}": sp_loss(s, t) for level, (s, t) in pairs}

@@ -1,0 +1,143 @@
+"""Charts of several recipes beside each other."""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+import altair as alt
+
+from smskd.analysis.compare import Row, labels
+from smskd.analysis.wording import percent, spread
+from smskd.report import theme
+from smskd.report.marks import (
+    Chart,
+    Record,
+    accuracy,
+    base,
+    colour,
+    dash,
+    epochs,
+    finish,
+    hover,
+    long,
+    tip,
+    wide,
+)
+
+_LINE = 46
+"""Height in pixels of a recipe's line."""
+
+
+def comparison_chart(rows: Sequence[Row]) -> Chart:
+    """The last epoch's top-1 accuracy, one line a recipe.
+
+    A diamond is the mean over the seeds, the line through it one standard deviation to either side, the dots
+    below are the seeds, the upright stroke is the teacher.
+    """
+    named = list(zip(labels(rows), rows, strict=True))
+    y = alt.Y(
+        "recipe:N",
+        title=None,
+        scale=alt.Scale(domain=[name for name, _ in named]),
+        axis=alt.Axis(domain=False, ticks=False, labelLimit=130, grid=True),
+    )
+    x = alt.X(
+        "value:Q",
+        title="Top-1 accuracy of the last epoch %",
+        scale=alt.Scale(zero=False, nice=True, padding=48),
+        axis=alt.Axis(grid=True, tickCount=6),
+    )
+    means = [_mean(name, row) for name, row in named]
+    recipe = tip("recipe", "Recipe", None)
+    tips = [
+        recipe,
+        tip("text", "Last epoch", None),
+        tip("best", "Best epoch", None),
+        tip("seeds", "Seeds", "d"),
+    ]
+    layers = [
+        *_teachers(named, x, y),
+        base(means).mark_rule(strokeWidth=2, color=theme.BLUE).encode(y=y, x=x.copy(), x2="high:Q"),
+        base(_seeds(named))
+        .mark_circle(size=44, opacity=0.8, color=theme.SKY, yOffset=11)
+        .encode(y=y, x=x, tooltip=[recipe, tip("seed", "Seed", "d"), tip("value", "Top-1 %")]),
+        base(means)
+        .mark_point(shape="diamond", size=110, filled=True, opacity=1, color=theme.BLUE)
+        .encode(y=y, x=alt.X("mean:Q"), tooltip=tips),
+        base(means).mark_text(dy=-15, color=theme.INK).encode(y=y, x=alt.X("mean:Q"), text="text:N"),
+    ]
+    return finish(
+        layers,
+        "Top-1 accuracy of the last epoch",
+        "Dot plot of the last epoch's top-1 accuracy for each recipe: every seed and the mean",
+        height=_LINE * len(rows),
+    )
+
+
+def curves_chart(rows: Sequence[Row]) -> Chart:
+    """Test accuracy over the epochs for each recipe: the mean over its seeds."""
+    names = labels(rows)
+    curves = [_mean_curve(row) for row in rows]
+    all_epochs = sorted({epoch for curve in curves for epoch in curve})
+    records: list[Record] = [{"epoch": epoch} | wide([curve.get(epoch) for curve in curves]) for epoch in all_epochs]
+    x = epochs(all_epochs[0], all_epochs[-1])
+    lines = (
+        base(long(records, names))
+        .mark_line()
+        .encode(
+            x=x,
+            y=accuracy("Test top-1 accuracy %"),
+            color=colour(names, theme.colours(len(names))),
+            strokeDash=dash(names, theme.dashes(len(names))),
+        )
+    )
+    return finish(
+        [lines, hover(records, [tip("epoch", "Epoch", "d")], names)],
+        "Test accuracy over the epochs, mean over the seeds",
+        "Line chart of each recipe's test accuracy over the epochs",
+    )
+
+
+def _mean(name: str, row: Row) -> Record:
+    deviation = row.top1_last.deviation or 0.0
+    return {
+        "recipe": name,
+        "mean": row.top1_last.mean,
+        "value": row.top1_last.mean - deviation,
+        "high": row.top1_last.mean + deviation,
+        "text": spread(row.top1_last),
+        "best": spread(row.top1_best),
+        "seeds": len(row.seeds),
+    }
+
+
+def _seeds(named: Sequence[tuple[str, Row]]) -> list[Record]:
+    return [
+        {"recipe": name, "value": value, "seed": run.seed}
+        for name, row in named
+        for run, value in zip(row.runs, row.top1_last.values, strict=True)
+    ]
+
+
+def _teachers(named: Sequence[tuple[str, Row]], x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    records: list[Record] = [
+        {"recipe": name, "value": row.teacher_top1, "teacher": row.teacher}
+        for name, row in named
+        if row.teacher_top1 is not None
+    ]
+    if not records:
+        return []
+    # Named once for each accuracy: a teacher is most often the same in all lines.
+    first = {record["value"]: record for record in reversed(records)}.values()
+    words = [{**record, "text": f"Teacher {percent(record['value'])}"} for record in first]
+    tips = [tip("teacher", "Teacher", None), tip("value", "Top-1 %")]
+    return [
+        base(records).mark_tick(thickness=2, size=26, color=theme.MUTED).encode(y=y, x=x, tooltip=tips),
+        base(words).mark_text(dy=21, fontSize=11).encode(y=y, x=x, text="text:N"),
+    ]
+
+
+def _mean_curve(row: Row) -> dict[int, float]:
+    """Mean test accuracy of each epoch that all seeds have; a mean over fewer of them would jump."""
+    curves = [{entry["epoch"]: float(entry["test_top1"]) for entry in run.metrics} for run in row.runs]
+    shared = set.intersection(*(set(curve) for curve in curves))
+    return {epoch: fmean(curve[epoch] for curve in curves) for epoch in sorted(shared)}

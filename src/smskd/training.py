@@ -1,0 +1,94 @@
+"""Training by recipe into a run folder, and going on with a run that was stopped."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from smskd.assembly import absolute_paths, assemble, load_data
+from smskd.data import Dataset
+from smskd.data.catalog import Track as LoadTrack
+from smskd.engine.environment import device_of, environment
+from smskd.engine.fit import EpochReport, Track, untracked
+from smskd.engine.run import Setup, run
+from smskd.engine.store import RECIPE, RunFolder
+from smskd.errors import UserError
+from smskd.recipe import Recipe, read, to_yaml
+from smskd.recipe.reading import load_yaml
+from smskd.report.page import write_run_report
+from smskd.strategies.plan import plan, resolved
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has a folder and can be trained.
+
+    Attributes:
+        recipe: resolved.
+        folder: where everything is kept.
+    """
+
+    recipe: Recipe
+    folder: RunFolder
+
+    def load(self, track: LoadTrack | None = None) -> Dataset:
+        """The recipe's pictures."""
+        return load_data(self.recipe.data, track)
+
+    def train(self, setup: Setup, track: Track = untracked) -> Iterator[EpochReport]:
+        """Trains what is left to train and yields a report after each epoch; at the end summary and page are there.
+
+        Args:
+            setup: what :meth:`setup` gave.
+            track: shows the progress within an epoch.
+        """
+        yield from finish(setup, self.folder, track)
+
+    def setup(self, pictures: Dataset | None = None) -> Setup:
+        """All that it needs; ``pictures`` are the recipe's, if they are loaded already."""
+        return assemble(self.recipe, pictures)
+
+
+def finish(setup: Setup, folder: RunFolder, track: Track = untracked) -> Iterator[EpochReport]:
+    """Trains what is left of a run, and writes its page."""
+    yield from run(setup, folder, track=track)
+    write_run_report(folder.path)
+
+
+def begin(recipe: Recipe, out: Path) -> Run:
+    """A new run: its folder, with the resolved recipe and the environment in it.
+
+    Raises:
+        UserError: the recipe cannot be run, or the folder holds another run.
+    """
+    plan(recipe)
+    full = resolved(absolute_paths(recipe))
+    folder = RunFolder(out)
+    folder.create(to_yaml(full), environment(device_of(recipe.device)))
+    return Run(full, folder)
+
+
+def begin_seeds(recipe: Recipe, seeds: list[int], out: Path) -> list[Run]:
+    """A new run for each seed, in ``out/seed<seed>``; all the folders are made before any is trained."""
+    for seed in seeds:
+        RunFolder(out / f"seed{seed}").check_free()
+    return [begin(recipe.model_copy(update={"seed": seed}), out / f"seed{seed}") for seed in seeds]
+
+
+def reopen(path: Path) -> list[Run]:
+    """The runs in a folder: the folder's own, or those in the folders below it.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder")
+    files = [path / RECIPE] if (path / RECIPE).is_file() else sorted(path.rglob(RECIPE))
+    if not files:
+        raise UserError(f"{path} holds no run (no {RECIPE} in it)")
+    return [Run(_reread(file), RunFolder(file.parent)) for file in files]
+
+
+def _reread(file: Path) -> Recipe:
+    if "made_by" in load_yaml(file.read_text(encoding="utf-8"), str(file)):
+        raise UserError(f"{file.parent} was trained by smskd.distill; go on with it there, with resume=True")
+    return read(file)

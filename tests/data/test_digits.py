@@ -1,0 +1,41 @@
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from smskd.data import digits
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return digits.load()
+
+
+def test_split(dataset):
+    assert (len(dataset.train), len(dataset.test)) == (1437, 360)
+    assert dataset.class_names == tuple("0123456789")
+    assert dataset.shape == (1, 8, 8)
+    everything = torch.bincount(torch.from_numpy(load_digits().target))
+    share = torch.bincount(dataset.test.labels) / everything
+    assert ((share - 360 / 1797).abs() * everything).max() < 1
+
+
+def test_the_split_never_changes(dataset):
+    assert dataset.train.fingerprint().startswith("f664bda911f09a61")
+    assert dataset.test.fingerprint().startswith("0c7d53afcbb1f7e9")
+
+
+def test_every_digit_is_in_one_part_with_its_values(dataset):
+    images = torch.cat([dataset.train.images, dataset.test.images])
+    labels = torch.cat([dataset.train.labels, dataset.test.labels])
+    rows = torch.cat([images.flatten(1).double() * 16 / 255, labels[:, None].double()], dim=1).round()
+    source = load_digits()
+    expected = torch.cat([torch.from_numpy(source.data), torch.from_numpy(source.target)[:, None]], dim=1)
+    assert sorted(rows.tolist()) == sorted(expected.tolist())
+    assert (images.min(), images.max()) == (0, 255)
+
+
+def test_augmentation_is_gentle(dataset):
+    assert (dataset.padding, dataset.flip) == (1, False)
+    x = dataset.normalisation().apply(dataset.train.images)
+    assert abs(float(x.mean())) < 1e-5
+    assert float(x.std()) == pytest.approx(1, abs=1e-4)

@@ -1,0 +1,59 @@
+"""A student and a teacher as methods see them: layouts of two small networks, random features of a batch."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from smskd.types import LOGITS, Batch, DataInfo, Layout, Method, Output, Shape, Side, Taps
+
+CLASSES = 5
+SAMPLES = 40
+STUDENT = Layout(
+    {"stem": (4, 8, 8), "stage1": (4, 8, 8), "stage2": (8, 4, 4), "stage3": (12, 2, 2), "pooled": (12,)},
+    CLASSES,
+)
+TEACHER = Layout(
+    {"stem": (6, 8, 8), "stage1": (6, 8, 8), "stage2": (8, 4, 4), "stage3": (16, 2, 2), "pooled": (16,)},
+    CLASSES,
+)
+MLP = Layout({"hidden": (20,), "pooled": (12,)}, CLASSES)
+LABELS = torch.arange(SAMPLES) % CLASSES
+DATA = DataInfo(SAMPLES, CLASSES, batch_size=8, labels=LABELS)
+
+
+def taps(method: Method, student: Layout = STUDENT, teacher: Layout = TEACHER) -> Taps:
+    return method.taps(student, teacher)
+
+
+def shapes(layout: Layout, names: tuple[str, ...]) -> tuple[Shape, ...]:
+    return tuple(layout.features[name] for name in names if name != LOGITS)
+
+
+def build(method: Method, student: Layout = STUDENT, teacher: Layout = TEACHER) -> nn.Module:
+    chosen = taps(method, student, teacher)
+    classifier = nn.Linear(teacher.features[teacher.pooled][0], CLASSES)
+    return method.build(
+        Side(shapes(student, chosen.student), CLASSES),
+        Side(shapes(teacher, chosen.teacher), CLASSES, classifier),
+        DATA,
+    )
+
+
+def batch(index: Tensor) -> Batch:
+    return Batch(torch.zeros(len(index), 3, 8, 8), LABELS[index], index)
+
+
+def output(layout: Layout, names: tuple[str, ...], samples: int, make: Callable[..., Tensor] = torch.randn) -> Output:
+    """Random logits and features, leaves with gradient."""
+    logits = make(samples, CLASSES).requires_grad_()
+    features = tuple(make(samples, *shape).requires_grad_() for shape in shapes(layout, names))
+    return Output(logits if LOGITS in names else torch.empty(0), features)
+
+
+def leaves(output: Output) -> list[Tensor]:
+    return [tensor for tensor in (output.logits, *output.features) if tensor.requires_grad]
+
+
+def detached(output: Output) -> Output:
+    return Output(output.logits.detach(), tuple(feature.detach() for feature in output.features))

@@ -1,0 +1,78 @@
+import json
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smskd.methods import discovery
+from smskd.methods.describe import describe
+from smskd.methods.kd import KD
+
+DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "defaults.json").read_text())
+
+
+@pytest.mark.parametrize("name", discovery.names())
+def test_every_method_describes_itself_completely(name: str) -> None:
+    description = describe(name)
+    assert description.name == name
+    texts = (
+        "title", "summary", "paper", "formula", "taps", "shapes", "source",
+    )  # fmt: skip
+    assert [field for field in texts if not getattr(description, field)] == []
+    assert description.differences
+    assert "L = " in description.formula
+    assert re.search(r"(19|20)\d\d", description.paper), "the paper's year"
+
+
+@pytest.mark.parametrize("name", discovery.names())
+def test_every_hyperparameter_is_explained(name: str) -> None:
+    cls = discovery.find(name)
+    hyperparameters = describe(name).hyperparameters
+    assert [item.name for item in hyperparameters] == [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    assert [item.name for item in hyperparameters if not item.text] == []
+    assert [item.name for item in hyperparameters if "\n" in item.text or "<" in item.type] == []
+    assert cls(**{item.name: item.default for item in hyperparameters}) == cls()
+
+
+@pytest.mark.parametrize("name", discovery.names())
+def test_paper_and_weights_are_the_published_ones(name: str) -> None:
+    description, published = describe(name), DEFAULTS.get(name)
+    if published is None:
+        pytest.skip(f"defaults.json knows no {name}")
+    assert description.arxiv == published["arxiv"]
+    weights = published["weights"].get("repdistiller")
+    if weights is None:
+        pytest.skip(f"defaults.json has no weights of RepDistiller for {name}")
+    assert description.published_class_weight == weights["r"]
+    assert description.published_weight == (weights["b"] or weights["a"])
+
+
+def test_the_description_of_kd() -> None:
+    description = describe("kd")
+    assert description.title == "Knowledge distillation"
+    assert description.arxiv == "1503.02531"
+    assert description.kind == "response"
+    (temperature,) = description.hyperparameters
+    assert (temperature.name, temperature.type, temperature.default) == ("temperature", "float", 4.0)
+
+
+def test_choices_are_told_as_such() -> None:
+    (mode,) = [item for item in describe("crd").hyperparameters if item.name == "mode"]
+    assert mode.type == "exact | relax"
+
+
+@dataclass(frozen=True)
+class Plain(KD):
+    extra: int | None = None
+
+
+def test_a_method_without_a_description_is_described_by_its_fields() -> None:
+    description = describe(f"{__name__}:Plain")
+    assert description.title == "Plain"
+    assert description.formula == ""
+    assert [(item.name, item.type) for item in description.hyperparameters] == [
+        ("temperature", "float"),
+        ("extra", "int | None"),
+    ]

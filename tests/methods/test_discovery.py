@@ -1,0 +1,100 @@
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from smskd.errors import UserError
+from smskd.methods import discovery
+from smskd.methods.kd import KD
+from smskd.types import Method
+
+PACKAGE = Path(discovery.__file__).parent
+
+
+class Own(KD):
+    """A method of a user's own."""
+
+
+def _install(monkeypatch: pytest.MonkeyPatch, **methods: str) -> None:
+    points = [EntryPoint(name, value, discovery.GROUP) for name, value in methods.items()]
+    monkeypatch.setattr(discovery, "entry_points", lambda group: points if group == discovery.GROUP else [])
+
+
+def test_names_are_the_files_of_the_package() -> None:
+    files = {file.stem for file in PACKAGE.glob("*.py")}
+    assert set(discovery.names()) == files - {"__init__", "discovery", "describe"}
+    assert {"kd", "fitnet", "at", "sp", "rkd", "pkt", "vid", "crd"} <= set(discovery.names())
+
+
+def test_names_are_found_without_importing_torch() -> None:
+    code = "import sys; from smskd.methods.discovery import names; names(); print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", discovery.names())
+def test_every_name_is_found_and_told_again(name: str) -> None:
+    cls = discovery.find(name)
+    assert issubclass(cls, Method)
+    assert discovery.name_of(cls) == name
+    assert discovery.name_of(cls()) == name
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"unknown method 'fitnets'; did you mean 'fitnet'\?"):
+        discovery.find("fitnets")
+
+
+def test_a_name_near_to_none_is_answered_with_the_list() -> None:
+    with pytest.raises(UserError, match=r"unknown method 'zzzzz'; choose from .*fitnet.*, kd, "):
+        discovery.find("zzzzz")
+
+
+@pytest.mark.parametrize("name", ["discovery", "describe", "__init__"])
+def test_the_other_files_of_the_package_are_no_methods(name: str) -> None:
+    with pytest.raises(UserError, match="unknown method"):
+        discovery.find(name)
+
+
+def test_a_path_leads_to_a_class_and_back() -> None:
+    path = f"{Own.__module__}:Own"
+    assert discovery.find(path) is Own
+    assert discovery.name_of(Own) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("no.such.module:KD", "method 'no.such.module:KD': cannot import 'no.such.module'"),
+        ("smskd.methods.kd:KDD", "method 'smskd.methods.kd:KDD': .* has no 'KDD'; did you mean 'KD'"),
+        ("smskd.methods.kd:kd_loss", "method 'smskd.methods.kd:kd_loss' is not a subclass of"),
+        (":KD", "method ':KD': cannot import ''"),
+    ],
+)
+def test_a_path_that_leads_nowhere_says_where_it_ends(path: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        discovery.find(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_entry_point_is_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    _install(monkeypatch, own=f"{Own.__module__}:Own")
+    assert "own" in discovery.names()
+    assert discovery.find("own") is Own
+    assert discovery.name_of(Own) == "own"
+
+
+@pytest.mark.parametrize("ask", [discovery.names, lambda: discovery.find("kd")])
+def test_an_entry_point_must_not_take_a_built_in_name(monkeypatch: pytest.MonkeyPatch, ask: object) -> None:
+    _install(monkeypatch, kd=f"{Own.__module__}:Own")
+    with pytest.raises(UserError, match=r"the installed method 'kd' .* has the name of a built-in one"):
+        ask()  # type: ignore[operator]
+
+
+def test_two_entry_points_of_a_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [EntryPoint("own", value, discovery.GROUP) for value in ("a:A", "b:B")]
+    monkeypatch.setattr(discovery, "entry_points", lambda group: points)
+    with pytest.raises(UserError, match="two installed methods are called 'own': a:A and b:B"):
+        discovery.names()
