@@ -132,3 +132,11 @@ def test_crd_survives_a_feature_that_is_embedded_as_zero() -> None:
     assert feature.grad.abs().max() < SANE
     assert all(torch.isfinite(value).all() for value in state.state_dict().values())
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in state.parameters())
+
+
+def test_opposite_vectors_whose_cosine_is_rounded_below_minus_one() -> None:
+    """The similarity then is a little below zero, and its logarithm NaN unless it is clamped."""
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        row = 100 * torch.randn(1, 512, generator=generator)
+        assert torch.isfinite(pkt_loss(torch.cat([row, -row]), torch.randn(2, 5, generator=generator)))

@@ -51,10 +51,10 @@ def run_charts(run: Run) -> dict[str, Chart]:
 def accuracy_chart(run: Run) -> Chart:
     """Top-1 accuracy on training and test samples over the epochs, with the teacher's as a line across."""
     names = ("Test", "Train")
-    records = [
-        {**_epoch(run, entry), "top5": finite(entry.get("test_top5"))} | wide([entry["test_top1"], entry["train_top1"]])
-        for entry in run.metrics
-    ]
+    told = [("Test top-1 %", "test_top1"), ("Train top-1 %", "train_top1")]
+    if run.metrics[-1].get("test_top5") is not None:
+        told.append(("Test top-5 %", "test_top5"))
+    records = [_epoch(run, entry) | wide([entry[key] for _, key in told]) for entry in run.metrics]
     x, y = _x(run), accuracy("Top-1 accuracy %")
     lines = (
         base(long(records, names))

@@ -146,11 +146,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, bool):
+            yield f"{prefix}{key}", "yes" if value else "no"
         elif value is not None:
-            yield (
-                f"{prefix}{key}",
-                {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value),
-            )
+            yield f"{prefix}{key}", str(value)
 
 
 def _embedded(chart: Chart) -> Record:

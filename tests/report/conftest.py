@@ -1,0 +1,6 @@
+"""The reports' tests use the run folders of the analysis."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "analysis"))

@@ -1,0 +1,243 @@
+"""The page is one file that needs nothing else, says what the runs say, and draws its charts in a browser."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_folders import PLAIN, THREE, write_run
+
+from smskd.analysis.runs import find_runs, load_run
+from smskd.errors import UserError
+from smskd.report.page import write_report, write_run_report
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SWITCHES = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class Elements(HTMLParser):
+    """The elements of a page and its text outside scripts and styles."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self._open):
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def charts_of(elements: Elements) -> list[str | None]:
+    return [attributes["data-chart"] for _, attributes in elements.found if "data-chart" in attributes]
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_run(tmp_path_factory.mktemp("single") / "run", name="at-fitnet-dkd", stages=THREE, seed=4)
+    return write_run_report(folder)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("several")
+    for seed in range(2):
+        write_run(out / "kd" / f"seed{seed}", seed=seed, top1=66.0 + seed)
+        write_run(out / "plain" / f"seed{seed}", name="plain", seed=seed, stages=PLAIN, top1=60.0, teacher_top1=None)
+    return write_report(find_runs([out]), out / "pages" / "all.html")
+
+
+def test_the_run_folder_gets_page_and_svgs_and_no_leavings(single: Path) -> None:
+    folder = single.parent
+    assert single == folder / "report.html"
+    assert {path.name for path in (folder / "charts").iterdir()} == {"accuracy.svg", "losses.svg", "outcomes.svg"}
+    assert {path.name for path in folder.iterdir()} == {
+        "recipe.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "summary.json",
+        "report.html",
+        "charts",
+    }
+
+
+@pytest.mark.parametrize("page", ["single", "several"])
+def test_nothing_is_fetched(page: str, request: pytest.FixtureRequest) -> None:
+    html = request.getfixturevalue(page).read_text(encoding="utf-8")
+    elements = Elements(html)
+    for tag, attributes in elements.found:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            address = attributes.get(name) or ""
+            assert not re.match(r"\s*(https?:)?//", address), (tag, attributes)
+    styles = "".join(re.findall(r"<style>(.*?)</style>", html, re.DOTALL))
+    assert styles
+    assert "@import" not in styles
+    assert "url(" not in styles
+    policy = next(a["content"] for t, a in elements.found if t == "meta" and a.get("http-equiv"))
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+
+
+def test_a_run_is_told_in_full(single: Path) -> None:
+    elements = Elements(single.read_text(encoding="utf-8"))
+    words = elements.words
+    for text in (
+        "A resnet8x4 learns from a resnet20 on digits, in 3 stages: at + sp → fitnet → dkd.",
+        "Top-1, last epoch % 78.50 65.00 −13.50",
+        "Top-1, best epoch % – 65.50 –",
+        "Parameters 272 k 78.0 k 3.49× smaller",
+        "MACs for a picture 40.8 M 12.5 M 3.26× smaller",
+        "200 55.6 % 36 10.0 % 18 5.0 % 106 29.4 %",
+        "name: at-fitnet-dkd seed: 4 stages:",
+        "cpu.threads 2",
+        "tf32 no",
+    ):
+        assert text in words
+    assert charts_of(elements) == ["run0-accuracy", "run0-losses", "run0-outcomes"]
+
+
+def test_several_runs_begin_with_their_comparison(several: Path) -> None:
+    elements = Elements(several.read_text(encoding="utf-8"))
+    assert "2 recipes compared" in elements.words
+    assert "66.50 ± 0.71" in elements.words
+    assert [tag for tag, _ in elements.found].count("details") == 4
+    assert charts_of(elements)[:3] == ["comparison", "curves", "run0-accuracy"]
+    identifiers = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_a_plain_run_has_no_teacher_and_no_outcomes(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", name="plain", stages=PLAIN, teacher_top1=None, classes=4)
+    words = Elements(write_run_report(folder).read_text(encoding="utf-8")).words
+    assert "is trained on the labels on digits" in words
+    assert not [word for word in ("Teacher", "Forgotten", "Top-5") if word in words]
+
+
+def test_saved_weights_that_are_not_the_last_epochs_are_told(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["student"]["top1"] = 67.25
+    (folder / "summary.json").write_text(json.dumps(summary))
+    words = Elements(write_run_report(folder).read_text(encoding="utf-8")).words
+    assert "Top-1, saved weights % 78.50 67.25 −11.25" in words
+
+
+def test_a_name_cannot_break_out(tmp_path: Path) -> None:
+    name = "</script><script>alert(1)</script><b>&"
+    folder = write_run(tmp_path / "run", name=name, stages=[["<i>", "</pre>"]], student="</td><img src=x>")
+    html = write_run_report(folder).read_text(encoding="utf-8")
+    elements = Elements(html)
+    assert not {"b", "i", "img"} & {tag for tag, _ in elements.found}
+    assert [tag for tag, _ in elements.found].count("script") == 4
+    assert name in elements.words
+
+
+def test_no_runs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no runs"):
+        write_report([], tmp_path / "page.html")
+
+
+def test_a_failure_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = load_run(write_run(tmp_path / "run"))
+    page = tmp_path / "page.html"
+    page.write_text("old")
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.replace", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write_report([run], page)
+    assert page.read_text() == "old"
+    assert not list(tmp_path.glob(".page*"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    with driver.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=SWITCHES)
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1100, 375])
+@pytest.mark.parametrize("page", ["single", "several"])
+def test_charts_are_drawn(page: str, width: int, scheme: str, browser: Any, request: pytest.FixtureRequest) -> None:
+    file = request.getfixturevalue(page)
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    complaints: list[str] = []
+    requests: list[str] = []
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", lambda sent: requests.append(sent.url))
+    tab.goto(file.as_uri())
+    places = len(charts_of(Elements(file.read_text(encoding="utf-8"))))
+    for details in tab.query_selector_all("details"):
+        details.evaluate("element => { element.open = true; }")
+    drawn = (
+        f"() => document.querySelectorAll('.chart svg .mark-line path, .chart svg .mark-rect path').length >= {places}"
+    )
+    tab.wait_for_function(
+        f"() => [...document.querySelectorAll('.chart')].filter(c => c.querySelector('svg')).length === {places}",
+        timeout=20_000,
+    )
+    tab.wait_for_function(drawn, timeout=20_000)
+    sizes = tab.evaluate(
+        "[...document.querySelectorAll('.chart svg')].map(s => s.getBoundingClientRect()).map(r => [r.width, r.height])"
+    )
+    room = tab.evaluate("document.querySelector('main').clientWidth")
+    assert all(200 < wide <= room and high > 80 for wide, high in sizes)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints == []
+    assert [address for address in requests if not address.startswith(("file:", "data:"))] == []
+    tab.close()
+
+
+def test_the_charts_follow_the_colour_scheme_and_the_pointer(single: Path, browser: Any) -> None:
+    tab = browser.new_page(viewport={"width": 900, "height": 900}, color_scheme="light")
+    tab.goto(single.as_uri())
+    line = ".chart svg .mark-line path"
+    tab.wait_for_selector(f"{line}[stroke='#2166ac']", state="attached", timeout=20_000)
+    tab.emulate_media(color_scheme="dark")
+    tab.wait_for_selector(f"{line}[stroke='#5aa2ee']", state="attached", timeout=20_000)
+    chart = tab.locator(".chart svg").first
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    for step in range(3):
+        tab.mouse.move(box["x"] + 300 + step, box["y"] + box["height"] / 2)
+    tip = tab.wait_for_selector("#vg-tooltip-element.visible", timeout=20_000)
+    assert "Stage" in tip.inner_text()
+    assert "undefined" not in tip.inner_text()
+    tab.close()
