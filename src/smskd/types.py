@@ -39,6 +39,10 @@ class FeatureModel(nn.Module, ABC):
         """The last linear layer, if the logits are its output on the pooled features."""
         return None
 
+    def norm_before_relu(self, name: str) -> nn.BatchNorm2d | None:
+        """The batch norm whose output is the feature before its ReLU; None where there is no such single layer."""
+        return None
+
     @property
     def wrapped(self) -> nn.Module:
         """The user's own module: what is saved, and given back. Most often the model itself."""
@@ -93,7 +97,8 @@ class Taps:
     """The features that a method reads, by name, in the order in which it receives them.
 
     ``logits`` as a name asks for the logits, which then arrive in :attr:`Output.logits` and not among the
-    features. A model runs only as deep as its taps ask for.
+    features. ``<name>@<view>`` asks for the feature of another view of the pictures, such as ``logits@strong``; it
+    arrives among the features. A model runs only as deep as its taps ask for.
     """
 
     student: tuple[str, ...]
@@ -108,6 +113,11 @@ class Side:
     """Shape of one sample of each tapped feature (without ``logits``), in the order of the taps."""
     classes: int
     classifier: nn.Linear | None = None
+    """The model's own last layer; copy it to keep it."""
+    norms: tuple[nn.BatchNorm2d | None, ...] = ()
+    """For each tapped feature the batch norm in front of its ReLU, where there is one; the model's own."""
+    family: str = ""
+    """Name of the model's class."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +161,22 @@ class Batch:
     index: Tensor | None = None
     """[N] int64 position of each sample in the data set; CRD keeps a memory by it."""
     progress: Progress = field(default_factory=Progress)
+    views: Mapping[str, Tensor] = field(default_factory=dict)
+    """Other views of the same pictures by name, each shaped as ``x``; ``strong`` is a strong augmentation."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A phase before the stage, in which a method's modules are initialised (FT, AB, FSP).
+
+    Student and teacher run in eval mode, what is trained in train mode; the learning rate stays the same.
+    """
+
+    epochs: int
+    trains_student: bool = False
+    """Whether the student's weights are trained in it too."""
+    learning_rate: float | None = None
+    """None: the optimizer's."""
 
 
 class Method(ABC):
@@ -165,6 +191,10 @@ class Method(ABC):
     """Weight of the method's loss in the published experiments; the default of a recipe."""
     published_class_weight: ClassVar[float] = 1.0
     """Weight of the cross-entropy beside it."""
+    order_matters: ClassVar[bool] = False
+    """Whether the loss of a batch changes with the order of its samples."""
+    transforms_student: ClassVar[bool] = False
+    """Whether the method's layers become part of the student, which is then another network (SimKD)."""
 
     @abstractmethod
     def taps(self, student: Layout, teacher: Layout) -> Taps:
@@ -182,10 +212,27 @@ class Method(ABC):
         """
         return nn.Module()
 
+    def preparation(self, student: Side) -> Preparation | None:
+        """The phase before the stage, if the method has one (default: none)."""
+        return None
+
+    def prepare_loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+        """The loss of the phase before the stage, in named parts whose sum is minimised. Of ``state``, the parameters
+        that :meth:`prepared` names are trained."""
+        raise NotImplementedError(f"{type(self).__name__} has no phase before the stage")
+
+    def prepared(self, state: nn.Module) -> nn.Module:
+        """The part of ``state`` that the phase before the stage trains (default: all of it)."""
+        return state
+
+    def transform(self, student: Output, state: nn.Module) -> Output:
+        """What the student says once the method's layers are part of it; only where :attr:`transforms_student`."""
+        return student
+
     @abstractmethod
     def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """The method's loss on a batch in named parts, scalars, whose sum is the loss. ``state`` is what
-        :meth:`build` made."""
+        :meth:`build` made. Where the method transforms the student, ``student`` is transformed already."""
 
 
 class Anchor(ABC):

@@ -1,6 +1,6 @@
 """The objective of a stage: L = w_c * L_cls + sum of w_d * L_distill + w_r * L_ref."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smskd.anchors.frozen import Frozen
+from smskd.engine.reading import output, read, side, views
+from smskd.engine.transformed import TransformedModel
 from smskd.errors import UserError
 from smskd.methods import discovery
 from smskd.models import adapt, describe
-from smskd.types import LOGITS, Anchor, Batch, DataInfo, FeatureModel, Layout, Method, Output, Side, Taps
+from smskd.types import LOGITS, Anchor, Batch, DataInfo, FeatureModel, Layout, Method, Side, Taps
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Objective(nn.Module):
         self.data = data or DataInfo(samples=0, classes=self.student_layout.classes, batch_size=len(example))
         self.reference: Frozen | None = None
         self.anchor: Anchor | None = None
+        self._transformed: tuple[TransformedModel, ...] = ()
         self.begin_stage(methods, class_weight=class_weight)
 
     def next_stage(
@@ -125,7 +128,7 @@ class Objective(nn.Module):
 
         The parameters that the new methods train are new: give :meth:`trainable` to the optimizer again.
         """
-        self.begin_stage(methods, class_weight=class_weight, anchor=anchor, reference=Frozen(self.student))
+        self.begin_stage(methods, class_weight=class_weight, anchor=anchor, reference=Frozen(self.predictor))
 
     def begin_stage(
         self,
@@ -135,29 +138,41 @@ class Objective(nn.Module):
         anchor: Anchor | None = None,
         reference: Frozen | None = None,
     ) -> None:
-        """Goes on with other methods, and the reference that is given."""
+        """Goes on with other methods, and the reference that is given.
+
+        A student that the stage before has transformed is the student from now on.
+        """
+        self.student = self.predictor
         self.methods = weighted(methods)
-        if self.methods and self.teacher is None:
-            raise UserError(f"{self.methods[0].name} distils from a teacher, and there is none")
         self.class_weight = published_class_weight(self.methods) if class_weight is None else class_weight
         self.anchor = anchor.settled({item.method.kind for item in self.methods}) if anchor else None
         self.reference = reference if self.anchor and self.anchor.weight > 0 else None
-        self.taps = [self._taps(item.method) for item in self.methods]
-        device = next(self.student.parameters()).device
+        self.taps = [self._taps(item) for item in self.methods]
         self.states = nn.ModuleList([self._built(*pair) for pair in zip(self.methods, self.taps, strict=True)])
-        self.states.to(device)
-        self._student_names = frozenset({LOGITS}.union(*(taps.student for taps in self.taps)))
-        teacher_names = frozenset[str]().union(*(taps.teacher for taps in self.taps))
+        self.states.to(next(self.student.parameters()).device)
+        self._student_taps = frozenset({LOGITS}.union(*(taps.student for taps in self.taps)))
+        self._teacher_taps = frozenset[str]().union(*(taps.teacher for taps in self.taps))
         if self.reference and self.anchor and self.anchor.needs_teacher:
             if self.teacher is None:
                 raise UserError("an anchor whose source is the teacher needs a teacher")
-            teacher_names |= {LOGITS}
-        self._teacher_names = teacher_names
+            self._teacher_taps |= {LOGITS}
+        # In a tuple, so that torch does not register it: its parts are registered already.
+        self._transformed = self._transformation()
+
+    @property
+    def views(self) -> frozenset[str]:
+        """The views, beside the batch's own pictures, that the stage's methods read."""
+        return views(self._student_taps | self._teacher_taps)
+
+    @property
+    def predictor(self) -> FeatureModel:
+        """What predicts: the student, or the student with the layers of a method that transforms it (SimKD)."""
+        return self._transformed[0] if self._transformed else self.student
 
     def trainable(self) -> Iterator[nn.Parameter]:
         """The parameters to optimise: the student's and the methods' own."""
-        for module in (self.student, self.states):
-            yield from (parameter for parameter in module.parameters() if parameter.requires_grad)
+        both = nn.ModuleList([self.student, self.states])  # names a parameter once that is in both
+        yield from (parameter for parameter in both.parameters() if parameter.requires_grad)
 
     def forward(self, batch: Batch | tuple[Tensor, Tensor]) -> Losses:
         """The losses of a batch.
@@ -167,48 +182,74 @@ class Objective(nn.Module):
         """
         if not isinstance(batch, Batch):
             batch = Batch(*batch)
-        student = self.student.extract(batch.x, self._student_names)
-        teacher = self._extracted(self.teacher, batch.x, self._teacher_names)
-        logits = student[LOGITS]
-        parts = {"class": self.class_weight * F.cross_entropy(logits, batch.y)}
-        for item, taps, state in zip(self.methods, self.taps, self.states, strict=True):
-            losses = item.method.loss(_output(student, taps.student), _output(teacher, taps.teacher), batch, state)
+        student = read(self.student, batch, self._student_taps)
+        teacher = read(self.teacher, batch, self._teacher_taps)
+        outputs = [output(student, taps.student) for taps in self.taps]
+        for place, (item, state) in enumerate(zip(self.methods, self.states, strict=True)):
+            if item.method.transforms_student:
+                outputs[place] = item.method.transform(outputs[place], state)
+                student[LOGITS] = outputs[place].logits
+        parts = {"class": self.class_weight * self._class_loss(student, batch.y)}
+        for item, own, taps, state in zip(self.methods, outputs, self.taps, self.states, strict=True):
+            losses = item.method.loss(own, output(teacher, taps.teacher), batch, state)
             for name, loss in losses.items():
                 key = item.name if len(losses) == 1 else f"{item.name}.{name}"
                 parts[key] = item.weight * loss
+        logits = student[LOGITS]
         if self.reference is not None and self.anchor is not None:
-            reference = self._extracted(self.reference, batch.x, {LOGITS})[LOGITS]
+            reference = read(self.reference, batch, {LOGITS})[LOGITS]
             loss = self.anchor.loss(logits, reference, teacher.get(LOGITS), batch.y)
             parts["anchor"] = self.anchor.weight * loss
         return Losses(torch.stack(list(parts.values())).sum(), parts, logits)
 
-    def _taps(self, method: Method) -> Taps:
-        assert self.teacher_layout is not None
-        return method.taps(self.student_layout, self.teacher_layout)
+    def prepare(self, place: int, batch: Batch, *, trains_student: bool) -> dict[str, Tensor]:
+        """The losses of the phase before the stage, of the method at this place."""
+        item, taps, state = self.methods[place], self.taps[place], self.states[place]
+        with torch.set_grad_enabled(trains_student):
+            student = output(read(self.student, batch, taps.student), taps.student)
+        teacher = output(read(self.teacher, batch, taps.teacher), taps.teacher)
+        return item.method.prepare_loss(student, teacher, batch, state)
 
-    def _built(self, item: WeightedMethod, taps: Taps) -> nn.Module:
-        assert self.teacher is not None
-        assert self.teacher_layout is not None
-        student = _side(self.student, self.student_layout, taps.student)
-        teacher = _side(self.teacher.model, self.teacher_layout, taps.teacher)
+    def student_side(self, place: int) -> Side:
+        """What the method at this place knows of the student."""
+        return side(self.student, self.student_layout, self.taps[place].student)
+
+    @staticmethod
+    def _class_loss(student: dict[str, Tensor], y: Tensor) -> Tensor:
+        """Cross-entropy, once for each view whose logits are read."""
+        views = [tensor for name, tensor in student.items() if name.partition("@")[0] == LOGITS]
+        return torch.stack([F.cross_entropy(logits, y) for logits in views]).sum()
+
+    def _taps(self, item: WeightedMethod) -> Taps:
+        if self.teacher_layout is None:
+            raise UserError(f"{item.name} distils from a teacher, and there is none")
         try:
-            return item.method.build(student, teacher, self.data)
+            return item.method.taps(self.student_layout, self.teacher_layout)
         except UserError as error:
             raise UserError(f"{item.name}: {error}") from None
 
-    @staticmethod
-    def _extracted(model: Frozen | None, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        return model.extract(x, names) if model is not None and names else {}
+    def _built(self, item: WeightedMethod, taps: Taps) -> nn.Module:
+        try:
+            return item.method.build(*self._sides(taps), self.data)
+        except UserError as error:
+            raise UserError(f"{item.name}: {error}") from None
 
+    def _sides(self, taps: Taps) -> tuple[Side, Side]:
+        assert self.teacher is not None
+        assert self.teacher_layout is not None
+        student = side(self.student, self.student_layout, taps.student)
+        return student, side(self.teacher.model, self.teacher_layout, taps.teacher)
 
-def _output(tensors: dict[str, Tensor], names: Sequence[str]) -> Output:
-    features = tuple(tensors[name] for name in names if name != LOGITS)
-    return Output(tensors[LOGITS] if LOGITS in names else torch.empty(0), features)
-
-
-def _side(model: FeatureModel, layout: Layout, names: Sequence[str]) -> Side:
-    shapes = tuple(layout.features[name.removesuffix(".preact")] for name in names if name != LOGITS)
-    return Side(shapes, layout.classes, model.classifier)
+    def _transformation(self) -> tuple[TransformedModel, ...]:
+        made = [
+            TransformedModel(self.student, item.method, taps.student, state, self._sides(taps))
+            for item, taps, state in zip(self.methods, self.taps, self.states, strict=True)
+            if item.method.transforms_student
+        ]
+        if len(made) > 1:
+            names = " and ".join(item.name for item in self.methods if item.method.transforms_student)
+            raise UserError(f"{names} both replace the student's last layers; put them into different stages")
+        return tuple(made)
 
 
 def _same_classes(student: Layout, teacher: Layout) -> None:

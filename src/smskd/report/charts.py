@@ -13,7 +13,6 @@ from smskd.report import stage_marks, theme
 from smskd.report.marks import (
     Chart,
     Record,
-    accuracy,
     base,
     colour,
     dash,
@@ -22,6 +21,7 @@ from smskd.report.marks import (
     finite,
     hover,
     long,
+    percent_scale,
     stage_label,
     tip,
     wide,
@@ -41,6 +41,9 @@ _BAR = 40
 _LEGIBLE_SHARE = 12.0
 """Percent of a bar below which a label would run into the neighbour's on a phone."""
 
+_WIDE = 20.0
+"""Ratio of the largest loss to a stage's final one from which the axis is logarithmic."""
+
 
 def run_charts(run: Run) -> dict[str, Chart]:
     """All charts of a run by the name of their file; ``outcomes`` only where there are several stages."""
@@ -55,7 +58,10 @@ def accuracy_chart(run: Run) -> Chart:
     if run.metrics[-1].get("test_top5") is not None:
         told.append(("Test top-5 %", "test_top5"))
     records = [_epoch(run, entry) | wide([entry[key] for _, key in told]) for entry in run.metrics]
-    x, y = _x(run), accuracy("Top-1 accuracy %")
+    teacher = run.summary["teacher"]
+    everything = [value for record in records for value in (record["v0"], record["v1"])]
+    scale = percent_scale([*everything, teacher["top1_last"] if teacher else None])
+    x, y = _x(run), alt.Y("value:Q", title="Top-1 accuracy %", scale=scale)
     lines = (
         base(long(records, names))
         .mark_line()
@@ -90,7 +96,7 @@ def loss_chart(run: Run) -> Chart:
         .mark_line()
         .encode(
             x=x,
-            y=alt.Y("value:Q", title="Loss, weighted", scale=alt.Scale(nice=True)),
+            y=_loss_axis(run),
             color=colour(names, [theme.GREY, *theme.colours(len(names) - 1)]),
             strokeDash=dash(names, [[1, 0], *theme.dashes(len(names) - 1)]),
             # A part that pauses for a stage is not joined across it.
@@ -190,6 +196,17 @@ def _loss_parts(run: Run) -> list[str]:
         for name, value in entry["losses"].items():
             seen[name] = seen.get(name, False) or value != 0
     return [name for name, spoken in seen.items() if spoken]
+
+
+def _loss_axis(run: Run) -> alt.Y:
+    """Logarithmic where one stage's loss would press another's against the axis."""
+    totals = [float(entry["losses"]["total"]) for entry in run.metrics]
+    ends = [totals[stage["epochs"][1] - run.metrics[0]["epoch"]] for stage in run.stages]
+    values = [value for entry in run.metrics for value in entry["losses"].values() if value != 0]
+    if min(values) > 0 and max(totals) > _WIDE * min(ends):
+        axis = alt.Axis(tickCount=5, format="~g")
+        return alt.Y("value:Q", title="Loss, weighted (log scale)", scale=alt.Scale(type="log"), axis=axis)
+    return alt.Y("value:Q", title="Loss, weighted", scale=alt.Scale(nice=True))
 
 
 def _teacher(run: Run, y: alt.Y) -> list[alt.Chart]:

@@ -1,6 +1,6 @@
 """Charts of several recipes beside each other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 import altair as alt
@@ -11,7 +11,6 @@ from smskd.report import theme
 from smskd.report.marks import (
     Chart,
     Record,
-    accuracy,
     base,
     colour,
     dash,
@@ -19,6 +18,7 @@ from smskd.report.marks import (
     finish,
     hover,
     long,
+    percent_scale,
     tip,
     wide,
 )
@@ -43,7 +43,7 @@ def comparison_chart(rows: Sequence[Row]) -> Chart:
     x = alt.X(
         "value:Q",
         title="Top-1 accuracy of the last epoch %",
-        scale=alt.Scale(zero=False, nice=True, padding=48),
+        scale=percent_scale(_spanned(rows), margin=0.12),
         axis=alt.Axis(grid=True, tickCount=6),
     )
     means = [_mean(name, row) for name, row in named]
@@ -56,7 +56,7 @@ def comparison_chart(rows: Sequence[Row]) -> Chart:
     ]
     layers = [
         *_teachers(named, x, y),
-        base(means).mark_rule(strokeWidth=2, color=theme.BLUE).encode(y=y, x=x.copy(), x2="high:Q"),
+        base(means).mark_rule(strokeWidth=2, color=theme.BLUE, clip=True).encode(y=y, x=x.copy(), x2="high:Q"),
         base(_seeds(named))
         .mark_circle(size=44, opacity=0.8, color=theme.SKY, yOffset=11)
         .encode(y=y, x=x, tooltip=[recipe, tip("seed", "Seed", "d"), tip("value", "Top-1 %")]),
@@ -70,6 +70,7 @@ def comparison_chart(rows: Sequence[Row]) -> Chart:
         "Top-1 accuracy of the last epoch",
         "Dot plot of the last epoch's top-1 accuracy for each recipe: every seed and the mean",
         height=_LINE * len(rows),
+        right=48,
     )
 
 
@@ -80,12 +81,13 @@ def curves_chart(rows: Sequence[Row]) -> Chart:
     all_epochs = sorted({epoch for curve in curves for epoch in curve})
     records: list[Record] = [{"epoch": epoch} | wide([curve.get(epoch) for curve in curves]) for epoch in all_epochs]
     x = epochs(all_epochs[0], all_epochs[-1])
+    scale = percent_scale(value for curve in curves for value in curve.values())
     lines = (
         base(long(records, names))
         .mark_line()
         .encode(
             x=x,
-            y=accuracy("Test top-1 accuracy %"),
+            y=alt.Y("value:Q", title="Test top-1 accuracy %", scale=scale),
             color=colour(names, theme.colours(len(names))),
             strokeDash=dash(names, theme.dashes(len(names))),
         )
@@ -95,6 +97,13 @@ def curves_chart(rows: Sequence[Row]) -> Chart:
         "Test accuracy over the epochs, mean over the seeds",
         "Line chart of each recipe's test accuracy over the epochs",
     )
+
+
+def _spanned(rows: Sequence[Row]) -> Iterator[float | None]:
+    for row in rows:
+        deviation = row.top1_last.deviation or 0.0
+        yield from (*row.top1_last.values, row.teacher_top1)
+        yield from (row.top1_last.mean - deviation, row.top1_last.mean + deviation)
 
 
 def _mean(name: str, row: Row) -> Record:

@@ -5,7 +5,7 @@ Series are fields ``v0``, ``v1``, ... of a record and never fields of their own 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -25,7 +25,7 @@ def base(records: Sequence[Record]) -> alt.Chart:
 
 
 def finish(layers: Sequence[alt.Chart], title: str, description: str, height: int = HEIGHT, above: int = 0) -> Chart:
-    """The layers as one chart in the house's theme, with ``above`` pixels free over the plot."""
+    """The layers as one chart in the house's theme, with ``above`` pixels free over the plot and ``right`` beside it."""
     chart: Chart = (
         alt.layer(*layers)
         .properties(
@@ -33,7 +33,7 @@ def finish(layers: Sequence[alt.Chart], title: str, description: str, height: in
             description=description,
             width=WIDTH,
             height=height,
-            padding={"left": 4, "right": 8, "top": 6, "bottom": 4},
+            padding={"left": 4, "right": right, "top": 6, "bottom": 4},
         )
         .configure(**theme.config())
     )
@@ -88,9 +88,14 @@ def epochs(first: int, last: int, field: str = "epoch") -> alt.X:
     )
 
 
-def accuracy(title: str) -> alt.Y:
-    """The axis of an accuracy, from a little below the lowest value: the differences matter, not the size."""
-    return alt.Y("value:Q", title=title, scale=alt.Scale(zero=False, nice=True, padding=6))
+def percent_scale(values: Iterable[float | None], margin: float = 0.05) -> alt.Scale:
+    """The scale of an accuracy: what the values span and a little more, never beyond 0 and 100 percent.
+
+    It does not begin at 0, as the differences matter and not the size.
+    """
+    known = [value for value in map(finite, values) if value is not None] or [0.0, 100.0]
+    space = margin * max(max(known) - min(known), 1.0)
+    return alt.Scale(domain=[max(0.0, min(known) - space), min(100.0, max(known) + space)], nice=False, zero=False)
 
 
 def hover(
