@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,20 @@ from smskd.data import Augmentation, Loader, MemoryLoader, Pictures, StreamingLo
 from smskd.data.samples import image_tensor
 from smskd.data.streaming import Samples
 from smskd.engine.environment import device_of, environment
-from smskd.engine.fit import EpochReport, Pace
 from smskd.engine.objective import WeightedMethod, weighted
-from smskd.engine.run import Setup
+from smskd.engine.pace import Pace
+from smskd.engine.run import Report, run
+from smskd.engine.setup import Setup
 from smskd.engine.stage import Stage
-from smskd.engine.store import SUMMARY, RunFolder
+from smskd.engine.store import RECIPE, SUMMARY, RunFolder
+from smskd.engine.transformed import rebuilt
 from smskd.errors import UserError
 from smskd.recipe import OptimizerSpec, Recipe, ScheduleSpec, StageSpec, read
-from smskd.recipe.components import method_of
+from smskd.recipe.components import anchor_of, method_of
+from smskd.recipe.reading import load_yaml
 from smskd.strategies.plan import scheduled
 from smskd.training import begin, finish
-from smskd.types import Anchor, Method
+from smskd.types import Anchor, FeatureModel, Method
 
 StageLike = str | Method | WeightedMethod | StageSpec | Sequence[str | Method | WeightedMethod]
 
@@ -69,7 +72,7 @@ def distill(
     name: str = "distill",
     out: str | Path | None = None,
     resume: bool = False,
-    on_epoch: Callable[[EpochReport], object] | None = None,
+    on_epoch: Callable[[Report], object] | None = None,
 ) -> Result:
     """Trains a student in stages.
 
@@ -94,8 +97,10 @@ def distill(
         workers: processes that load samples.
         name: of the run.
         out: folder for metrics, weights, summary and page; None: nothing is kept.
-        resume: go on with the run in ``out``, which was begun with the same arguments and was stopped.
-        on_epoch: is called with the report of each epoch; ``print`` prints a line.
+        resume: go on with the run in ``out``, which was begun with the same arguments and was stopped. If it has
+            come to its end already, its student is loaded.
+        on_epoch: is called with the report of each epoch, those of a method's phase before its stage included;
+            ``print`` prints a line.
 
     Returns:
         The student, trained, with the summary of the run.
@@ -134,20 +139,20 @@ def distill(
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = RunFolder(Path(temporary) / "run" if out is None else Path(out))
-        if not resume:
+        if resume:
+            _check_same(folder, setup)
+        else:
             folder.create(_described(setup), environment(where))
-        for report in finish(setup, folder):
-            if on_epoch is not None:
-                on_epoch(report)
+        trained = _trained(_reports(setup, folder, keep=out is not None), on_epoch)
         summary = json.loads((folder.path / SUMMARY).read_text(encoding="utf-8"))
-    return Result(student.eval(), summary, None if out is None else Path(out))
+    return Result(trained, summary, None if out is None else Path(out))
 
 
 def train(
     recipe: Recipe | str | Path,
     *overrides: str,
     out: str | Path,
-    on_epoch: Callable[[EpochReport], object] | None = None,
+    on_epoch: Callable[[Report], object] | None = None,
 ) -> Result:
     """Trains a recipe, as ``smskd train`` does.
 
@@ -160,13 +165,10 @@ def train(
     Raises:
         UserError: what is wrong with the recipe, in a line.
     """
-    run = begin(recipe if isinstance(recipe, Recipe) else read(recipe, overrides), Path(out))
-    setup = run.setup()
-    for report in finish(setup, run.folder):
-        if on_epoch is not None:
-            on_epoch(report)
-    summary = json.loads((run.folder.path / SUMMARY).read_text(encoding="utf-8"))
-    return Result(setup.student.wrapped.eval(), summary, run.folder.path)
+    begun = begin(recipe if isinstance(recipe, Recipe) else read(recipe, overrides), Path(out))
+    trained = _trained(begun.train(begun.setup()), on_epoch)
+    summary = json.loads((begun.folder.path / SUMMARY).read_text(encoding="utf-8"))
+    return Result(trained, summary, begun.folder.path)
 
 
 def load(path: str | Path) -> nn.Module:
@@ -190,8 +192,45 @@ def load(path: str | Path) -> nn.Module:
         image_size=(height, width),
         **json.loads(facts.get("options", "{}")),
     )
+    for description in json.loads(facts.get("transformed", "[]")):
+        model = rebuilt(model, description)
+    for description in json.loads(facts.get("transformed", "[]")):
+        model = rebuilt(model, description)
     models.load_weights(model.wrapped, path)
     return model.wrapped.eval()
+
+
+def _reports(setup: Setup, folder: RunFolder, *, keep: bool) -> Generator[Report, None, FeatureModel]:
+    """Trains; a run that cannot begin leaves nothing behind, one that is not kept gets no page."""
+    try:
+        return (yield from finish(setup, folder) if keep else run(setup, folder))
+    except UserError:
+        folder.withdraw()
+        raise
+
+
+def _trained(reports: Generator[Report, None, FeatureModel], on_epoch: Callable[[Report], object] | None) -> nn.Module:
+    """Goes through the reports of a run to its end, and gives the student, in eval mode."""
+    while True:
+        try:
+            report = next(reports)
+        except StopIteration as end:
+            student: FeatureModel = end.value
+            return student.wrapped.eval()
+        if on_epoch is not None:
+            on_epoch(report)
+
+
+def _check_same(folder: RunFolder, setup: Setup) -> None:
+    """Refuses to go on with a run that is not there or was begun with other arguments."""
+    recipe = folder.path / RECIPE
+    if not recipe.is_file():
+        raise UserError(f"{folder.path} holds no run to go on with; leave out resume to begin one")
+    begun = load_yaml(recipe.read_text(encoding="utf-8"), str(recipe))
+    now = load_yaml(_described(setup), "arguments")
+    other = [key for key in now if begun.get(key) != now[key]] if isinstance(begun, dict) else list(now)
+    if other:
+        raise UserError(f"{folder.path} holds a run with other {', '.join(other)}; resume needs the same arguments")
 
 
 def _planned(
@@ -199,7 +238,11 @@ def _planned(
 ) -> tuple[Stage, ...]:
     pairs = [_spec(stage) for stage in stages] or [(StageSpec(), ())]
     specs, methods = zip(*pairs, strict=True)
-    return scheduled(specs, methods, [anchor] * len(pairs), epochs, schedule)
+    anchors = [
+        anchor_of(spec.anchor, f"stages.{index}.anchor") if "anchor" in spec.model_fields_set else anchor
+        for index, spec in enumerate(specs)
+    ]
+    return scheduled(specs, methods, anchors, epochs, schedule)
 
 
 def _spec(stage: StageLike) -> tuple[StageSpec, tuple[WeightedMethod, ...]]:
@@ -250,6 +293,8 @@ class _Loaders:
         self, samples: Samples | Pictures, size: int, augmentation: Augmentation | None, *, shuffle: bool
     ) -> Loader:
         if isinstance(samples, Pictures):
+            if samples.classes > self.classes:
+                raise UserError(f"the pictures have {samples.classes} classes, the student tells {self.classes} apart")
             return MemoryLoader(samples, size, augmentation, seed=self.seed, device=self.device, shuffle=shuffle)
         return StreamingLoader(
             samples,

@@ -10,8 +10,8 @@ from smskd import data, models
 from smskd.data import Augmentation, Dataset, MemoryLoader, mix
 from smskd.data.catalog import Track as LoadTrack
 from smskd.engine.environment import device_of
-from smskd.engine.fit import Pace
-from smskd.engine.run import Setup
+from smskd.engine.pace import Pace
+from smskd.engine.setup import Setup
 from smskd.engine.stage import Stage
 from smskd.errors import UserError
 from smskd.recipe import DataSpec, ModelSpec, Recipe

@@ -1,6 +1,7 @@
 """Training by recipe into a run folder, and going on with a run that was stopped."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +9,16 @@ from smskd.assembly import absolute_paths, assemble, load_data
 from smskd.data import Dataset
 from smskd.data.catalog import Track as LoadTrack
 from smskd.engine.environment import device_of, environment
-from smskd.engine.fit import EpochReport, Track, untracked
-from smskd.engine.run import Setup, run
+from smskd.engine.run import Report, run
+from smskd.engine.setup import Setup
 from smskd.engine.store import RECIPE, RunFolder
+from smskd.engine.track import Track, untracked
 from smskd.errors import UserError
 from smskd.recipe import Recipe, read, to_yaml
 from smskd.recipe.reading import load_yaml
 from smskd.report.page import write_run_report
 from smskd.strategies.plan import plan, resolved
+from smskd.types import FeatureModel
 
 
 @dataclass(frozen=True)
@@ -25,33 +28,49 @@ class Run:
     Attributes:
         recipe: resolved.
         folder: where everything is kept.
+        fresh: it has only just been made. If it then turns out that it cannot begin, its folder is free again.
     """
 
     recipe: Recipe
     folder: RunFolder
+    fresh: bool = False
 
     def load(self, track: LoadTrack | None = None) -> Dataset:
         """The recipe's pictures."""
-        return load_data(self.recipe.data, track)
+        with self._withdrawn_on_error():
+            return load_data(self.recipe.data, track)
 
-    def train(self, setup: Setup, track: Track = untracked) -> Iterator[EpochReport]:
+    def train(self, setup: Setup, track: Track = untracked) -> Generator[Report, None, FeatureModel]:
         """Trains what is left to train and yields a report after each epoch; at the end summary and page are there.
 
         Args:
             setup: what :meth:`setup` gave.
             track: shows the progress within an epoch.
         """
-        yield from finish(setup, self.folder, track)
+        with self._withdrawn_on_error():
+            return (yield from finish(setup, self.folder, track))
 
     def setup(self, pictures: Dataset | None = None) -> Setup:
         """All that it needs; ``pictures`` are the recipe's, if they are loaded already."""
-        return assemble(self.recipe, pictures)
+        with self._withdrawn_on_error():
+            return assemble(self.recipe, pictures)
+
+    @contextmanager
+    def _withdrawn_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except UserError:
+            if self.fresh:
+                self.folder.withdraw()
+            raise
 
 
-def finish(setup: Setup, folder: RunFolder, track: Track = untracked) -> Iterator[EpochReport]:
-    """Trains what is left of a run, and writes its page."""
-    yield from run(setup, folder, track=track)
+def finish(setup: Setup, folder: RunFolder, track: Track = untracked) -> Generator[Report, None, FeatureModel]:
+    """Trains what is left of a run, writes its page, and returns the student."""
+    student = yield from run(setup, folder, track=track)
     write_run_report(folder.path)
+    folder.conclude()
+    return student
 
 
 def begin(recipe: Recipe, out: Path) -> Run:
@@ -64,7 +83,7 @@ def begin(recipe: Recipe, out: Path) -> Run:
     full = resolved(absolute_paths(recipe))
     folder = RunFolder(out)
     folder.create(to_yaml(full), environment(device_of(recipe.device)))
-    return Run(full, folder)
+    return Run(full, folder, fresh=True)
 
 
 def begin_seeds(recipe: Recipe, seeds: list[int], out: Path) -> list[Run]:

@@ -11,7 +11,7 @@ from run_folders import PLAIN, THREE, write_run
 
 from smskd.analysis.compare import compare
 from smskd.analysis.runs import Run, find_runs, load_run
-from smskd.report import stage_marks, theme
+from smskd.report import marks, stage_marks, theme
 from smskd.report.charts import accuracy_chart, loss_chart, outcome_chart, run_charts, save_svg
 from smskd.report.comparison_charts import comparison_chart, curves_chart
 
@@ -41,7 +41,35 @@ def test_accuracy_axes_do_not_begin_at_zero(run: Run) -> None:
     layers = accuracy_chart(run).to_dict()["layer"]
     scales = [layer["encoding"]["y"].get("scale") for layer in layers if "field" in layer["encoding"].get("y", {})]
     assert scales
-    assert all(scale["zero"] is False for scale in scales)
+    assert all(scale["domain"][0] > 20 and scale["zero"] is False for scale in scales)
+
+
+def test_accuracy_axes_stay_within_percents() -> None:
+    assert marks.percent_scale([40.0, None, 80.0]).to_dict()["domain"] == [38.0, 82.0]
+    assert marks.percent_scale([0.5, 99.9, float("nan")]).to_dict()["domain"] == [0.0, 100.0]
+
+
+def test_losses_of_very_different_size_get_a_log_axis(run: Run) -> None:
+    def kinds() -> set[str]:
+        layers = loss_chart(run).to_dict()["layer"]
+        ys = [layer["encoding"].get("y", {}) for layer in layers]
+        return {y["scale"].get("type", "linear") for y in ys if y.get("field") == "value"}
+
+    assert kinds() == {"linear"}
+    for entry in run.metrics[:10]:
+        entry["losses"]["total"] = 150.0
+    assert kinds() == {"log"}
+    run.metrics[3]["losses"]["sp"] = -0.1
+    assert kinds() == {"linear"}
+
+
+def test_a_zero_has_no_place_on_a_log_axis(run: Run) -> None:
+    for entry in run.metrics[:10]:
+        entry["losses"]["anchor"] = 0.0
+    assert 0.0 in [record.get("value") for record in records(loss_chart(run))]
+    for entry in run.metrics[:10]:
+        entry["losses"]["total"] = 150.0
+    assert 0.0 not in [record.get("value") for record in records(loss_chart(run))]
 
 
 def test_stages_begin_at_rules_and_are_named(run: Run) -> None:

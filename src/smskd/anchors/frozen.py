@@ -24,6 +24,7 @@ class Frozen(nn.Module):
         super().__init__()
         self.model: FeatureModel = copy.deepcopy(model)
         self.model.requires_grad_(False)
+        self.eval()
         self.model.eval()
 
     def train(self, mode: bool = True) -> Self:

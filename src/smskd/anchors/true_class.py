@@ -9,17 +9,20 @@ a_i, the true class probability (TCP), carries no gradient. A sample on which th
 held fast; one on which it was wrong is left to the new method.
 """
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from torch import Tensor
 
-from smskd.errors import UserError
+from smskd.errors import UserError, nearest, require_between, require_positive
 from smskd.functional import softened_kl, true_class_probability
 from smskd.types import Anchor, Kind
 
 Form = Literal["probability", "complement", "uniform", "auto"]
+Source = Literal["reference", "teacher"]
+Direction = Literal["forward", "reverse"]
 
 
 def true_class_loss(
@@ -29,7 +32,7 @@ def true_class_loss(
     *,
     temperature: float = 4.0,
     form: Literal["probability", "complement", "uniform"] = "probability",
-    direction: Literal["forward", "reverse"] = "forward",
+    direction: Direction = "forward",
     weighting: Tensor | None = None,
 ) -> Tensor:
     """The TCP-weighted KL divergence between the student and the reference.
@@ -45,7 +48,12 @@ def true_class_loss(
 
     Returns:
         The scalar mean over the batch.
+
+    Raises:
+        ValueError: another form or direction.
     """
+    if form not in ("probability", "complement", "uniform"):
+        raise ValueError(f"form must be 'probability', 'complement' or 'uniform', not {form!r}")
     divergence = softened_kl(student, reference.detach(), temperature, reduction="none", direction=direction)
     if form == "uniform":
         return divergence.mean()
@@ -71,15 +79,18 @@ class TrueClass(Anchor):
 
     weight: float = 0.4
     temperature: float = 4.0
-    source: Literal["reference", "teacher"] = "reference"
+    source: Source = "reference"
     form: Form = "probability"
-    direction: Literal["forward", "reverse"] = "forward"
+    direction: Direction = "forward"
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
-            raise UserError(f"weight must be 0 or more, not {self.weight}")
-        if self.temperature <= 0:
-            raise UserError(f"temperature must be positive, not {self.temperature}")
+        require_between(0, math.inf, weight=self.weight)
+        require_positive(temperature=self.temperature)
+        for name, choices in (("source", Source), ("form", Form), ("direction", Direction)):
+            if getattr(self, name) not in get_args(choices):
+                raise UserError(
+                    f"'{getattr(self, name)}' is not a {name}{nearest(getattr(self, name), get_args(choices))}"
+                )
 
     @property
     def needs_teacher(self) -> bool:

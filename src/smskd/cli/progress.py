@@ -14,8 +14,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from smskd.engine.fit import EpochReport, Track, untracked
+from smskd.engine.fit import EpochReport
+from smskd.engine.run import Report
 from smskd.engine.stage import Stage
+from smskd.engine.track import Track, untracked
 from smskd.types import Batch
 
 Item = TypeVar("Item")
@@ -66,7 +68,7 @@ class Display:
             return items
         return self._tracked(self.bars, items, total, "reading pictures")
 
-    def epochs(self, reports: Iterable[EpochReport], name: str, stages: tuple[Stage, ...], done: int) -> None:
+    def epochs(self, reports: Iterable[Report], name: str, stages: tuple[Stage, ...], done: int) -> None:
         """Trains, by going through the reports."""
         last = stages[-1].last
         task = None
@@ -74,9 +76,12 @@ class Display:
             task = self.bars.add_task(name, total=last, completed=done, note="")
         for report in reports:
             if self.bars is not None and task is not None:
-                methods = "+".join(stages[report.stage - 1].names) or "plain"
-                note = f"stage {report.stage} {methods}  top-1 {report.test_top1:.2f}%"
-                self.bars.update(task, completed=report.epoch, note=note)
+                if isinstance(report, EpochReport):
+                    methods = "+".join(stages[report.stage - 1].names) or "plain"
+                    note = f"stage {report.stage} {methods}  top-1 {report.test_top1:.2f}%"
+                    self.bars.update(task, completed=report.epoch, note=note)
+                else:
+                    self.bars.update(task, note=f"preparing {report.method} {report.epoch}/{report.epochs}")
             elif not self.quiet:
                 self.console.print(f"{name}  {report}", highlight=False, soft_wrap=True)
         if self.bars is not None and task is not None:

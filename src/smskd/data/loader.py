@@ -19,6 +19,8 @@ class Loader(Protocol):
         """Number of batches in an epoch."""
         ...
 
-    def epoch(self, number: int, progress: Progress | None = None) -> Iterator[Batch]:
+    def epoch(
+        self, number: int, progress: Progress | None = None, views: frozenset[str] = frozenset()
+    ) -> Iterator[Batch]:
         """The batches of an epoch; ``progress`` is what they say of the stage."""
         ...

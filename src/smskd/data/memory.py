@@ -68,7 +68,9 @@ class MemoryLoader:
         """Number of batches in an epoch."""
         return len(self._bounds)
 
-    def epoch(self, number: int, progress: Progress | None = None) -> Iterator[Batch]:
+    def epoch(
+        self, number: int, progress: Progress | None = None, views: frozenset[str] = frozenset()
+    ) -> Iterator[Batch]:
         """The batches of an epoch.
 
         Args:

@@ -102,7 +102,9 @@ class StreamingLoader:
         """Number of batches in an epoch."""
         return len(self._bounds)
 
-    def epoch(self, number: int, progress: Progress | None = None) -> Iterator[Batch]:
+    def epoch(
+        self, number: int, progress: Progress | None = None, views: frozenset[str] = frozenset()
+    ) -> Iterator[Batch]:
         """The batches of an epoch. With workers, only one epoch can be under way at a time.
 
         Args:

@@ -1,6 +1,7 @@
 """Accuracy of a model, and what became of each test sample from one stage to the next."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -58,18 +59,14 @@ def hits(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module | Callable[[Tensor], Tensor], batches: Iterable[Batch], *, classes: int) -> Accuracy:
+def evaluate(model: nn.Module, batches: Iterable[Batch], *, classes: int) -> Accuracy:
     """The accuracy of a model, in eval mode, which it leaves as it was."""
-    was_training = isinstance(model, nn.Module) and model.training
-    if isinstance(model, nn.Module):
-        model.eval()
     first, five = [], []
-    for batch in batches:
-        top1, top5 = hits(model(batch.x), batch.y)
-        first.append(top1)
-        five.append(top5)
-    if isinstance(model, nn.Module) and was_training:
-        model.train()
+    with _in_eval_mode(model):
+        for batch in batches:
+            top1, top5 = hits(model(batch.x), batch.y)
+            first.append(top1)
+            five.append(top5)
     correct = torch.cat(first).cpu()
     top5_share = percent(torch.cat(five).cpu()) if classes >= TOP5_CLASSES else None
     return Accuracy(percent(correct), top5_share, correct)
@@ -78,3 +75,14 @@ def evaluate(model: nn.Module | Callable[[Tensor], Tensor], batches: Iterable[Ba
 def percent(correct: Tensor) -> float:
     """The share of true entries of a bool tensor, in percent."""
     return 100.0 * int(correct.sum()) / max(1, correct.numel())
+
+
+@contextmanager
+def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

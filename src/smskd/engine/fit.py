@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,28 +14,11 @@ from smskd.engine.average import Average
 from smskd.engine.evaluate import TOP5_CLASSES, Accuracy, evaluate, hits
 from smskd.engine.objective import Objective
 from smskd.engine.optim import learning_rate, set_learning_rate
+from smskd.engine.pace import Pace
 from smskd.engine.stage import Stage
+from smskd.engine.track import Track, untracked
 from smskd.errors import UserError
-from smskd.recipe import OptimizerSpec, ScheduleSpec
 from smskd.types import Batch, Progress
-
-Track = Callable[[Iterable[Batch], int, str], Iterable[Batch]]
-"""Wraps the batches of an epoch, to show progress: (batches, how many, what for)."""
-
-
-def untracked(batches: Iterable[Batch], total: int, what: str) -> Iterable[Batch]:
-    """Shows nothing."""
-    return batches
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast a run learns: the optimizer, the schedule, and the epochs of the whole run."""
-
-    optimizer: OptimizerSpec
-    schedule: ScheduleSpec
-    epochs: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -92,10 +75,10 @@ def fit(
         torch.manual_seed(mix(pace.seed, epoch))
         rate = learning_rate(pace.optimizer.learning_rate, pace.schedule, pace.epochs, stage, epoch)
         set_learning_rate(optimizer, rate)
-        batches = train.epoch(epoch, Progress(epoch - stage.first + 1, stage.epochs))
+        batches = train.epoch(epoch, Progress(epoch - stage.first + 1, stage.epochs), objective.views)
         sums = _train(objective, optimizer, track(batches, len(train), f"epoch {epoch}"), average)
         trained = time.perf_counter()
-        accuracy = evaluate(objective.student, test.epoch(0), classes=classes)
+        accuracy = evaluate(objective.predictor, test.epoch(0), classes=classes)
         losses, top1, top5 = sums.means()
         _check(losses, epoch)
         yield EpochReport(
@@ -145,7 +128,7 @@ def _train(
         losses.total.backward()
         optimizer.step()
         if average is not None:
-            average.update(objective.student)
+            average.update(objective.predictor)
         sums.add(losses.parts, losses.logits, batch.y)
     return sums
 

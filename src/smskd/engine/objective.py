@@ -1,7 +1,8 @@
 """The objective of a stage: L = w_c * L_cls + sum of w_d * L_distill + w_r * L_ref."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from smskd.errors import UserError
 from smskd.methods import discovery
 from smskd.models import adapt, describe
 from smskd.types import LOGITS, Anchor, Batch, DataInfo, FeatureModel, Layout, Method, Side, Taps
+
+_OWN_PARTS = {"total", "class", "anchor"}
+"""Names of parts of the loss that no method may take."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,14 @@ def weighted(methods: Sequence[str | Method | WeightedMethod]) -> tuple[Weighted
             item = discovery.find(item)()
         if isinstance(item, Method):
             item = WeightedMethod(discovery.name_of(item), item, item.published_weight)
-        used = [other.name for other in result]
-        twins = sum(name == item.name or name.startswith(item.name + "-") for name in used)
-        result.append(WeightedMethod(f"{item.name}-{twins + 1}", item.method, item.weight) if twins else item)
+        result.append(replace(item, name=_unused(item.name, {other.name for other in result} | _OWN_PARTS)))
     return tuple(result)
+
+
+def _unused(name: str, used: Collection[str]) -> str:
+    """The name, or the first of ``name-2``, ``name-3``, ... that is not used."""
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in used)
 
 
 def published_class_weight(methods: Sequence[WeightedMethod]) -> float:

@@ -49,6 +49,11 @@ class Stage:
         """Whether a method or the anchor reads the teacher."""
         return bool(self.methods) or (self.anchor is not None and self.anchor.needs_teacher)
 
+    @property
+    def transforms_student(self) -> bool:
+        """Whether a method makes another network of the student."""
+        return any(item.method.transforms_student for item in self.methods)
+
     def keeps(self, which: Which) -> bool:
         """Whether the best, or the average, student is wanted at its end."""
         return which in (self.carry, self.reference)

@@ -14,6 +14,7 @@ from smskd import files
 from smskd.errors import UserError
 
 RECIPE, ENVIRONMENT, METRICS, SUMMARY = "recipe.yaml", "environment.json", "metrics.jsonl", "summary.json"
+PREPARATION = "preparation.jsonl"
 STUDENT, CHECKPOINT = "student.safetensors", "checkpoint.safetensors"
 
 
@@ -65,23 +66,24 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has come to its end."""
-        return (self.path / SUMMARY).is_file()
+        """Whether the run has come to its end, its page included."""
+        return (self.path / SUMMARY).is_file() and not (self.path / CHECKPOINT).exists()
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Adds the line of an epoch."""
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        _append(self.path / METRICS, line)
 
-    def forget_after(self, epoch: int) -> None:
-        """Drops the metrics of epochs that the checkpoint does not cover; they will be trained again."""
-        path = self.path / METRICS
-        if not path.exists():
-            return
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:epoch]
-        files.write_text(path, "".join(lines))
+    def append_preparation(self, line: Mapping[str, Any]) -> None:
+        """Adds the line of an epoch of a phase before a stage."""
+        _append(self.path / PREPARATION, line)
+
+    def forget_after(self, epoch: int, preparations: int) -> None:
+        """Drops the lines of epochs that the checkpoint does not cover; they will be trained again."""
+        for name, count in ((METRICS, epoch), (PREPARATION, preparations)):
+            path = self.path / name
+            if path.exists():
+                lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:count]
+                files.write_text(path, "".join(lines))
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Replaces the checkpoint."""
@@ -110,6 +112,22 @@ class RunFolder:
         files.write_tensors(folder / STUDENT, module.state_dict(), metadata)
 
     def save_summary(self, summary: Mapping[str, Any]) -> None:
-        """Writes the summary, which marks the run as finished, and removes the checkpoint."""
+        """Writes the summary."""
         files.write_json(self.path / SUMMARY, summary)
+
+    def conclude(self) -> None:
+        """Marks the run as finished: removes the checkpoint, from which nothing has to go on any more."""
         (self.path / CHECKPOINT).unlink(missing_ok=True)
+
+    def withdraw(self) -> None:
+        """Takes back what :meth:`create` wrote, if no epoch has come of it: a run that cannot begin is no run."""
+        if not any((self.path / name).exists() for name in (METRICS, CHECKPOINT, SUMMARY)):
+            for name in (RECIPE, ENVIRONMENT):
+                (self.path / name).unlink(missing_ok=True)
+
+
+def _append(path: Path, line: Mapping[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -91,12 +91,14 @@ def loss_chart(run: Run) -> Chart:
     names = _loss_parts(run)
     records = [_epoch(run, entry) | wide([entry["losses"].get(name) for name in names]) for entry in run.metrics]
     x = _x(run)
+    logarithmic = _logarithmic(run)
+    values = [record for record in long(records, names) if record["value"] > 0 or not logarithmic]
     lines = (
-        base(long(records, names))
+        base(values)
         .mark_line()
         .encode(
             x=x,
-            y=_loss_axis(run),
+            y=_loss_axis(logarithmic),
             color=colour(names, [theme.GREY, *theme.colours(len(names) - 1)]),
             strokeDash=dash(names, [[1, 0], *theme.dashes(len(names) - 1)]),
             # A part that pauses for a stage is not joined across it.
@@ -114,7 +116,7 @@ def loss_chart(run: Run) -> Chart:
 def outcome_chart(run: Run) -> Chart:
     """What became of the test samples in each stage from the second on: one bar of 100 percent a stage."""
     segments = [segment for stage in run.stages[1:] for segment in _segments(stage)]
-    y = alt.Y("stage:N", title=None, sort=None, axis=alt.Axis(domain=False, ticks=False, grid=False, labelLimit=120))
+    y = alt.Y("stage:N", title=None, sort=None, axis=alt.Axis(domain=False, ticks=False, grid=False))
     tips = [tip("stage", "Stage", None), tip("series", "Outcome", None)]
     tips += [tip("samples", "Test samples", ","), tip("share", "Share %")]
     words = [word for word, _, _ in OUTCOMES.values()]
@@ -198,15 +200,20 @@ def _loss_parts(run: Run) -> list[str]:
     return [name for name, spoken in seen.items() if spoken]
 
 
-def _loss_axis(run: Run) -> alt.Y:
-    """Logarithmic where one stage's loss would press another's against the axis."""
-    totals = [float(entry["losses"]["total"]) for entry in run.metrics]
-    ends = [totals[stage["epochs"][1] - run.metrics[0]["epoch"]] for stage in run.stages]
-    values = [value for entry in run.metrics for value in entry["losses"].values() if value != 0]
-    if min(values) > 0 and max(totals) > _WIDE * min(ends):
-        axis = alt.Axis(tickCount=5, format="~g")
-        return alt.Y("value:Q", title="Loss, weighted (log scale)", scale=alt.Scale(type="log"), axis=axis)
-    return alt.Y("value:Q", title="Loss, weighted", scale=alt.Scale(nice=True))
+def _logarithmic(run: Run) -> bool:
+    """Whether on a linear axis one stage's loss would press another's against the bottom."""
+    totals = [(entry["stage"], finite(entry["losses"]["total"])) for entry in run.metrics]
+    known = [(stage, total) for stage, total in totals if total is not None]
+    ends = dict(known).values()
+    negative = any(value < 0 for entry in run.metrics for value in entry["losses"].values())
+    return bool(known) and not negative and max(total for _, total in known) > _WIDE * min(ends)
+
+
+def _loss_axis(logarithmic: bool) -> alt.Y:
+    if not logarithmic:
+        return alt.Y("value:Q", title="Loss, weighted", scale=alt.Scale(nice=True))
+    axis = alt.Axis(tickCount=5, format="~g")
+    return alt.Y("value:Q", title="Loss, weighted (log scale)", scale=alt.Scale(type="log"), axis=axis)
 
 
 def _teacher(run: Run, y: alt.Y) -> list[alt.Chart]:

@@ -38,7 +38,7 @@ def comparison_chart(rows: Sequence[Row]) -> Chart:
         "recipe:N",
         title=None,
         scale=alt.Scale(domain=[name for name, _ in named]),
-        axis=alt.Axis(domain=False, ticks=False, labelLimit=130, grid=True),
+        axis=alt.Axis(domain=False, ticks=False, grid=True),
     )
     x = alt.X(
         "value:Q",
@@ -140,8 +140,8 @@ def _teachers(named: Sequence[tuple[str, Row]], x: alt.X, y: alt.Y) -> list[alt.
     words = [{**record, "text": f"Teacher {percent(record['value'])}"} for record in first]
     tips = [tip("teacher", "Teacher", None), tip("value", "Top-1 %")]
     return [
-        base(records).mark_tick(thickness=2, size=26, color=theme.MUTED).encode(y=y, x=x, tooltip=tips),
-        base(words).mark_text(dy=21, fontSize=11).encode(y=y, x=x, text="text:N"),
+        base(records).mark_tick(thickness=2, size=16, color=theme.MUTED).encode(y=y, x=x, tooltip=tips),
+        base(words).mark_text(dy=17, fontSize=11).encode(y=y, x=x, text="text:N"),
     ]
 
 

@@ -24,8 +24,15 @@ def base(records: Sequence[Record]) -> alt.Chart:
     return alt.Chart(alt.InlineData(values=list(records)))
 
 
-def finish(layers: Sequence[alt.Chart], title: str, description: str, height: int = HEIGHT, above: int = 0) -> Chart:
-    """The layers as one chart in the house's theme, with ``above`` pixels free over the plot and ``right`` beside it."""
+def finish(
+    layers: Sequence[alt.Chart],
+    title: str,
+    description: str,
+    height: int = HEIGHT,
+    above: int = 0,
+    right: int = 8,
+) -> Chart:
+    """The layers as one chart in the house's theme; ``above`` the plot and ``right`` of it so many pixels stay free."""
     chart: Chart = (
         alt.layer(*layers)
         .properties(

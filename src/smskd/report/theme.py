@@ -54,7 +54,7 @@ def config() -> dict[str, Any]:
             "labelPadding": 5,
         },
         "axisX": {"grid": False},
-        "axisY": {"domain": False, "ticks": False},
+        "axisY": {"domain": False, "ticks": False, "labelLimit": 220},
         "legend": {**label, "orient": "bottom", "title": None, "symbolStrokeWidth": 2.5, "columnPadding": 18},
         "line": {"strokeWidth": 2, "strokeCap": "round", "strokeJoin": "round"},
         "text": {"font": FONT, "fontSize": 12, "color": MUTED},

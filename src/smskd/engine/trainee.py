@@ -1,0 +1,191 @@
+"""The student on its way through the stages, and everything that is saved with it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import torch
+from torch import Tensor
+
+from smskd.anchors import catalog as anchors
+from smskd.anchors.frozen import Frozen
+from smskd.data import Loader, mix
+from smskd.engine.average import Average
+from smskd.engine.evaluate import Accuracy, evaluate, memory
+from smskd.engine.fit import EpochReport
+from smskd.engine.ledger import Ledger
+from smskd.engine.objective import Objective
+from smskd.engine.optim import build_optimizer, carry_state, load_state_tensors, state_tensors
+from smskd.engine.prepare import Phase
+from smskd.engine.setup import Setup
+from smskd.engine.stage import Stage, Which
+from smskd.engine.store import Checkpoint, RunFolder
+from smskd.engine.transformed import TransformedModel
+from smskd.models import load_weights
+from smskd.types import FeatureModel
+
+_NO_CHANGE = {"retained": None, "forgotten": None, "learned": None, "never_known": None}
+
+
+class Trainee:
+    """The student on its way, and everything that is saved with it."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.objective = Objective(setup.student, setup.teacher, example=setup.example, data=setup.data)
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.average: Average | None = None
+        self.best: dict[str, Tensor] = {}
+        self.reference: Frozen | None = None
+        self.correct: Tensor | None = None
+        self.known: Tensor | None = None
+        self.phases: list[Phase] = []
+
+    @property
+    def student(self) -> FeatureModel:
+        """What predicts: the student, with the layers of a method that transforms it."""
+        return self.objective.predictor
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What goes into the file of the student's weights, so that it can be loaded alone."""
+        layers: list[str] = []
+        model = self.student
+        while isinstance(model, TransformedModel):
+            layers.insert(0, model.description())
+            model = model.backbone
+        return {**self.setup.student_metadata, **({"transformed": json.dumps(layers)} if layers else {})}
+
+    def enter(self, stage: Stage, index: int) -> torch.optim.Optimizer:
+        """Begins a stage: new methods, and what they train joins the optimizer."""
+        setup = self.setup
+        torch.manual_seed(mix(setup.pace.seed, 0, index))
+        self.objective.begin_stage(
+            stage.methods, class_weight=stage.class_weight, anchor=stage.anchor, reference=self.reference
+        )
+        optimizer = build_optimizer(setup.pace.optimizer, self.objective.trainable())
+        if self.optimizer is not None and stage.optimizer == "keep":
+            carry_state(self.optimizer, optimizer)
+        self.optimizer = optimizer
+        self.phases = list(self._phases(index))
+        self.average = Average(self.student, stage.average_decay) if stage.keeps("average") else None
+        self.best = {}
+        return optimizer
+
+    def leave(self, stage: Stage, index: int, test: Loader, ledger: Ledger) -> Accuracy:
+        """Ends a stage: freezes the reference, puts what is carried into the student, and says how good that is."""
+        final = index == len(self.setup.stages) - 1
+        last = _copied(self.student.state_dict())
+        if not final:
+            self._put(stage.reference, last)
+            self.reference = Frozen(self.student)
+        self._put(stage.carry, last)
+        if stage.carry == "last" and self.correct is not None:
+            carried = Accuracy(ledger.top1, ledger.top5, self.correct)
+        else:
+            carried = evaluate(self.student, test.epoch(0), classes=self.setup.data.classes)
+        change = asdict(memory(self.known, carried.correct)) if self.known is not None else _NO_CHANGE
+        ledger.stages.append(
+            {
+                "index": index + 1,
+                "methods": list(stage.names),
+                "epochs": [stage.first, stage.last],
+                "anchor": _anchor_name(self.objective),
+                "top1_last": ledger.top1,
+                "top1_best": ledger.stage_best,
+                "top1_carried": carried.top1,
+                **change,
+            }
+        )
+        self.known = carried.correct
+        return carried
+
+    def observe(self, report: EpochReport, stage: Stage, ledger: Ledger) -> None:
+        """Takes note of an epoch that is done."""
+        self.correct = report.test.correct
+        ledger.epoch = report.epoch
+        ledger.seconds += report.seconds
+        ledger.top1, ledger.top5 = report.test_top1, report.test_top5
+        ledger.best_top1 = max(ledger.best_top1, report.test_top1)
+        ledger.average_steps = self.average.steps if self.average else 0
+        if ledger.stage_best is None or report.test_top1 > ledger.stage_best:
+            ledger.stage_best = report.test_top1
+            if stage.keeps("best"):
+                self.best = _copied(self.student.state_dict())
+
+    def saved(self, ledger: Ledger) -> Checkpoint:
+        """Everything that the rest of the run depends on."""
+        assert self.optimizer is not None
+        parts: dict[str, dict[str, Tensor]] = {
+            "student": self.student.state_dict(),
+            "methods": self.objective.states.state_dict(),
+            "optimizer": state_tensors(self.optimizer),
+            **{
+                f"phase{number}": state_tensors(phase.optimizer)
+                for number, phase in enumerate(self.phases)
+                if phase.optimizer is not None
+            },
+            "best": self.best,
+            "average": self.average.tensors if self.average else {},
+            "reference": self.reference.model.state_dict() if self.reference else {},
+            "test": {
+                name: value.to(torch.uint8)
+                for name, value in (("correct", self.correct), ("known", self.known))
+                if value is not None
+            },
+        }
+        tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+        return Checkpoint(tensors, asdict(ledger))
+
+    def restore(self, checkpoint: Checkpoint, ledger: Ledger) -> None:
+        """Puts back what :meth:`saved` gave, within the stage that it was saved in."""
+        stages = self.setup.stages
+        for stage in stages[: ledger.stage]:
+            if stage.transforms_student:
+                self.objective.begin_stage(stage.methods)
+        reference = checkpoint.part("reference")
+        if reference:
+            self.student.load_state_dict(reference)
+            self.reference = Frozen(self.student)
+        optimizer = self.enter(stages[ledger.stage], ledger.stage)
+        self.student.load_state_dict(checkpoint.part("student"))
+        self.objective.states.load_state_dict(checkpoint.part("methods"))
+        load_state_tensors(optimizer, checkpoint.part("optimizer"))
+        for number, phase in enumerate(self.phases):
+            if phase.optimizer is not None:
+                load_state_tensors(phase.optimizer, checkpoint.part(f"phase{number}"))
+        device = self.setup.example.device
+        self.best = {name: value.to(device) for name, value in checkpoint.part("best").items()}
+        if self.average is not None:
+            self.average.load(checkpoint.part("average"), ledger.average_steps)
+        test = checkpoint.part("test")
+        self.correct = test["correct"].bool() if "correct" in test else None
+        self.known = test["known"].bool() if "known" in test else None
+
+    def recall(self, folder: RunFolder) -> FeatureModel:
+        """The result of a run that is finished."""
+        for stage in self.setup.stages:
+            if stage.transforms_student:
+                self.objective.begin_stage(stage.methods)
+        load_weights(self.student, folder.path)
+        return self.student
+
+    def _phases(self, index: int) -> Iterator[Phase]:
+        for place, item in enumerate(self.objective.methods):
+            preparation = item.method.preparation(self.objective.student_side(place))
+            if preparation is not None and preparation.epochs > 0:
+                yield Phase(self.objective, place, preparation, self.setup.pace, index + 1)
+
+    def _put(self, which: Which, last: dict[str, Tensor]) -> None:
+        if which == "average" and self.average is not None:
+            self.student.load_state_dict(self.average.tensors)
+        else:
+            self.student.load_state_dict(self.best if which == "best" else last)
+
+
+def _anchor_name(objective: Objective) -> str | None:
+    return anchors.name_of(objective.anchor) if objective.anchor and objective.reference else None
+
+
+def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}

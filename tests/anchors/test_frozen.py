@@ -1,0 +1,93 @@
+"""What is frozen stays as it is, whatever is done to it or to what it was copied from."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine import tiny
+from smskd.anchors.frozen import Frozen
+from smskd.models import adapt
+
+
+def pictures() -> Tensor:
+    return torch.randn(6, *tiny.SHAPE, generator=torch.Generator().manual_seed(3))
+
+
+class Noisy(nn.Module):
+    """Batch norm without momentum, dropout, and a counter that moves with every call in train mode."""
+
+    calls: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4, momentum=None)
+        self.drop = nn.Dropout(0.5)
+        self.fc = nn.Linear(4, tiny.CLASSES)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.calls += 1
+        y: Tensor = self.fc(self.drop(self.norm(self.conv(x)).relu().mean((2, 3))))
+        return y
+
+
+def test_is_a_copy_of_its_own() -> None:
+    model = tiny.teacher()
+    frozen = Frozen(model)
+    before, expected = tiny.bits(frozen.model), frozen(pictures())
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            tensor.add_(1)
+    assert tiny.same(tiny.bits(frozen.model), before)
+    assert torch.equal(frozen(pictures()), expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_leaves_the_model_as_it_is(training: bool) -> None:
+    model = tiny.teacher().train(training)
+    model.get_submodule("fc").requires_grad_(False)
+    asked = [parameter.requires_grad for parameter in model.parameters()]
+    Frozen(model)(pictures())
+    assert all(module.training == training for module in model.modules())
+    assert [parameter.requires_grad for parameter in model.parameters()] == asked
+
+
+def test_gives_what_the_model_gives_in_eval_mode() -> None:
+    model = tiny.teacher()
+    frozen = Frozen(model)
+    model.eval()
+    x = pictures()
+    with torch.no_grad():
+        assert torch.equal(frozen(x), model(x))
+        features = model.extract(x, {"stage1", "pooled"})
+    for name, tensor in frozen.extract(x, {"stage1", "pooled"}).items():
+        assert torch.equal(tensor, features[name])
+
+
+def test_nothing_has_a_gradient() -> None:
+    frozen = Frozen(tiny.teacher()).requires_grad_(True)
+    x = pictures().requires_grad_()
+    assert not frozen(x).requires_grad
+    assert not any(tensor.requires_grad for tensor in frozen.extract(x, {"stage2", "logits"}).values())
+    assert not any(parameter.requires_grad for parameter in Frozen(tiny.teacher()).parameters())
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["zoo", "foreign"])
+def test_no_train_mode_reaches_it(own: bool) -> None:
+    model = tiny.teacher() if own else adapt(Noisy(), tiny.EXAMPLE)
+    frozen = Frozen(model)
+    parent = nn.Sequential(nn.Identity(), frozen)
+    before, expected = tiny.bits(frozen), frozen(pictures())
+    assert not frozen.training
+    parent.train()
+    assert not frozen.training
+    assert torch.equal(parent(pictures()), expected)
+    for module in parent.modules():
+        module.train()
+    assert torch.equal(parent(pictures()), expected)
+    for module in frozen.modules():
+        module.training = True
+    assert torch.equal(frozen.extract(pictures(), {"logits"})["logits"], expected)
+    assert tiny.same(tiny.bits(frozen), before)

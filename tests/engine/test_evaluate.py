@@ -1,0 +1,82 @@
+"""Accuracy, and what became of each test sample, counted by hand."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from smskd.engine.evaluate import Memory, evaluate, hits, memory, percent
+from smskd.types import Batch
+
+LOGITS = torch.tensor(
+    [
+        [9.0, 8.0, 7.0, 6.0, 5.0, 4.0],
+        [9.0, 8.0, 7.0, 6.0, 5.0, 4.0],
+        [4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
+        [0.0, 0.0, 0.0, 3.0, 0.0, 1.0],
+    ]
+)
+Y = torch.tensor([0, 5, 1, 3])
+
+
+def test_hits() -> None:
+    first, five = hits(LOGITS, Y)
+    assert first.tolist() == [True, False, False, True]
+    assert five.tolist() == [True, False, True, True]
+
+
+def test_fewer_than_five_classes() -> None:
+    first, five = hits(LOGITS[:, :3], torch.tensor([0, 2, 2, 0]))
+    assert first[:3].tolist() == [True, False, True]
+    assert five.all()
+
+
+class Table(nn.Module):
+    """Says what is written in it, and counts with batch norm."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1)
+        self.logits = logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.norm(x)
+        return self.logits[x[:, 0].long()]
+
+
+def batches(y: Tensor = Y) -> list[Batch]:
+    x = torch.arange(4.0)[:, None]
+    return [Batch(x[:3], y[:3]), Batch(x[3:], y[3:])]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluate(training: bool) -> None:
+    model = Table(LOGITS).train(training)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    accuracy = evaluate(model, batches(), classes=6)
+    assert accuracy.correct.tolist() == [True, False, False, True]
+    assert (accuracy.top1, accuracy.top5) == (50.0, 75.0)
+    assert model.training == training
+    assert model.norm.training == training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_no_top5_with_five_classes_or_fewer() -> None:
+    assert evaluate(Table(LOGITS[:, :5]), batches(torch.zeros(4, dtype=torch.int64)), classes=5).top5 is None
+    assert evaluate(Table(LOGITS), batches(), classes=6).top5 is not None
+
+
+def test_of_a_function() -> None:
+    assert evaluate(lambda x: LOGITS[x[:, 0].long()], batches(), classes=6).top1 == 50.0
+
+
+def test_percent() -> None:
+    assert percent(torch.tensor([True, False, True])) == pytest.approx(200 / 3)
+    assert percent(torch.zeros(0, dtype=torch.bool)) == 0
+
+
+def test_memory_by_hand() -> None:
+    before = torch.tensor([True, True, True, False, False, False, False, True])
+    after = torch.tensor([True, False, True, True, False, False, True, False])
+    assert memory(before, after) == Memory(retained=2, forgotten=2, learned=2, never_known=2)
+    assert memory(before, before) == Memory(retained=4, forgotten=0, learned=0, never_known=4)
+    assert memory(after, ~after) == Memory(retained=0, forgotten=4, learned=4, never_known=0)
