@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smskd.errors import UserError
@@ -107,6 +108,19 @@ def _fitting_convolution(student: Shape, teacher: Shape) -> nn.Module:
         f"no convolution brings the student's map {_times(student)} to the teacher's {_times(teacher)}: "
         "it must be half as large, twice as large, or of any size from the teacher's upwards"
     )
+
+
+class LenientBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that goes by its running statistics where a batch has one value a channel.
+
+    Such a batch (a single picture whose map is 1x1) has no variance, and PyTorch refuses it in train mode.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, channels, height, width] to the same shape."""
+        if input.numel() > input.shape[1]:
+            return super().forward(input)
+        return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 def linear_embedding(shape: Shape, width: int) -> nn.Linear:

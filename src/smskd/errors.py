@@ -42,12 +42,12 @@ def require_between(low: float, high: float, **values: float) -> None:
             raise UserError(f"{name} must be {wanted}, not {value}")
 
 
-def require_count(**values: int) -> None:
-    """Refuses a hyper-parameter that is not a whole number of 1 or more.
+def require_count(least: int = 1, /, **values: int) -> None:
+    """Refuses a hyper-parameter that is not a whole number of ``least`` or more.
 
     Raises:
         UserError: `negatives must be a whole number of 1 or more, not 0`.
     """
     for name, value in values.items():
-        if not isinstance(value, int) or value < 1:
-            raise UserError(f"{name} must be a whole number of 1 or more, not {value}")
+        if not isinstance(value, int) or value < least:
+            raise UserError(f"{name} must be a whole number of {least} or more, not {value}")

@@ -11,6 +11,9 @@ from torch import Tensor
 P = ParamSpec("P")
 R = TypeVar("R")
 
+ROUNDING = 1e-6
+"""Deviation, relative to the values, up to which they count as all alike: above float32's rounding of a sum."""
+
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     """Decorator: the function computes in float32 at least, whatever autocast says around it.
@@ -114,6 +117,96 @@ def safe_normalize(x: Tensor, dim: int = 1, eps: float = 1e-12, offset: float = 
     return x / (norm + offset)
 
 
+@full_precision
+def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
+    """Each sample's logits with mean 0 and, over the classes, standard deviation 1 (the unbiased one).
+
+    (z - mean) / (std + eps), as in logit standardization (Sun et al. 2024, arXiv 2403.01427). The gradient goes
+    through mean and deviation too. Logits that are all alike but for rounding have no deviation to divide by:
+    they become zeros without gradient here; published code gives them gradients of 1e6 or NaN.
+
+    Args:
+        logits: [N, classes].
+        eps: added to the deviation.
+
+    Returns:
+        [N, classes].
+    """
+    centred = logits - logits.mean(dim=1, keepdim=True)
+    variance = centred.square().sum(dim=1, keepdim=True) / max(1, logits.shape[1] - 1)
+    varies = variance > ROUNDING**2 * (1 + logits.square().mean(dim=1, keepdim=True))
+    return torch.where(varies, centred, 0.0) / (torch.where(varies, variance, 1.0).sqrt() + eps)
+
+
+def correlation(x: Tensor, y: Tensor, dim: int, eps: float = 1e-8) -> Tensor:
+    """Pearson's correlation of x and y along a dimension: their centred inner product over (norm * norm + eps).
+
+    Values that are all alike but for rounding correlate with nothing: 0 here, without gradient. Published code
+    gives them gradients of 1e6.
+
+    Args:
+        x: any shape, float32 or float64.
+        y: of the same shape.
+        dim: the dimension of the vectors; it is gone from the result.
+        eps: added to the product of the norms.
+    """
+    (x, x_norm, x_varies), (y, y_norm, y_varies) = _centred(x, dim), _centred(y, dim)
+    return torch.where(x_varies & y_varies, (x * y).sum(dim) / (x_norm * y_norm + eps), 0.0)
+
+
+def _centred(x: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """x less its mean, the norm of that, and whether that is more than rounding (else the norm is 1)."""
+    centred = x - x.mean(dim, keepdim=True)
+    square = centred.square().sum(dim)
+    varies = square > ROUNDING**2 * x.square().sum(dim)
+    return centred, torch.where(varies, square, 1.0).sqrt(), varies
+
+
+def other_classes(logits: Tensor, y: Tensor) -> Tensor:
+    """The logits without that of each sample's own class.
+
+    Args:
+        logits: [N, classes].
+        y: [N] int64 class indices.
+
+    Returns:
+        [N, classes - 1], in the order of the classes.
+    """
+    place = torch.arange(logits.shape[1] - 1, device=logits.device).unsqueeze(0)
+    return logits.gather(1, place + (place >= y.unsqueeze(1)))
+
+
+@full_precision
+def decoupled_kl(
+    student_logits: Tensor, teacher_logits: Tensor, y: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """The two divergences into which that of knowledge distillation falls apart, each times T^2.
+
+    Of decoupled knowledge distillation (Zhao et al. 2022, arXiv 2203.08679). Everything is computed from log
+    probabilities of exactly the classes concerned, so that it stays finite and exact for logits of any size.
+
+    Args:
+        student_logits: [N, classes].
+        teacher_logits: [N, classes]; receives no gradient.
+        y: [N] int64 class indices.
+        temperature: T, positive.
+
+    Returns:
+        The divergence of the probabilities of the sample's class against all the rest, and that of the
+        distributions over the rest; scalars, averaged over the batch.
+    """
+    student, teacher = (_own_or_rest(z / temperature, y) for z in (student_logits, teacher_logits))
+    own_or_rest = softened_kl(student, teacher, 1.0) * temperature**2
+    within_rest = softened_kl(other_classes(student_logits, y), other_classes(teacher_logits, y), temperature)
+    return own_or_rest, within_rest
+
+
+def _own_or_rest(logits: Tensor, y: Tensor) -> Tensor:
+    """[N, 2] logits of a sample's own class and of all the rest together."""
+    own = logits.gather(1, y.unsqueeze(1)).squeeze(1)
+    return torch.stack([own, other_classes(logits, y).logsumexp(dim=1)], dim=1)
+
+
 def pairwise_differences(x: Tensor) -> tuple[Tensor, Tensor]:
     """All differences of the rows of x and their squared lengths.
 
@@ -154,6 +247,19 @@ def distances_from(square: Tensor, eps: float = 1e-12) -> Tensor:
     """Distances [N, N] from squared ones, clamped at eps, with a diagonal of exactly zero."""
     diagonal = torch.eye(len(square), dtype=torch.bool, device=square.device)
     return safe_sqrt(square, eps).masked_fill(diagonal, 0.0)
+
+
+def attention_map(x: Tensor, power: int) -> Tensor:
+    """Where a map is active: its powers averaged over the channels, flattened, divided by their norm.
+
+    Args:
+        x: [N, channels, height, width], float32 or float64.
+        power: exponent of the activations.
+
+    Returns:
+        [N, height * width]. A sample that is zero everywhere stays zero, with gradient zero.
+    """
+    return safe_normalize(torch.flatten(x.pow(power).mean(dim=1), 1))
 
 
 def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

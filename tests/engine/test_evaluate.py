@@ -65,10 +65,6 @@ def test_no_top5_with_five_classes_or_fewer() -> None:
     assert evaluate(Table(LOGITS), batches(), classes=6).top5 is not None
 
 
-def test_of_a_function() -> None:
-    assert evaluate(lambda x: LOGITS[x[:, 0].long()], batches(), classes=6).top1 == 50.0
-
-
 def test_percent() -> None:
     assert percent(torch.tensor([True, False, True])) == pytest.approx(200 / 3)
     assert percent(torch.zeros(0, dtype=torch.bool)) == 0

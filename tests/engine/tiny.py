@@ -14,7 +14,8 @@ from smskd.data import Dataset, MemoryLoader
 from smskd.engine.fit import EpochReport
 from smskd.engine.objective import WeightedMethod, weighted
 from smskd.engine.pace import Pace
-from smskd.engine.run import Setup, run
+from smskd.engine.run import run
+from smskd.engine.setup import Setup
 from smskd.engine.stage import Stage
 from smskd.engine.store import CHECKPOINT, METRICS, SUMMARY, RunFolder
 from smskd.methods.crd import CRD
@@ -111,6 +112,7 @@ def setup(
 
 def trained(made: Setup, folder: Path) -> list[EpochReport]:
     """Runs to the end; only reports of epochs, whatever else the run yields."""
+    folder.mkdir(exist_ok=True)
     return [report for report in run(made, RunFolder(folder)) if isinstance(report, EpochReport)]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from smskd.methods.fsp import FSP
 from smskd.types import LOGITS, Batch, DataInfo, Layout, Method, Output, Shape, Side, Taps
 
 CLASSES = 5
@@ -22,15 +23,22 @@ LABELS = torch.arange(SAMPLES) % CLASSES
 DATA = DataInfo(SAMPLES, CLASSES, batch_size=8, labels=LABELS)
 
 
-def taps(method: Method, student: Layout = STUDENT, teacher: Layout = TEACHER) -> Taps:
-    return method.taps(student, teacher)
+def teacher_for(method: Method) -> Layout:
+    """FSP compares models of equal widths."""
+    return STUDENT if isinstance(method, FSP) else TEACHER
+
+
+def taps(method: Method, student: Layout = STUDENT, teacher: Layout | None = None) -> Taps:
+    return method.taps(student, teacher or teacher_for(method))
 
 
 def shapes(layout: Layout, names: tuple[str, ...]) -> tuple[Shape, ...]:
-    return tuple(layout.features[name] for name in names if name != LOGITS)
+    features = (name.partition("@")[0] for name in names if name != LOGITS)
+    return tuple((layout.classes,) if name == LOGITS else layout.features[name] for name in features)
 
 
-def build(method: Method, student: Layout = STUDENT, teacher: Layout = TEACHER) -> nn.Module:
+def build(method: Method, student: Layout = STUDENT, teacher: Layout | None = None) -> nn.Module:
+    teacher = teacher or teacher_for(method)
     chosen = taps(method, student, teacher)
     classifier = nn.Linear(teacher.features[teacher.pooled][0], CLASSES)
     return method.build(

@@ -158,6 +158,12 @@ class Spec:
         state.load_state_dict(given, strict=False)
         state.train(file.metadata["mode"] != "eval")
 
+    def evaluate(
+        self, file: GoldenFile, method: Method, student: Output, teacher: Output, batch: Batch, state: nn.Module
+    ) -> Mapping[str, Tensor]:
+        """The parts of the loss that the file's is the sum of."""
+        return method.loss(student, teacher, batch, state)
+
     def run(self, file: GoldenFile) -> Result:
         method = self.make_method(file)
         state = method.build(*self.sides(file), self.data(file))
@@ -169,17 +175,24 @@ class Spec:
         }
         teacher = self.output("teacher", file.tensors)
         batch = self.batch(file)
-        parts = method.loss(self.output("student", inputs), teacher, batch, state)
+        parts = self.evaluate(file, method, self.output("student", inputs), teacher, batch, state)
         loss = torch.stack(list(parts.values())).sum()
         scale = self.part_scale(method)
         compared = {name: part / scale.get(name, 1) for name, part in parts.items()}
-        if self.weights and self.weights[0] in file.hyperparameters:
-            class_weight, weight = (file.hyperparameters[name] for name in self.weights)
-            cross_entropy = nn.functional.cross_entropy(inputs["student.logits"], batch.y)
-            loss = class_weight * cross_entropy + weight * loss
-            compared["ce"] = cross_entropy
+        loss = self.objective(file, loss, inputs, compared)
         loss.backward()
         return Result(loss, compared, state, inputs)
+
+    def objective(
+        self, file: GoldenFile, loss: Tensor, inputs: Mapping[str, Tensor], compared: dict[str, Tensor]
+    ) -> Tensor:
+        """The loss that the file expects, from the method's; what else it expects is added to ``compared``."""
+        if not (self.weights and self.weights[0] in file.hyperparameters):
+            return loss
+        class_weight, weight = (file.hyperparameters[name] for name in self.weights)
+        cross_entropy = nn.functional.cross_entropy(inputs["student.logits"], file.tensors["labels"])
+        compared["ce"] = cross_entropy
+        return class_weight * cross_entropy + weight * loss
 
 
 def differences(result: Result, file: GoldenFile, spec: Spec) -> Iterator[str]:

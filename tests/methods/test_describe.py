@@ -41,7 +41,7 @@ def test_paper_and_weights_are_the_published_ones(name: str) -> None:
     description, published = describe(name), DEFAULTS.get(name)
     if published is None:
         pytest.skip(f"defaults.json knows no {name}")
-    assert description.arxiv == published["arxiv"]
+    assert description.arxiv == (published["arxiv"] or "")
     weights = published["weights"].get("repdistiller")
     if weights is None:
         pytest.skip(f"defaults.json has no weights of RepDistiller for {name}")

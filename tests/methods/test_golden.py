@@ -13,6 +13,7 @@ from torch import nn
 from smskd.methods.crd import ContrastMemory
 from smskd.types import DataInfo
 
+from . import golden_logits, golden_maps
 from .golden import GoldenFile, Spec, check
 
 FOLDER = Path(os.environ.get("SMSKD_GOLDEN", Path(__file__).parent.parent / "golden")) / "losses"
@@ -32,7 +33,7 @@ class CRDSpec(Spec):
         state.negatives.draw = lambda index: file.tensors["contrast_index"]  # type: ignore[method-assign]
 
 
-SPECS: dict[str, Spec] = {
+SPECS: dict[str, Spec] = golden_maps.SPECS | golden_logits.SPECS | {
     "kd": Spec({"T": "temperature"}, weights=("ce_weight", "kd_weight")),
     "fitnet": Spec(
         {"hint_layer": "hint_layer"},

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from smskd.models import create, macs, parameters
-from smskd.types import LOGITS, PREACTIVATION
+from smskd.types import LOGITS, PREACTIVATION, FeatureModel
 
 FOLDER = Path(os.environ.get("SMSKD_GOLDEN", Path(__file__).parents[1] / "golden"))
 GOLDEN: dict[str, Any] = json.loads((FOLDER / "zoo.json").read_text())
@@ -31,6 +31,7 @@ class Seen:
     macs: int
     feature_names: tuple[str, ...]
     before_relu: tuple[str, ...]
+    norms: list[str] | None
     tensors: dict[str, Tensor]
 
 
@@ -66,7 +67,14 @@ def seen(name: str) -> Seen:
     model.double().eval()
     with torch.no_grad():
         tensors = model.extract(pictures().double(), {*names, *before, LOGITS})
-    return Seen(keys, parameters(model), cost, names, before, tensors)
+    return Seen(keys, parameters(model), cost, names, before, norms_before_relu(model), tensors)
+
+
+def norms_before_relu(model: FeatureModel) -> list[str] | None:
+    """The names of the batch norms in front of the stages' last ReLUs; None where no stage has one."""
+    names = {module: name for name, module in model.named_modules()}
+    norms = [model.norm_before_relu(name) for name in model.feature_names if name.startswith("stage")]
+    return None if not any(norms) else [names[norm] for norm in norms if norm is not None]
 
 
 def assert_near(actual: Tensor, expected: list[Any], tolerance: float) -> None:
@@ -116,6 +124,11 @@ def test_features(name: str) -> None:
 @every_model
 def test_features_before_the_relu(name: str) -> None:
     assert_statistics(seen(name), seen(name).before_relu, MODELS[name]["preact_feature_mean_std_min"])
+
+
+@every_model
+def test_batch_norms_before_the_relu(name: str) -> None:
+    assert seen(name).norms == MODELS[name]["bn_before_relu"]
 
 
 @every_model

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
+from smskd.cli import completion
+from smskd.cli.exits import INTERRUPTED, MISTAKE, end
 from smskd.errors import UserError
+
+UsageError = typer.BadParameter.__bases__[0]
+"""Of the click that typer brings along or, in older versions, imports."""
+
+SEEDS = 2**31
+"""Seeds are smaller."""
+
+MINIMUM_EPOCHS = 2
+"""Of the demo, whose students have up to two stages."""
 
 app = typer.Typer(
     name="smskd",
@@ -20,44 +31,37 @@ app = typer.Typer(
 )
 
 
-def _recipes(incomplete: str) -> list[str]:
-    from smskd.recipe.shipped import names
-
-    return [name for name in names() if name.startswith(incomplete)]
-
-
-def _methods(incomplete: str) -> list[str]:
-    from smskd.methods.discovery import names
-
-    return [name for name in names() if name.startswith(incomplete)]
-
-
-def _models(incomplete: str) -> list[str]:
-    from smskd.models.listing import names
-
-    return [name for name in names() if name.startswith(incomplete)]
-
-
-RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's YAML file.", autocompletion=_recipes)]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to the recipe.")]
-Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or folders with runs in them.")]
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A YAML file, or a recipe that comes with the package (smskd recipe lists them).",
+        autocompletion=completion.recipes,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY.PATH=VALUE", help="Changes to the recipe: epochs=10 stages.1.anchor.weight=0"),
+]
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs, or folders with runs in them.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 
 
-@app.command(epilog="Example: smskd train recipes/digits/fitnet-kd.yaml epochs=10 --seeds 0,1,2 --out runs/digits")
+@app.command(epilog="Example: smskd train digits/teacher.yaml --out runs/teacher")
 def train(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     seeds: Annotated[str | None, typer.Option(help="A run for each, in OUT/seed<seed>.", metavar="0,1,2")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder.  [default: runs/<name>]")] = None,
+    out: Annotated[Path | None, typer.Option(help=r"The run's folder.  \[default: runs/<recipe's name>]")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a recipe."""
+    """Train a recipe, into a folder with weights, metrics and a page."""
     from smskd.cli.train import train_recipe
 
-    train_recipe(recipe, overrides or [], _seeds(seeds), out, quiet=quiet, as_json=as_json)
+    wanted = None if seeds is None else _seeds(seeds)
+    train_recipe(recipe, overrides or [], wanted, out, quiet=quiet, as_json=as_json)
 
 
 @app.command(epilog="Example: smskd resume runs/digits")
@@ -66,25 +70,29 @@ def resume(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a run that was stopped, as if it had never been."""
+    """Go on with a run that was stopped; it ends as if it never had been."""
     from smskd.cli.train import resume_runs
 
     resume_runs(run, quiet=quiet, as_json=as_json)
 
 
-@app.command("eval", epilog="Example: smskd eval runs/digits/seed0 runs/digits/seed0/stages/1/student.safetensors")
+@app.command("eval", epilog="Example: smskd eval runs/digits runs/digits/seed0/stages/1/student.safetensors")
 def evaluate(
-    things: Annotated[list[Path], typer.Argument(metavar="RUN|WEIGHTS...", help="Runs, or files of weights.")],
+    things: Annotated[list[Path], typer.Argument(metavar="RUN|WEIGHTS", help="Folders of runs, or files of weights.")],
     recipe: Annotated[
         str | None,
-        typer.Option(help="Take data and student from this recipe (for weights that are in no run's folder)."),
+        typer.Option(
+            metavar="RECIPE",
+            help="Take data and student from this recipe (for weights that are in no run's folder).",
+            autocompletion=completion.recipes,
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Changes to the recipe.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Test students on their test pictures."""
+    """Measure the accuracy of trained students on the test pictures."""
     from smskd.cli.evaluate import evaluate_all
 
     evaluate_all(things, recipe, overrides or [], as_json=as_json)
@@ -93,11 +101,13 @@ def evaluate(
 @app.command(epilog="Example: smskd compare runs/digits --markdown")
 def compare(
     runs: Runs,
-    csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
-    as_json: AsJson = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print it as CSV.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print it as a Markdown table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Compare runs: mean and standard deviation over their seeds."""
+    if csv + markdown + as_json > 1:
+        raise UserError("give one of --csv, --markdown and --json")
     from smskd.cli.show import print_comparison
 
     print_comparison(runs, "csv" if csv else "markdown" if markdown else "json" if as_json else "table")
@@ -108,10 +118,10 @@ def report(
     runs: Runs,
     out: Annotated[
         Path | None,
-        typer.Option(help="The page.  [default: report.html in the first folder]"),
+        typer.Option(help=r"The page's file.  \[default: report.html in the first folder]"),
     ] = None,
 ) -> None:
-    """Write a page with tables and charts; it opens without a network."""
+    """Write a page with tables and charts, which opens without a network."""
     from smskd.cli.show import write_page
 
     write_page(runs, out)
@@ -119,7 +129,9 @@ def report(
 
 @app.command(epilog="Example: smskd methods rkd")
 def methods(
-    name: Annotated[str | None, typer.Argument(help="One method, in full.", autocompletion=_methods)] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One method, in full.", autocompletion=completion.methods)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the distillation methods: formula, paper, hyper-parameters."""
@@ -133,7 +145,9 @@ def methods(
 
 @app.command(epilog="Example: smskd models resnet20")
 def models(
-    name: Annotated[str | None, typer.Argument(help="One model, in full.", autocompletion=_models)] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One model, in full.", autocompletion=completion.models)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the models: parameters, multiply-accumulates, features."""
@@ -145,26 +159,34 @@ def models(
         print_model(name, as_json=as_json)
 
 
-@app.command("recipe", epilog="Example: smskd recipe recipes/digits/fitnet-kd.yaml anchor.weight=0.3")
-def show_recipe(recipe: RecipeArgument, overrides: Overrides = None) -> None:
-    """Print a recipe as it is resolved, every default filled in."""
-    from smskd.recipe import read, to_yaml
-    from smskd.strategies.plan import resolved
+@app.command("recipe", epilog="Example: smskd recipe digits/fitnet-kd.yaml anchor.weight=0.3")
+def show_recipe(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE", help="One recipe, resolved.", autocompletion=completion.recipes),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """List the recipes that come with the package, or print one with every default filled in."""
+    from smskd.cli.show import print_recipe, print_recipes
 
-    typer.echo(to_yaml(resolved(read(recipe, overrides or []))), nl=False)
+    if recipe is None:
+        print_recipes()
+    else:
+        print_recipe(recipe, overrides or [])
 
 
 @app.command(epilog="Example: smskd demo --out runs/demo")
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/demo"),
     seeds: Annotated[str, typer.Option(help="Seeds of the students.", metavar="0,1,2")] = "0,1,2",
-    epochs: Annotated[int | None, typer.Option(help="Epochs of the students, instead of the recipe's.")] = None,
+    epochs: Annotated[int, typer.Option(min=MINIMUM_EPOCHS, help="Epochs of the students.")] = 32,
     quiet: Quiet = False,
 ) -> None:
     """Train a teacher and six students on handwritten digits, and compare them. Takes some minutes."""
     from smskd.cli.demo import run_demo
 
-    run_demo(out, _seeds(seeds) or [0], epochs, quiet=quiet)
+    run_demo(out, _seeds(seeds), epochs, quiet=quiet)
 
 
 def _version(asked: bool) -> None:
@@ -182,21 +204,29 @@ def options(
     pass
 
 
-def _seeds(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
+def _seeds(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() for part in parts) or len(set(parts)) < len(parts):
+    seeds = [int(part) for part in parts if part.isdecimal()]
+    if len(seeds) < len(parts) or len(set(seeds)) < len(parts) or max(seeds) >= SEEDS:
         raise UserError(f"--seeds: '{text}' is not a list of different whole numbers such as 0,1,2")
-    return [int(part) for part in parts]
+    return seeds
 
 
 def main() -> None:
     """The program: a user's mistake is told in one line, with exit code 2."""
     try:
-        app()
+        code = app(sys.argv[1:] or ["--help"], prog_name="smskd", standalone_mode=False)
     except UserError as error:
-        typer.echo(f"smskd: {error}", err=True)
-        sys.exit(2)
-    except BrokenPipeError:
-        sys.exit(141)
+        end(str(error), MISTAKE)
+    except UsageError as error:
+        asked = error.ctx.command_path if error.ctx else "smskd"
+        end(f"{error.format_message().rstrip('.')}; see: {asked} --help", MISTAKE)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        end(f"{error.filename}: {error.strerror}", MISTAKE)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        end("stopped", INTERRUPTED)
+    sys.exit(code)

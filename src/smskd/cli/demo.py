@@ -1,41 +1,69 @@
 """`smskd demo`: a teacher and six students on the digits, compared."""
 
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 
 from smskd.analysis.compare import compare
 from smskd.analysis.runs import find_runs
 from smskd.analysis.tables import rich_table
+from smskd.assembly import absolute_paths
 from smskd.cli.progress import Display
-from smskd.cli.train import train_all
-from smskd.engine.store import RunFolder
-from smskd.recipe import read
-from smskd.report.page import write_report
-from smskd.training import begin, begin_seeds
+from smskd.cli.train import no_empty_folders, train_all
+from smskd.engine.store import RECIPE
+from smskd.errors import UserError
+from smskd.recipe import Recipe, read
+from smskd.report.page import PAGE, write_report
+from smskd.strategies.plan import resolved
+from smskd.training import Run, begin, reopen
 
-TEACHER = "recipes/digits/teacher.yaml"
+TEACHER = "digits/teacher.yaml"
 STUDENTS = ("plain", "kd", "fitnet", "joint", "fitnet-kd", "fitnet-kd-no-reference")
 
 
-def run_demo(out: Path, seeds: list[int], epochs: int | None, *, quiet: bool) -> None:
-    """Trains the teacher, then the students for each seed, prints the table and writes the page."""
+def run_demo(out: Path, seeds: list[int], epochs: int, *, quiet: bool) -> None:
+    """Trains the teacher, then the students for each seed, prints the table and writes the page.
+
+    What an earlier demo has left in the folder is not trained again.
+    """
     display = Display(Console(), quiet=quiet)
-    folders = [out / name for name in STUDENTS]
-    for folder in [out / "teacher", *(folder / f"seed{seed}" for folder in folders for seed in seeds)]:
-        RunFolder(folder).check_free()
+    teacher, students = read(TEACHER), _students(out, epochs)
+    wanted = {out / name / f"seed{seed}": _seeded(students[name], seed) for name in STUDENTS for seed in seeds}
+    again = f"smskd demo --out {quote(str(out))} --seeds {','.join(map(str, seeds))} --epochs {epochs}"
     display.say(f"a teacher, then {len(STUDENTS)} students with {len(seeds)} seeds each, into {out}")
-    train_all([begin(read(TEACHER), out / "teacher")], display, out)
-    changes = [f"teacher.weights={out / 'teacher'}", *([f"epochs={epochs}"] if epochs else [])]
-    runs = [
-        run
-        for name, folder in zip(STUDENTS, folders, strict=True)
-        for run in begin_seeds(read(f"recipes/digits/{name}.yaml", changes), seeds, folder)
-    ]
-    train_all(runs, display, out)
-    finished = find_runs(folders)
-    page = out / "report.html"
+    with no_empty_folders(list(wanted)):
+        train_all(_left([_run(out / "teacher", teacher)]), display, again)
+        train_all(_left([_run(folder, recipe) for folder, recipe in wanted.items()]), display, again)
+    finished = find_runs(wanted)
+    page = out / PAGE
     write_report(finished, page)
     if not quiet:
         display.console.print(rich_table(compare(finished)))
-        display.say(f"runs: {out}\npage: {page}")
+    display.say(f"runs: {out}\npage: {page}")
+
+
+def _students(out: Path, epochs: int) -> dict[str, Recipe]:
+    """The students' recipes, with the learning-rate decays at the same shares of the epochs."""
+    whole = read(f"digits/{STUDENTS[0]}.yaml")
+    decays = [max(1, epoch * epochs // whole.epochs) for epoch in whole.schedule.decay_epochs]
+    changes = [f"teacher.weights='{out / 'teacher'}'", f"epochs={epochs}", f"schedule.decay_epochs={decays}"]
+    return {name: read(f"digits/{name}.yaml", changes) for name in STUDENTS}
+
+
+def _seeded(recipe: Recipe, seed: int) -> Recipe:
+    return recipe.model_copy(update={"seed": seed})
+
+
+def _run(folder: Path, recipe: Recipe) -> Run:
+    """The run in a folder, begun if there is none."""
+    if not (folder / RECIPE).is_file():
+        return begin(recipe, folder)
+    (run,) = reopen(folder)
+    if run.recipe != resolved(absolute_paths(recipe)):
+        raise UserError(f"{folder} holds a run with other settings; choose another folder with --out")
+    return run
+
+
+def _left(runs: list[Run]) -> list[Run]:
+    return [run for run in runs if not run.folder.finished]

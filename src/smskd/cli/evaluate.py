@@ -6,9 +6,11 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from smskd import models
+from smskd.analysis.wording import percent
 from smskd.assembly import load_data, load_model, test_loader
 from smskd.cli.progress import Display
 from smskd.data import Dataset
@@ -33,11 +35,15 @@ def evaluate_all(things: list[Path], recipe: str | None, overrides: list[str], *
     if as_json:
         typer.echo(json.dumps(results, indent=2))
         return
-    table = Table("weights", "model", "top-1 %", "top-5 %", "pictures", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("weights", overflow="fold")
+    table.add_column("model")
+    for number in ("top-1 %", "top-5 %", "pictures"):
+        table.add_column(number, justify="right")
     for row in results:
-        top5 = "" if row["top5"] is None else f"{row['top5']:.2f}"
-        table.add_row(row["weights"], row["model"], f"{row['top1']:.2f}", top5, str(row["pictures"]))
-    display.console.print(table)
+        numbers = (percent(row["top1"]), percent(row["top5"]), str(row["pictures"]))
+        table.add_row(escape(row["weights"]), escape(row["model"]), *numbers)
+    display.console.print(table, highlight=False)
 
 
 def _result(weights: Path, recipe: Recipe, pictures: Dataset) -> dict[str, Any]:

@@ -1,18 +1,12 @@
 """Showing how training goes: bars with an estimate on a terminal, a plain line an epoch elsewhere."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from smskd.engine.fit import EpochReport
 from smskd.engine.run import Report
@@ -21,6 +15,9 @@ from smskd.engine.track import Track, untracked
 from smskd.types import Batch
 
 Item = TypeVar("Item")
+
+ESTIMATE_FROM = 1800.0
+"""Seconds of training that an estimate looks back on: an epoch may take minutes."""
 
 
 class Display:
@@ -35,17 +32,18 @@ class Display:
         self.console = console
         self.quiet = quiet
         self.bars: Progress | None = None
-        if console.is_terminal and not quiet:
+        self._run: TaskID | None = None
+        if console.is_interactive and not quiet:
             self.bars = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
+                BarColumn(bar_width=12),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[note]}"),
-                TimeElapsedColumn(),
+                TimeRemainingColumn(compact=True),
                 TextColumn("left"),
-                TimeRemainingColumn(elapsed_when_finished=False),
                 console=console,
                 transient=True,
+                speed_estimate_period=ESTIMATE_FROM,
             )
 
     @contextmanager
@@ -60,48 +58,49 @@ class Display:
     def say(self, text: str) -> None:
         """A line for the user."""
         if not self.quiet:
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def reading(self, items: Iterable[Item], total: int) -> Iterable[Item]:
         """Shows the reading of pictures."""
         if self.bars is None:
             return items
-        return self._tracked(self.bars, items, total, "reading pictures")
+        return self._counted(self.bars, items, total)
 
     def epochs(self, reports: Iterable[Report], name: str, stages: tuple[Stage, ...], done: int) -> None:
         """Trains, by going through the reports."""
-        last = stages[-1].last
-        task = None
-        if self.bars is not None:
-            task = self.bars.add_task(name, total=last, completed=done, note="")
-        for report in reports:
-            if self.bars is not None and task is not None:
+        if self.bars is None:
+            for report in reports:
+                self.say(f"{name}  {report}")
+            return
+        task = self._run = self.bars.add_task(escape(name), total=stages[-1].last, completed=done, note="")
+        try:
+            for report in reports:
                 if isinstance(report, EpochReport):
                     methods = "+".join(stages[report.stage - 1].names) or "plain"
-                    note = f"stage {report.stage} {methods}  top-1 {report.test_top1:.2f}%"
-                    self.bars.update(task, completed=report.epoch, note=note)
+                    note = f"stage {report.stage} {methods} {report.test_top1:.2f}%"
+                    self.bars.update(task, completed=report.epoch, note=escape(note))
                 else:
-                    self.bars.update(task, note=f"preparing {report.method} {report.epoch}/{report.epochs}")
-            elif not self.quiet:
-                self.console.print(f"{name}  {report}", highlight=False, soft_wrap=True)
-        if self.bars is not None and task is not None:
+                    note = f"preparing {report.method} {report.epoch}/{report.epochs}"
+                    self.bars.update(task, note=escape(note))
+        finally:
             self.bars.remove_task(task)
+            self._run = None
 
     @property
     def track(self) -> Track:
-        """Shows the batches of an epoch."""
-        if self.bars is None:
-            return untracked
-        bars = self.bars
+        """Moves the bar within an epoch."""
+        return untracked if self.bars is None else self._within_epoch
 
-        def tracked(batches: Iterable[Batch], total: int, what: str) -> Iterable[Batch]:
-            return self._tracked(bars, batches, total, what)
-
-        return tracked
+    def _within_epoch(self, batches: Iterable[Batch], total: int, what: str) -> Iterable[Batch]:
+        counts = not what.startswith("preparing")
+        for batch in batches:
+            yield batch
+            if counts and self.bars is not None and self._run is not None:
+                self.bars.advance(self._run, 1 / total)
 
     @staticmethod
-    def _tracked(bars: Progress, items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-        task = bars.add_task(f"[dim]{what}", total=total, note="")
+    def _counted(bars: Progress, items: Iterable[Item], total: int) -> Generator[Item, None, None]:
+        task = bars.add_task("reading pictures", total=total, note="")
         try:
             for item in items:
                 yield item

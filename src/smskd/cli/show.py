@@ -4,15 +4,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import indent
 from typing import Any, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from smskd.analysis.compare import compare
 from smskd.analysis.runs import find_runs
 from smskd.analysis.tables import csv_text, json_rows, markdown, rich_table
+from smskd.analysis.wording import count
 from smskd.errors import UserError
 
 console = Console()
@@ -24,7 +27,7 @@ def print_comparison(paths: Sequence[Path], form: Literal["table", "csv", "markd
     if form == "csv":
         typer.echo(csv_text(rows), nl=False)
     elif form == "markdown":
-        typer.echo(markdown(rows))
+        typer.echo(markdown(rows), nl=False)
     elif form == "json":
         typer.echo(json.dumps(json_rows(rows), indent=2))
     else:
@@ -52,11 +55,13 @@ def print_methods(*, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(method) for method in described], indent=2))
         return
-    table = Table("method", "title", "kind", "reads", "weight", box=None, pad_edge=False)
+    table = Table("method", "title", "kind", "weight", "arXiv", box=None, pad_edge=False)
+    table.columns[3].justify = "right"
     for method in described:
-        table.add_row(method.name, method.title, method.kind, method.taps, f"{method.published_weight:g}")
-    console.print(table)
-    console.print("\n[dim]smskd methods NAME shows one in full.")
+        weight = f"{method.published_weight:g}"
+        table.add_row(method.name, escape(method.title), method.kind, weight, method.arxiv)
+    console.print(table, highlight=False)
+    _footnote("One in full: smskd methods NAME")
 
 
 def print_method(name: str, *, as_json: bool) -> None:
@@ -67,19 +72,38 @@ def print_method(name: str, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(method), indent=2))
         return
-    _paragraph("", f"{method.name}: {method.title}")
-    _paragraph("paper", method.paper + (f" (arXiv {method.arxiv})" if method.arxiv else ""))
-    _paragraph("formula", method.formula)
-    _paragraph("kind", method.kind)
-    _paragraph("reads", method.taps)
-    _paragraph(
-        "weights",
-        f"{method.published_weight:g}, beside cross-entropy of weight {method.published_class_weight:g}",
+    _title(f"{method.name}: {method.title}")
+    _lines(
+        ("paper", method.paper + (f" (arXiv {method.arxiv})" if method.arxiv else "")),
+        ("kind", method.kind),
+        ("reads", method.taps),
+        ("weight", f"{method.published_weight:g}, beside cross-entropy of weight {method.published_class_weight:g}"),
     )
-    for item in method.hyperparameters:
-        _paragraph(item.name, f"{item.text} ({item.type}, default {item.default})")
-    for difference in method.differences:
-        _paragraph("note", difference)
+    if method.formula:
+        _title("\nformula")
+        console.print(indent(method.formula, "  "), markup=False, highlight=False, soft_wrap=True)
+    if method.hyperparameters:
+        _title("\nhyper-parameters")
+        _lines(*((item.name, f"{item.text} ({item.type}, default {item.default})") for item in method.hyperparameters))
+    if method.differences:
+        _title("\nnotes")
+        _lines(*(("-", difference) for difference in method.differences))
+
+
+def print_recipes() -> None:
+    """The names of the recipes that come with the package."""
+    from smskd.recipe.shipped import names
+
+    for name in names():
+        typer.echo(name)
+
+
+def print_recipe(path: str, overrides: Sequence[str]) -> None:
+    """A recipe with every default filled in."""
+    from smskd.recipe import read, to_yaml
+    from smskd.strategies.plan import resolved
+
+    typer.echo(to_yaml(resolved(read(path, overrides))), nl=False)
 
 
 def print_models(*, as_json: bool) -> None:
@@ -90,13 +114,14 @@ def print_models(*, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
-    table = Table("model", "parameters", "MACs at 32x32", "what it is", box=None, pad_edge=False)
+    table = Table("model", "params", "MACs", "what it is", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in (1, 2):
         table.columns[column].justify = "right"
     for fact in facts:
-        table.add_row(fact["name"], f"{fact['parameters']:,}", f"{fact['macs']:,}", fact["description"])
-    console.print(table)
-    console.print("\n[dim]smskd models NAME shows one in full. Your own: package.module:factory in a recipe.")
+        table.add_row(fact["name"], count(fact["parameters"]), count(fact["macs"]), fact["description"])
+    console.print(table, highlight=False)
+    _footnote("MACs: multiply-accumulates for a picture of 3 x 32 x 32; with 100 classes")
+    _footnote("One in full: smskd models NAME    Your own in a recipe: package.module:factory")
 
 
 def print_model(name: str, *, as_json: bool) -> None:
@@ -105,12 +130,13 @@ def print_model(name: str, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(fact, indent=2))
         return
-    for key in ("name", "description", "classes"):
-        _paragraph(key, str(fact[key]))
-    _paragraph("parameters", f"{fact['parameters']:,}")
-    _paragraph("MACs", f"{fact['macs']:,} for a picture of {' x '.join(map(str, fact['image_shape']))}")
-    for feature, shape in fact["features"].items():
-        _paragraph(feature, " x ".join(map(str, shape)))
+    _title(f"{name}: {fact['description']}" if fact["description"] else name)
+    _lines(
+        ("parameters", f"{fact['parameters']:,} with {fact['classes']} classes"),
+        ("MACs", f"{fact['macs']:,} for a picture of {_sizes(fact['image_shape'])}"),
+    )
+    _title("\nfeatures of that picture")
+    _lines(*((feature, _sizes(shape)) for feature, shape in fact["features"].items()))
 
 
 def _model_facts(name: str) -> dict[str, Any]:
@@ -130,12 +156,23 @@ def _model_facts(name: str) -> dict[str, Any]:
     }
 
 
-def _paragraph(label: str, text: str) -> None:
-    if not label:
-        console.print(f"[bold]{text}", highlight=False)
-        return
-    table = Table.grid(padding=(0, 2))
-    table.add_column(width=18, style="dim")
+def _sizes(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _title(text: str) -> None:
+    console.print(text, style="bold", markup=False, highlight=False)
+
+
+def _footnote(text: str) -> None:
+    console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _lines(*pairs: tuple[str, str]) -> None:
+    """Labels, and beside each a text that wraps in a column of its own."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
     table.add_column()
-    table.add_row(label, text)
+    for label, text in pairs:
+        table.add_row(f"  {label}", escape(text))
     console.print(table, highlight=False)

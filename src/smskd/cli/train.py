@@ -1,21 +1,23 @@
 """`smskd train` and `smskd resume`."""
 
 import json
-import sys
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 from rich.console import Console
 
+from smskd.cli.exits import INTERRUPTED, end
 from smskd.cli.progress import Display
 from smskd.data import Dataset
-from smskd.engine.store import METRICS, SUMMARY
+from smskd.engine.store import METRICS, RECIPE, SUMMARY
 from smskd.errors import UserError
 from smskd.recipe import DataSpec, read
+from smskd.report.page import PAGE
 from smskd.training import Run, begin, begin_seeds, reopen
-
-INTERRUPTED = 130
 
 
 def train_recipe(
@@ -24,25 +26,43 @@ def train_recipe(
     """Trains a recipe, once or for each seed."""
     recipe = read(path, overrides)
     folder = out or Path("runs") / recipe.name
-    runs = [begin(recipe, folder)] if seeds is None else begin_seeds(recipe, seeds, folder)
+    _check_level(folder, seeds)
     display = Display(Console(), quiet=quiet or as_json)
-    summaries = train_all(runs, display, folder)
-    _conclude(summaries, runs, display, as_json=as_json)
+    folders = [folder] if seeds is None else [folder / f"seed{seed}" for seed in seeds]
+    with no_empty_folders(folders):
+        runs = [begin(recipe, folder)] if seeds is None else begin_seeds(recipe, seeds, folder)
+        train_all(runs, display, f"smskd resume {_quoted(folder)}")
+    if as_json:
+        _print_json(runs, several=seeds is not None)
 
 
 def resume_runs(path: Path, *, quiet: bool, as_json: bool) -> None:
     """Goes on with every run in a folder that is not finished."""
+    if path.is_file():
+        raise UserError(f"{path} is a file; give the folder of a run, or one with runs in it")
     display = Display(Console(), quiet=quiet or as_json)
-    runs = reopen(path)
-    for run in runs:
-        if run.folder.finished:
-            display.say(f"{run.folder.path} is finished already")
-    summaries = train_all([run for run in runs if not run.folder.finished], display, path)
-    _conclude(summaries, [run for run in runs if run.folder.finished], display, as_json=as_json)
+    found = reopen(path)
+    runs = [run for run in found if not run.folder.finished]
+    if not runs:
+        raise UserError(f"{path} is finished, nothing is left to train; see it with: smskd compare {_quoted(path)}")
+    if len(found) > len(runs):
+        display.say(f"{len(found) - len(runs)} of {len(found)} runs in {path} are finished already")
+    train_all(runs, display, f"smskd resume {_quoted(path)}")
+    if as_json:
+        _print_json(runs, several=found[0].folder.path != path)
 
 
-def train_all(runs: list[Run], display: Display, folder: Path) -> list[dict[str, Any]]:
-    """Trains runs one after another and gives their summaries; Ctrl-C says how to go on."""
+def train_all(runs: list[Run], display: Display, again: str) -> None:
+    """Trains runs one after another and says how each came out.
+
+    Args:
+        runs: what to train.
+        display: where to show it.
+        again: the command that goes on with it all after Ctrl-C.
+
+    Raises:
+        UserError: a run cannot go on. If none of them had an epoch yet, no new run is left behind.
+    """
     loaded: tuple[DataSpec, Dataset] | None = None
     try:
         with display.shown():
@@ -51,14 +71,32 @@ def train_all(runs: list[Run], display: Display, folder: Path) -> list[dict[str,
                     loaded = run.recipe.data, run.load(display.reading)
                 _train(run, loaded[1], display)
     except KeyboardInterrupt:
-        _interrupted(folder, display)
-    return [_summary(run) for run in runs]
+        end(f"stopped; go on with: {again}", INTERRUPTED)
+    except UserError:
+        if not any((run.folder.path / METRICS).exists() for run in runs):
+            for run in runs:
+                if run.fresh:
+                    run.folder.withdraw()
+        raise
+
+
+@contextmanager
+def no_empty_folders(folders: list[Path]) -> Iterator[None]:
+    """After a user's mistake, the folders that were made and stayed empty are removed again."""
+    made = {path for folder in folders for path in (folder, *folder.parents) if not path.exists()}
+    try:
+        yield
+    except UserError:
+        for path in sorted(made, key=lambda path: len(path.parts), reverse=True):
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def epochs_done(run: Run) -> int:
     """How many epochs of a run stand in its metrics."""
     path = run.folder.path / METRICS
-    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+    return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
 def _train(run: Run, pictures: Dataset, display: Display) -> None:
@@ -68,11 +106,22 @@ def _train(run: Run, pictures: Dataset, display: Display) -> None:
         display.epochs(run.train(setup, display.track), name, setup.stages, epochs_done(run))
     except OSError as error:
         raise UserError(f"{run.folder.path} cannot be written: {error.strerror or error}") from None
+    student = _summary(run)["student"]
+    accuracy = f"top-1 {student['top1_last']:.2f}% (last epoch), {student['top1_best']:.2f}% (best)"
+    display.say(f"{name}: {accuracy}  {run.folder.path / PAGE}")
 
 
-def _interrupted(folder: Path, display: Display) -> NoReturn:
-    display.console.print(f"stopped; go on with: smskd resume {folder}", highlight=False, soft_wrap=True)
-    sys.exit(INTERRUPTED)
+def _check_level(folder: Path, seeds: list[int] | None) -> None:
+    """A folder holds one run or a run for each seed, not both."""
+    if seeds is None and any(folder.glob(f"seed*/{RECIPE}")):
+        raise UserError(f"{folder} holds runs of several seeds; choose another folder with --out")
+    if seeds is not None and (folder / RECIPE).exists():
+        raise UserError(f"{folder} holds a run without --seeds; choose another folder with --out")
+
+
+def _print_json(runs: list[Run], *, several: bool) -> None:
+    summaries = [_summary(run) for run in runs]
+    typer.echo(json.dumps(summaries if several else summaries[0], indent=2, ensure_ascii=False))
 
 
 def _summary(run: Run) -> dict[str, Any]:
@@ -80,11 +129,5 @@ def _summary(run: Run) -> dict[str, Any]:
     return summary
 
 
-def _conclude(summaries: list[dict[str, Any]], runs: list[Run], display: Display, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
-        return
-    for run in runs:
-        student = _summary(run)["student"]
-        accuracy = f"top-1 {student['top1_last']:.2f}% (last epoch), {student['top1_best']:.2f}% (best)"
-        display.say(f"{run.recipe.name} seed {run.recipe.seed}: {accuracy}  {run.folder.path / 'report.html'}")
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,7 +80,7 @@ def fit(
         trained = time.perf_counter()
         accuracy = evaluate(objective.predictor, test.epoch(0), classes=classes)
         losses, top1, top5 = sums.means()
-        _check(losses, epoch)
+        check_finite(losses, sums.first_broken(), f"in epoch {epoch}")
         yield EpochReport(
             epoch=epoch,
             stage=number,
@@ -102,6 +102,7 @@ class _Sums:
     def __init__(self) -> None:
         self.samples = 0
         self.losses: dict[str, Tensor] = {}
+        self.sound: dict[str, Tensor] = {}
         self.hits: list[Tensor] = []
 
     def add(self, parts: dict[str, Tensor], logits: Tensor, y: Tensor) -> None:
@@ -109,12 +110,18 @@ class _Sums:
         for name, loss in parts.items():
             value = loss.detach().float() * len(y)
             self.losses[name] = self.losses[name] + value if name in self.losses else value
+            self.sound[name] = self.losses[name].isfinite() + self.sound.get(name, 0)
         self.hits.append(torch.stack([hit.sum() for hit in hits(logits.detach(), y)]))
 
     def means(self) -> tuple[dict[str, float], float, float]:
         losses = {name: float(value) / self.samples for name, value in self.losses.items()}
         top1, top5 = (100.0 * int(count) / self.samples for count in torch.stack(self.hits).sum(0))
-        return {"total": math.fsum(losses.values()), **losses}, top1, top5
+        return {"total": sum(losses.values()), **losses}, top1, top5
+
+    def first_broken(self) -> list[str]:
+        """The parts that were the first not to be finite; in the batches after that every part is not."""
+        lasted = {name: int(self.sound[name]) for name, value in self.losses.items() if not math.isfinite(value)}
+        return [name for name, batches in lasted.items() if batches == min(lasted.values())]
 
 
 def _train(
@@ -133,10 +140,10 @@ def _train(
     return sums
 
 
-def _check(losses: dict[str, float], epoch: int) -> None:
-    broken = [name for name, value in losses.items() if not math.isfinite(value) and name != "total"]
-    if broken:
+def check_finite(losses: dict[str, float], broken: Sequence[str], when: str) -> None:
+    """Raises UserError, which names the broken parts, if a loss is not finite."""
+    if not all(map(math.isfinite, losses.values())):
         raise UserError(
-            f"the loss is no longer finite in epoch {epoch} ({', '.join(broken)}): "
+            f"the loss is no longer finite {when} ({', '.join(broken)}): "
             "lower optimizer.learning_rate or that method's weight"
         )

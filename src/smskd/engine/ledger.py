@@ -30,4 +30,4 @@ class Ledger:
 
     def enter(self, stage: int) -> None:
         """A stage begins."""
-        self.stage, self.stage_best, self.prepared = stage, None, 0
+        self.stage, self.stage_best, self.prepared, self.average_steps = stage, None, 0, 0

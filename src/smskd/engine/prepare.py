@@ -1,5 +1,6 @@
 """The phase before a stage in which a method's modules are initialised (FT, AB, FSP)."""
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from smskd.data import Loader, mix
+from smskd.engine.fit import check_finite
 from smskd.engine.objective import Objective
 from smskd.engine.optim import build_optimizer, set_learning_rate
 from smskd.engine.pace import Pace
@@ -99,6 +101,8 @@ class Phase:
         finally:
             self._close()
         means = {name: float(value) / samples for name, value in sums.items()}
+        broken = [name for name, value in means.items() if not math.isfinite(value)]
+        check_finite(means, broken, f"before stage {self.number}, while {self.name} is prepared")
         return {"total": sum(means.values()), **means}
 
     def _step(self, total: Tensor) -> None:

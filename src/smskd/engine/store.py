@@ -78,7 +78,9 @@ class RunFolder:
         _append(self.path / PREPARATION, line)
 
     def forget_after(self, epoch: int, preparations: int) -> None:
-        """Drops the lines of epochs that the checkpoint does not cover; they will be trained again."""
+        """Drops what the checkpoint does not cover: the lines of epochs that will be trained again, and what a killed
+        process had begun to write."""
+        files.remove_leftovers(self.path)
         for name, count in ((METRICS, epoch), (PREPARATION, preparations)):
             path = self.path / name
             if path.exists():

@@ -28,9 +28,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from smskd.adapters import flat, paired_stages
+from smskd.adapters import paired_stages
 from smskd.errors import require_count
-from smskd.functional import full_precision, pool_to_smaller, safe_normalize
+from smskd.functional import attention_map, full_precision, pool_to_smaller
 from smskd.types import Batch, Kind, Layout, Method, Output, Taps
 
 
@@ -49,11 +49,7 @@ def at_loss(student: Tensor, teacher: Tensor, power: int) -> Tensor:
         Scalar, averaged over samples and positions.
     """
     student, teacher = pool_to_smaller(student, teacher)
-    return (_attention(student, power) - _attention(teacher, power)).square().mean()
-
-
-def _attention(x: Tensor, power: int) -> Tensor:
-    return safe_normalize(flat(x.pow(power).mean(dim=1)))
+    return (attention_map(student, power) - attention_map(teacher, power)).square().mean()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from smskd.models.zoo_model import ZooModel
 
 _LAST_WIDTH = 1280
 
+_STAGE_ENDS = (1, 2, 4, 6)
+"""The groups of blocks, counted from 0, with which a stage ends."""
+
 _GROUPS = (  # expansion, channels at full width, blocks, stride
     (1, 16, 1, 1),
     (6, 24, 2, 1),
@@ -98,6 +101,12 @@ class MobileNetV2(ZooModel):
     @property
     def classifier(self) -> nn.Linear:
         return cast(nn.Linear, cast(nn.Sequential, self._modules["classifier"])[0])
+
+    @property
+    def stage_norms(self) -> tuple[nn.BatchNorm2d, ...]:
+        """The last batch norm of each stage's last block, though no ReLU follows; a shortcut may be added behind it."""
+        groups = (cast(nn.Sequential, self.blocks[number]) for number in _STAGE_ENDS)
+        return tuple(cast(nn.BatchNorm2d, cast(InvertedResidual, group[-1]).conv[-1]) for group in groups)
 
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         x = self.conv1(x)

@@ -1,6 +1,7 @@
 """ResNets for small pictures: three stages of basic blocks (He et al. 2016, arXiv 1512.03385)."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -76,6 +77,11 @@ class ResNet(ZooModel):
     @property
     def classifier(self) -> nn.Linear:
         return self.fc
+
+    @property
+    def stage_norms(self) -> tuple[nn.BatchNorm2d, ...]:
+        """The second batch norm of each stage's last block; the shortcut is added behind it."""
+        return tuple(cast(BasicBlock, stage[-1]).bn2 for stage in (self.layer1, self.layer2, self.layer3))
 
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)

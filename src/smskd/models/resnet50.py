@@ -4,6 +4,7 @@ The stem is a 3x3 convolution of stride 1 without max pooling, as in RepDistille
 """
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -65,6 +66,12 @@ class ResNet50(ZooModel):
     @property
     def classifier(self) -> nn.Linear:
         return self.linear
+
+    @property
+    def stage_norms(self) -> tuple[nn.BatchNorm2d, ...]:
+        """The third batch norm of each stage's last block; the shortcut is added behind it."""
+        stages = (self.layer1, self.layer2, self.layer3, self.layer4)
+        return tuple(cast(Bottleneck, stage[-1]).bn3 for stage in stages)
 
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)

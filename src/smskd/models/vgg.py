@@ -43,6 +43,12 @@ class VGG(ZooModel):
     def classifier(self) -> nn.Linear:
         return cast(nn.Linear, self._modules["classifier"])
 
+    @property
+    def stage_norms(self) -> tuple[nn.BatchNorm2d, ...]:
+        """The last layer of each block but the first, which is the stem."""
+        blocks = (self.block1, self.block2, self.block3, self.block4)
+        return tuple(cast(nn.BatchNorm2d, block[-1]) for block in blocks)
+
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         large = x.shape[2] == 64
         x = F.relu(self.block0(x))

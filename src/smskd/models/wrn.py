@@ -1,6 +1,7 @@
 """Wide residual networks (Zagoruyko and Komodakis 2016, arXiv 1605.07146)."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,9 +47,14 @@ class WideStage(nn.Module):
         rest = (PreactivationBlock(outputs, outputs, stride=1) for _ in range(blocks - 1))
         self.layer = nn.Sequential(first, *rest)
 
-    def normalise(self, x: Tensor) -> Tensor:
+    @property
+    def first_norm(self) -> nn.BatchNorm2d:
         """The batch norm that the stage begins with."""
-        normed: Tensor = self.layer[0].bn1(x)  # type: ignore[operator]
+        return cast(PreactivationBlock, self.layer[0]).bn1
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """The batch norm that the stage begins with, applied."""
+        normed: Tensor = self.first_norm(x)
         return normed
 
     def forward(self, x: Tensor, normed: Tensor) -> Tensor:
@@ -95,6 +101,11 @@ class WideResNet(ZooModel):
     @property
     def classifier(self) -> nn.Linear:
         return self.fc
+
+    @property
+    def stage_norms(self) -> tuple[nn.BatchNorm2d, ...]:
+        """The first batch norm behind each stage."""
+        return self.block2.first_norm, self.block3.first_norm, self.bn1
 
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         x = self.conv1(x)

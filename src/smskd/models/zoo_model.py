@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Collection, Iterator
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from smskd.types import LOGITS, PREACTIVATION, FeatureModel
 
@@ -39,6 +39,14 @@ class ZooModel(FeatureModel):
     @property
     def preactivation_names(self) -> frozenset[str]:
         return frozenset(self.stage_names)
+
+    @property
+    def stage_norms(self) -> tuple[nn.BatchNorm2d, ...]:
+        """The batch norm that each stage ends with before its last ReLU; empty where it is several layers."""
+        return ()
+
+    def norm_before_relu(self, name: str) -> nn.BatchNorm2d | None:
+        return dict(zip(self.stage_names, self.stage_norms, strict=False)).get(name)
 
     def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         wanted = set(names)

@@ -9,6 +9,7 @@ from smskd.anchors import catalog as anchors
 from smskd.errors import UserError, nearest
 from smskd.methods import discovery as methods
 from smskd.recipe.spec import ComponentSpec
+from smskd.recipe.wording import mistake
 from smskd.types import Anchor, Method
 
 
@@ -58,6 +59,6 @@ def _constructed(cls: type[Any], spec: ComponentSpec, where: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join([where, *(str(part) for part in first["loc"])])
-        raise UserError(f"{path}: {first['msg'][0].lower()}{first['msg'][1:]}, not {first.get('input')!r}") from None
+        raise UserError(f"{path}: {mistake(first)}") from None
     except UserError as error:
         raise UserError(f"{where}: {error}") from None

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,38 @@ from pydantic import BaseModel, ValidationError
 from smskd.errors import UserError, nearest
 from smskd.recipe import shipped
 from smskd.recipe.spec import DEFAULT_ANCHOR, ComponentSpec, Recipe
+from smskd.recipe.wording import kind_of, mistake
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 floats: ``1e-3`` is a number, which YAML 1.1 (PyYAML) reads as a string."""
+    """YAML 1.2 where it matters: ``1e-3`` is a number, which YAML 1.1 (PyYAML) reads as a text, a date is a text, and
+    no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"'{key.value}' stands there twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+0123456789."),
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes the text ``1e-3``, which the loader would read as a number."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    start: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:timestamp"]
+    for start, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+        list("-+0123456789."),
+    )
 
 
 def read(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -36,7 +58,6 @@ def read(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """
     file = locate(path)
     raw = _with_bases(file)
-    raw.setdefault("name", file.stem)
     return parse(overridden(raw, overrides), source=str(path))
 
 
@@ -49,12 +70,13 @@ def parse(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(_normalised(raw))
     except ValidationError as error:
-        raise UserError(f"{source}: {_explained(error, raw)}") from None
+        raise UserError(f"{source}: {_explained(error)}") from None
 
 
 def to_yaml(recipe: Recipe) -> str:
     """The recipe as YAML, every default written out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    value = recipe.model_dump(mode="json")
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def locate(path: str | Path) -> Path:
@@ -64,15 +86,28 @@ def locate(path: str | Path) -> Path:
         UserError: there is no such file.
     """
     given = Path(path)
-    inside = Path(*given.parts[1:]) if given.parts[:1] == ("recipes",) else given
-    candidates = [given] + ([] if given.is_absolute() else [folder / inside for folder in shipped.FOLDERS])
-    for candidate in candidates:
-        for file in (candidate, candidate.with_name(candidate.name + ".yaml")):
-            if file.is_file():
-                return file
+    found = _file(given) or shipped.find(given)
+    if found is not None:
+        return found
     if given.is_dir():
         raise UserError(f"{path} is a folder; a recipe is a YAML file, such as {given / 'NAME.yaml'}")
-    raise UserError(f"{path}: no such recipe file")
+    close = get_close_matches(str(path), shipped.names(), n=1)
+    hint = f"did you mean '{close[0]}'?" if close else "smskd recipe lists those that come with the package"
+    raise UserError(f"{path}: no such recipe file; {hint}")
+
+
+def read_text(file: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        UserError: it cannot be read, or is no text.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: not a text file") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def load_yaml(text: str, source: str) -> Any:
@@ -85,8 +120,9 @@ def load_yaml(text: str, source: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{source}{place}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        place = f", line {mark.line + 1}" if mark and "\n" in text.strip() else ""
+        problem = str(getattr(error, "problem", error)).replace("<stream end>", "the end")
+        raise UserError(f"{source}{place}: not valid YAML ({problem})") from None
 
 
 def overridden(raw: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
@@ -100,7 +136,7 @@ def overridden(raw: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, An
         path, equals, value = override.partition("=")
         if not equals or not path:
             raise UserError(f"'{override}' is not of the form key.path=value")
-        _set(result, path.split("."), load_yaml(value, path), override)
+        _set(result, path.split("."), load_yaml(value, f"'{override}'"), override)
     return result
 
 
@@ -119,18 +155,33 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _with_bases(file: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if file.resolve() in seen:
         raise UserError(f"{file}: its bases lead back to itself")
-    raw = load_yaml(file.read_text(encoding="utf-8"), str(file))
+    raw = load_yaml(read_text(file), str(file))
     if not isinstance(raw, Mapping):
-        raise UserError(f"{file}: a recipe is a mapping of keys, this is {_kind(raw)}")
-    own = dict(raw)
-    bases = own.pop("base", None) or []
+        raise UserError(f"{file}: a recipe is a mapping of keys, this is {kind_of(raw)}")
+    own = {"name": file.stem, **raw}
     result: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
-        beside = file.parent / base
-        if not beside.is_file():
-            raise UserError(f"{file}: base: {beside} does not exist")
-        result = merged(result, _with_bases(beside, (*seen, file.resolve())))
+    for base in _bases(own.pop("base", None), file):
+        result = merged(result, _with_bases(base, (*seen, file.resolve())))
     return merged(result, own)
+
+
+def _bases(value: Any, file: Path) -> list[Path]:
+    """The files that ``base`` names: beside the file, or among those that come with the package."""
+    names = [] if value is None else value if isinstance(value, list) else [value]
+    found = []
+    for name in names:
+        if not isinstance(name, str):
+            raise UserError(f"{file}: base: must be the name of a recipe file or a list of them, not {kind_of(name)}")
+        beside = file.parent / name
+        base = _file(beside) or shipped.find(Path(name))
+        if base is None:
+            raise UserError(f"{file}: base: {beside} does not exist")
+        found.append(base)
+    return found
+
+
+def _file(path: Path) -> Path | None:
+    return next((file for file in (path, path.with_name(path.name + ".yaml")) if file.is_file()), None)
 
 
 def _set(raw: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
@@ -139,22 +190,24 @@ def _set(raw: dict[str, Any], keys: list[str], value: Any, override: str) -> Non
             raw.pop(other, None)
     here: Any = raw
     for position, key in enumerate(keys):
-        last = position == len(keys) - 1
+        last, path = position == len(keys) - 1, ".".join(keys[:position])
         if isinstance(here, list):
-            if not key.isdigit() or int(key) >= len(here):
-                where = ".".join(keys[:position])
-                raise UserError(f"'{override}': {where} is a list of {len(here)}, '{key}' is not one of its places")
+            if not key.isdecimal() or int(key) >= len(here):
+                raise UserError(f"'{override}': {path} is a list of {len(here)}, '{key}' is not one of its places")
             slot: Any = int(key)
         elif isinstance(here, dict):
             slot = key
         else:
-            raise UserError(f"'{override}': {'.'.join(keys[:position])} is {_kind(here)} and has no keys")
+            raise UserError(f"'{override}': {path} is {kind_of(here)} and has no keys")
         if last:
             here[slot] = value
-        else:
-            if isinstance(here, dict) and here.get(slot) is None:
-                here[slot] = {}
-            here = here[slot]
+            return
+        if isinstance(here, dict) and here.get(slot) is None:
+            if keys[position + 1].isdecimal():
+                instead = "; it has methods" if key == "stages" and raw.get("methods") else ""
+                raise UserError(f"'{override}': the recipe has no list {'.'.join(keys[: position + 1])}{instead}")
+            here[slot] = {}
+        here = here[slot]
 
 
 def _copied(value: Any) -> Any:
@@ -209,16 +262,12 @@ def _methods(value: Any) -> Any:
     return [{"name": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
 
 
-def _explained(error: ValidationError, raw: Mapping[str, Any]) -> str:
+def _explained(error: ValidationError) -> str:
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"{path}: unknown key{nearest(str(first['loc'][-1]), _keys_at(first['loc'][:-1]))}"
-    if first["type"] == "missing":
-        return f"{path}: this key is needed"
-    message = (first["msg"][0].lower() + first["msg"][1:]).replace("valid tuple", "list")
-    given = first.get("input")
-    return f"{path}: {message}" + ("" if isinstance(given, dict | list) else f", not {given!r}")
+    return f"{path}: {mistake(first)}"
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
@@ -238,7 +287,3 @@ def _record_in(annotation: Any) -> type[BaseModel] | None:
         if found is not None and not issubclass(found, ComponentSpec):
             return found
     return None
-
-
-def _kind(value: Any) -> str:
-    return "empty" if value is None else f"a {type(value).__name__}"

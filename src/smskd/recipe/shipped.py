@@ -7,10 +7,16 @@ FOLDERS = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "r
 
 
 def names() -> list[str]:
-    """Every recipe, as ``recipes/<folder>/<file>``."""
+    """Every recipe, as ``digits/kd.yaml``."""
     return sorted(
-        str(Path("recipes") / file.relative_to(folder))
-        for folder in FOLDERS
-        if folder.is_dir()
-        for file in folder.rglob("*.yaml")
+        file.relative_to(folder).as_posix() for folder in FOLDERS if folder.is_dir() for file in folder.rglob("*.yaml")
     )
+
+
+def find(path: Path) -> Path | None:
+    """The file of a recipe that is named ``digits/kd``, ``digits/kd.yaml`` or ``recipes/digits/kd.yaml``."""
+    if path.is_absolute() or ".." in path.parts:
+        return None
+    inside = Path(*path.parts[1:]) if path.parts[:1] == ("recipes",) else path
+    candidates = [folder / f"{inside}{ending}" for folder in FOLDERS for ending in ("", ".yaml")]
+    return next((file for file in candidates if file.is_file()), None)

@@ -1,0 +1,116 @@
+r"""Flow of the solution procedure.
+
+Paper: Yim, Joo, Bae, Kim: A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and
+    Transfer Learning, CVPR 2017
+
+arXiv:
+
+Formula:
+    L = \sum_{l=0}^{n-2} \frac{1}{N C_l C_{l+1}} \sum_{i,c,c'} (M^s_{li} - M^t_{li})_{c'c}^2,
+    M_{l,c'c} = \frac{1}{H W} \sum_{h,w} f_{l,chw} \, f_{l+1,c'hw}
+
+Taps: the stem and the map of each stage of both models; where the numbers of stages differ, or a model has
+    no stem, the last stages that both have.
+
+Shapes: maps [N, C, H, W]; at each level both models need equally many channels, sizes may differ.
+
+Source: HobbitLong/RepDistiller, distiller_zoo/FSP.py (FSP), helper/pretrain.py
+
+Differences:
+    - As published the loss initialises the student in a phase before the stage, in which nothing else is
+      minimised. In the stage itself it is 0; `main_stage` adds it there, which is an extension.
+    - Of two neighbouring maps that differ in size the larger is average-pooled to the smaller.
+    - The loss is the mean over the entries of the matrices; the paper sums them and allows a weight a pair.
+    - The paper relates the maps at the start and at the end of each stage; the published code neighbouring
+      outputs, from the stem on.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from smskd.adapters import paired_stages
+from smskd.errors import UserError, require_count
+from smskd.functional import full_precision, pool_to_smaller
+from smskd.types import Batch, Kind, Layout, Method, Output, Preparation, Side, Taps
+
+
+@full_precision
+def fsp_loss(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> Tensor:
+    """Mean squared difference of the two models' flow matrices between two neighbouring levels.
+
+    Yim et al. 2017; a pair of ``FSP`` of HobbitLong/RepDistiller.
+
+    Args:
+        student: maps [N, C, H, W] and [N, D, H', W'] of the two levels.
+        teacher: likewise, with the same C and D; the sizes may be others.
+
+    Returns:
+        Scalar, averaged over samples and over the C * D entries.
+    """
+    return (_flow(*student) - _flow(*teacher)).square().mean()
+
+
+def _flow(first: Tensor, second: Tensor) -> Tensor:
+    """[N, D, C]: the products of channels of one level and of the next, averaged over the positions."""
+    first, second = (x.flatten(2) for x in pool_to_smaller(first, second))
+    return second @ first.transpose(1, 2) / first.shape[2]
+
+
+@dataclass(frozen=True)
+class FSP(Method):
+    """Flow of the solution procedure: how one stage's channels go together with the next one's is kept.
+
+    Attributes:
+        init_epochs: epochs of the phase before the stage; 0 skips it.
+        main_stage: whether the loss is used in the stage too; as published it is 0 there.
+    """
+
+    init_epochs: int = 30
+    main_stage: bool = False
+
+    kind: ClassVar[Kind] = "feature"
+    published_weight: ClassVar[float] = 50.0
+
+    def __post_init__(self) -> None:
+        require_count(0, init_epochs=self.init_epochs)
+        if self.init_epochs == 0 and not self.main_stage:
+            raise UserError("init_epochs 0 leaves FSP without any effect; set main_stage too, or 1 epoch or more")
+
+    def taps(self, student: Layout, teacher: Layout) -> Taps:
+        """The stem and the map of each stage of both models.
+
+        Raises:
+            UserError: fewer than two maps are paired, or two of a pair have different numbers of channels.
+        """
+        chosen = paired_stages(student, teacher, "FSP")
+        if student.stem and teacher.stem and len(student.stages) == len(teacher.stages):
+            chosen = Taps((student.stem, *chosen.student), (teacher.stem, *chosen.teacher))
+        if len(chosen.student) < 2:
+            raise UserError("FSP relates neighbouring maps and these models have one map in common")
+        for own, target in zip(chosen.student, chosen.teacher, strict=True):
+            channels, wanted = student.features[own][0], teacher.features[target][0]
+            if channels != wanted:
+                raise UserError(
+                    f"FSP needs equally many channels in each pair of maps; the student's {own} has {channels} "
+                    f"and the teacher's {target} {wanted}"
+                )
+        return chosen
+
+    def preparation(self, student: Side) -> Preparation | None:
+        """The student is trained with this loss alone."""
+        return Preparation(self.init_epochs, trains_student=True) if self.init_epochs else None
+
+    def prepare_loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+        """``pair0``, ``pair1``, ...: one for each two neighbouring levels."""
+        pairs = enumerate(zip(pairwise(student.features), pairwise(teacher.features), strict=True))
+        return {f"pair{number}": fsp_loss(own, target) for number, (own, target) in pairs}
+
+    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+        """``flow``: 0; or, with ``main_stage``, as :meth:`prepare_loss`."""
+        if self.main_stage:
+            return self.prepare_loss(student, teacher, batch, state)
+        return {"flow": torch.zeros((), device=student.features[0].device)}

@@ -1,0 +1,169 @@
+r"""Factor transfer.
+
+Paper: Kim, Park, Kwak: Paraphrasing Complex Network: Network Compression via Factor Transfer, NeurIPS 2018
+
+arXiv: 1802.04977
+
+Formula:
+    L = \frac{1}{N H W} \sum_{i,h,w} |a^s_i - a^t_i|_{hw}^{p_2},
+    a = q / \max(\|q\|_2, 10^{-12}),
+    q_{hw} = \frac{1}{C} \sum_c F_{chw}^{p_1},
+    F^t = \mathrm{encoder}(f^t), F^s = \mathrm{translator}(f^s);
+    \text{before the stage: } L_{rec} = \mathrm{mean} (\mathrm{decoder}(\mathrm{encoder}(f^t)) - f^t)^2
+
+Taps: the last map before pooling of both models.
+
+Shapes: maps [N, C, H, W]; channels and sizes may differ. Both factors have k times the teacher's channels.
+
+Source: HobbitLong/RepDistiller, distiller_zoo/FT.py (FactorTransfer), models/util.py (Paraphraser,
+    Translator), helper/pretrain.py
+
+Differences:
+    - The paper compares the normalised factors themselves; the published code their maps of attention, as AT
+      does, with a mean over samples and positions.
+    - Of two factors that differ in size the larger is average-pooled to the smaller, before the power.
+    - The paraphraser (encoder and decoder) has no batch norm, the translator has. The paraphraser is trained
+      in a phase before the stage and fixed in the stage; nothing in it depends on train or eval mode.
+    - In that phase the learning rate is 0.01 for a ResNet or WRN of the zoo as student, whatever the stage's is.
+    - A factor that is zero everywhere has no attention: its gradient is zero here.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, cast
+
+from torch import Tensor, nn
+
+from smskd.adapters import last_maps
+from smskd.errors import UserError, require_count, require_positive
+from smskd.functional import attention_map, full_precision, pool_to_smaller
+from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Preparation, Side, Taps
+
+SLOPE = 0.1
+"""Of the leaky ReLU behind each layer, for negative inputs."""
+
+SLOW_FAMILIES = {"ResNet", "WideResNet"}
+"""Students before which the paraphraser is trained at a learning rate of 0.01."""
+
+
+@full_precision
+def ft_loss(student: Tensor, teacher: Tensor, factor_power: int, difference_power: int) -> Tensor:
+    """Mean difference of two factors' normalised maps of attention.
+
+    Kim et al. 2018, arXiv 1802.04977; equal to ``FactorTransfer`` of HobbitLong/RepDistiller.
+
+    Args:
+        student: the translator's output, [N, channels, height, width].
+        teacher: the paraphraser's factor, all but N may differ; the larger map is pooled.
+        factor_power: p_1, exponent of the factors.
+        difference_power: p_2, exponent of the absolute difference.
+
+    Returns:
+        Scalar, averaged over samples and positions.
+    """
+    student, teacher = pool_to_smaller(student, teacher)
+    difference = attention_map(student, factor_power) - attention_map(teacher, factor_power)
+    return difference.abs().pow(difference_power).mean()
+
+
+@full_precision
+def ft_reconstruction_loss(reconstruction: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of the teacher's map and what the paraphraser makes of it, same shape."""
+    return (reconstruction - teacher).square().mean()
+
+
+class Paraphraser(nn.Module):
+    """Encodes a teacher's map in fewer channels, its factor, and decodes it again.
+
+    Args:
+        channels: of the map.
+        factor_channels: of the factor.
+    """
+
+    def __init__(self, channels: int, factor_channels: int) -> None:
+        super().__init__()
+        widths = [channels, channels, factor_channels, factor_channels]
+        self.encoder = _layers("conv", nn.Conv2d, widths)
+        self.decoder = _layers("deconv", nn.ConvTranspose2d, widths[::-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The reconstruction, of the shape of x."""
+        y: Tensor = self.decoder(self.encoder(x))
+        return y
+
+
+def _layers(
+    name: str, layer: Callable[..., nn.Module], widths: Sequence[int], batch_norm: bool = False
+) -> nn.Sequential:
+    """3x3 layers that keep the size, from each width to the next, each followed by a leaky ReLU."""
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    for number, (inputs, outputs) in enumerate(pairwise(widths), start=1):
+        parts[f"{name}{number}"] = layer(inputs, outputs, 3, padding=1)
+        if batch_norm:
+            parts[f"bn{number}"] = nn.BatchNorm2d(outputs)
+        parts[f"relu{number}"] = nn.LeakyReLU(SLOPE)
+    return nn.Sequential(parts)
+
+
+@dataclass(frozen=True)
+class FT(Method):
+    """Factor transfer: the student's last map is translated into the factor that paraphrases the teacher's.
+
+    Attributes:
+        paraphrase_rate: k, channels of the factor as a fraction of the teacher's.
+        factor_power: p_1, exponent of the factors before they are averaged over the channels.
+        difference_power: p_2, exponent of the difference.
+        init_epochs: epochs in which the paraphraser is trained before the stage; 0 leaves it random.
+    """
+
+    paraphrase_rate: float = 0.5
+    factor_power: int = 2
+    difference_power: int = 1
+    init_epochs: int = 30
+
+    kind: ClassVar[Kind] = "feature"
+    published_weight: ClassVar[float] = 200.0
+
+    def __post_init__(self) -> None:
+        require_positive(paraphrase_rate=self.paraphrase_rate)
+        require_count(factor_power=self.factor_power, difference_power=self.difference_power)
+        require_count(0, init_epochs=self.init_epochs)
+
+    def taps(self, student: Layout, teacher: Layout) -> Taps:
+        """The last map before pooling of both models."""
+        return last_maps(student, teacher, "FT")
+
+    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+        """``paraphraser``, which the stage does not train, and ``translator``."""
+        own, channels = student.shapes[0][0], teacher.shapes[0][0]
+        factor = int(channels * self.paraphrase_rate)
+        if factor < 1:
+            raise UserError(
+                f"paraphrase_rate {self.paraphrase_rate} leaves no channel of the teacher's {channels}; "
+                f"it must be at least 1/{channels}"
+            )
+        paraphraser = Paraphraser(channels, factor).requires_grad_(False)
+        translator = _layers("conv", nn.Conv2d, [own, own, factor, factor], batch_norm=True)
+        return nn.ModuleDict({"paraphraser": paraphraser, "translator": translator})
+
+    def preparation(self, student: Side) -> Preparation | None:
+        """The paraphraser alone is trained, to reconstruct the teacher's map."""
+        rate = 0.01 if student.family in SLOW_FAMILIES else None
+        return Preparation(self.init_epochs, learning_rate=rate) if self.init_epochs else None
+
+    def prepared(self, state: nn.Module) -> nn.Module:
+        """The paraphraser."""
+        return state.get_submodule("paraphraser")
+
+    def prepare_loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+        """``reconstruction``: of the teacher's map."""
+        target = teacher.features[0]
+        return {"reconstruction": ft_reconstruction_loss(self.prepared(state)(target), target)}
+
+    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+        """``factor``: the difference of the attention of both factors."""
+        own = state.get_submodule("translator")(student.features[0])
+        target = cast(Paraphraser, self.prepared(state)).encoder(teacher.features[0])
+        return {"factor": ft_loss(own, target, self.factor_power, self.difference_power)}
