@@ -7,6 +7,7 @@ method's loss is a pure function, such as :func:`smskd.methods.kd.kd_loss`.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from smskd import data, models
 from smskd.errors import UserError
 
 if TYPE_CHECKING:

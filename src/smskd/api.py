@@ -194,8 +194,6 @@ def load(path: str | Path) -> nn.Module:
     )
     for description in json.loads(facts.get("transformed", "[]")):
         model = rebuilt(model, description)
-    for description in json.loads(facts.get("transformed", "[]")):
-        model = rebuilt(model, description)
     models.load_weights(model.wrapped, path)
     return model.wrapped.eval()
 

@@ -11,8 +11,8 @@ from torch import Tensor
 P = ParamSpec("P")
 R = TypeVar("R")
 
-ROUNDING = 1e-6
-"""Deviation, relative to the values, up to which they count as all alike: above float32's rounding of a sum."""
+ALIKE = 1e-5
+"""Deviation, relative to the values, up to which they count as all alike: what float32 leaves of logits near 100."""
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:
@@ -134,32 +134,28 @@ def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
     """
     centred = logits - logits.mean(dim=1, keepdim=True)
     variance = centred.square().sum(dim=1, keepdim=True) / max(1, logits.shape[1] - 1)
-    varies = variance > ROUNDING**2 * (1 + logits.square().mean(dim=1, keepdim=True))
+    varies = variance > ALIKE**2 * (1 + logits.square().mean(dim=1, keepdim=True))
     return torch.where(varies, centred, 0.0) / (torch.where(varies, variance, 1.0).sqrt() + eps)
 
 
-def correlation(x: Tensor, y: Tensor, dim: int, eps: float = 1e-8) -> Tensor:
-    """Pearson's correlation of x and y along a dimension: their centred inner product over (norm * norm + eps).
+def correlation(x: Tensor, target: Tensor, dim: int, eps: float = 1e-8) -> Tensor:
+    """Pearson's correlation along a dimension: the centred inner product over (norm * norm + eps).
 
-    Values that are all alike but for rounding correlate with nothing: 0 here, without gradient. Published code
-    gives them gradients of 1e6.
+    Values of x that are all alike but for rounding correlate with nothing: 0 here, without gradient. Published
+    code gives them gradients of 1e6.
 
     Args:
         x: any shape, float32 or float64.
-        y: of the same shape.
+        target: of the same shape; receives no gradient.
         dim: the dimension of the vectors; it is gone from the result.
         eps: added to the product of the norms.
     """
-    (x, x_norm, x_varies), (y, y_norm, y_varies) = _centred(x, dim), _centred(y, dim)
-    return torch.where(x_varies & y_varies, (x * y).sum(dim) / (x_norm * y_norm + eps), 0.0)
-
-
-def _centred(x: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
-    """x less its mean, the norm of that, and whether that is more than rounding (else the norm is 1)."""
-    centred = x - x.mean(dim, keepdim=True)
+    target = target.detach()
+    centred, goal = (values - values.mean(dim, keepdim=True) for values in (x, target))
     square = centred.square().sum(dim)
-    varies = square > ROUNDING**2 * x.square().sum(dim)
-    return centred, torch.where(varies, square, 1.0).sqrt(), varies
+    varies = square > ALIKE**2 * x.square().sum(dim)
+    norm = torch.where(varies, square, 1.0).sqrt()
+    return torch.where(varies, (centred * goal).sum(dim) / (norm * goal.norm(dim=dim) + eps), 0.0)
 
 
 def other_classes(logits: Tensor, y: Tensor) -> Tensor:
@@ -205,6 +201,26 @@ def _own_or_rest(logits: Tensor, y: Tensor) -> Tensor:
     """[N, 2] logits of a sample's own class and of all the rest together."""
     own = logits.gather(1, y.unsqueeze(1)).squeeze(1)
     return torch.stack([own, other_classes(logits, y).logsumexp(dim=1)], dim=1)
+
+
+def differentiated(function: Callable[[Tensor], tuple[Tensor, R]], x: Tensor) -> tuple[Tensor, R]:
+    """A scalar function's value whose gradient is taken at once, so that what it read may change before backward.
+
+    For a function that reads a large memory which is updated in place: autograd would need a copy of it.
+
+    Args:
+        function: from x to a scalar and anything else.
+        x: its argument, any shape.
+
+    Returns:
+        The scalar, with its gradient to x, and what else the function gave.
+    """
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return function(x)
+    leaf = x.detach().requires_grad_()
+    value, other = function(leaf)
+    (gradient,) = torch.autograd.grad(value, leaf)
+    return value.detach() + ((x - x.detach()) * gradient).sum(), other
 
 
 def pairwise_differences(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,6 @@ from smskd.anchors.true_class import TrueClass
 from smskd.engine.objective import WeightedMethod
 from smskd.errors import UserError
 from smskd.functional import softened_kl
-from smskd.methods.kd import KD
 from smskd.models import adapt
 from smskd.recipe import OptimizerSpec, ScheduleSpec, StageSpec
 from smskd.types import Batch, FeatureModel, Kind, Layout, Method, Output, Taps

@@ -221,7 +221,9 @@ class TestAnchor:
         with pytest.raises(UserError, match="needs a teacher"):
             made.next_stage([], anchor=TrueClass(source="teacher"))
 
-    @pytest.mark.parametrize(("methods", "form"), [(["rkd"], "uniform"), (["kd", "pkt"], "uniform"), (["at"], "probability")])
+    @pytest.mark.parametrize(
+        ("methods", "form"), [(["rkd"], "uniform"), (["kd", "pkt"], "uniform"), (["at"], "probability")]
+    )
     def test_auto_follows_the_stage(self, methods: list[str], form: str) -> None:
         made = self.second_stage(TrueClass(form="auto"), methods=methods)
         assert isinstance(made.anchor, TrueClass)
@@ -253,7 +255,9 @@ class TestGradient:
         assert made.reference is not None
         assert all(parameter.grad is None for parameter in made.teacher.parameters())
         assert all(parameter.grad is None for parameter in made.reference.parameters())
-        assert any(bool((parameter.grad != 0).any()) for parameter in made.student.parameters() if parameter.grad is not None)
+        assert any(
+            bool((parameter.grad != 0).any()) for parameter in made.student.parameters() if parameter.grad is not None
+        )
         for name, parameter in made.states.named_parameters():
             assert parameter.grad is not None, f"{name} is not trained"
             assert name.endswith("conv.bias") or bool((parameter.grad != 0).any()), f"{name} is not trained"

@@ -29,7 +29,17 @@ def rate(schedule: ScheduleSpec, epoch: int, epochs: int = 240, base: float = 0.
 class TestStep:
     @pytest.mark.parametrize(
         ("epoch", "expected"),
-        [(1, 0.05), (149, 0.05), (150, 0.05), (151, 0.005), (180, 0.005), (181, 5e-4), (210, 5e-4), (211, 5e-5), (240, 5e-5)],
+        [
+            (1, 0.05),
+            (149, 0.05),
+            (150, 0.05),
+            (151, 0.005),
+            (180, 0.005),
+            (181, 5e-4),
+            (210, 5e-4),
+            (211, 5e-5),
+            (240, 5e-5),
+        ],
     )
     def test_changes_after_the_decay_epoch(self, epoch: int, expected: float) -> None:
         """As `steps = sum(epoch > decay_epochs)` of the published code, epochs counted from 1."""
@@ -65,7 +75,9 @@ def test_constant() -> None:
 
 def test_warmup_before_steps() -> None:
     schedule = ScheduleSpec(warmup_epochs=5, decay_epochs=(6,))
-    assert [rate(schedule, epoch, 8, 1.0) for epoch in range(1, 9)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 0.1, 0.1])
+    assert [rate(schedule, epoch, 8, 1.0) for epoch in range(1, 9)] == pytest.approx(
+        [0.2, 0.4, 0.6, 0.8, 1, 1, 0.1, 0.1]
+    )
 
 
 class TestOwnScheduleOfAStage:
@@ -79,7 +91,9 @@ class TestOwnScheduleOfAStage:
     def test_a_cosine_ends_with_the_stage(self) -> None:
         late = stage(11, 14, ScheduleSpec(name="cosine"))
         expected = [0.05 * (1 + math.cos(math.pi * place / 4)) / 2 for place in range(4)]
-        assert [learning_rate(0.05, ScheduleSpec(), 12, late, epoch) for epoch in range(11, 15)] == pytest.approx(expected)
+        assert [learning_rate(0.05, ScheduleSpec(), 12, late, epoch) for epoch in range(11, 15)] == pytest.approx(
+            expected
+        )
 
     def test_the_optimizers_rate_is_the_default(self) -> None:
         late = stage(11, 14, ScheduleSpec(name="constant"))

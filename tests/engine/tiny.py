@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from smskd import data, models
@@ -139,11 +140,18 @@ def summary(folder: Path) -> dict[str, Any]:
     return value
 
 
+def written(file: Path) -> dict[str, Any]:
+    """What is in a file of weights, so that it can be compared; the order of its metadata is left to chance."""
+    with safe_open(file, framework="pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
+        bits = {name: (tensor.dtype, tensor.shape, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
+        return {"metadata": opened.metadata(), "tensors": bits}
+
+
 def outcome(folder: Path) -> dict[str, Any]:
-    """All that a run leaves, but for the times: bytes of the weights, metrics, summary, and which files there are."""
-    weights = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("student.safetensors")}
+    """All that a run leaves, but for the times: weights bit by bit, metrics, summary, and which files there are."""
     return {
-        "weights": weights,
+        "weights": {str(path.relative_to(folder)): written(path) for path in folder.rglob("student.safetensors")},
         "metrics": without_times(metrics(folder)),
         "summary": without_times([summary(folder)]),
         "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != CHECKPOINT),

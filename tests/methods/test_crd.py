@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from smskd import contrast_memory
+from smskd.contrast_memory import ContrastMemory, memory_scores
 from smskd.errors import UserError
-from smskd.methods import crd
-from smskd.methods.crd import CRD, ContrastMemory, Negatives, crd_loss, crd_scores, draw_subsets
+from smskd.methods.crd import CRD, crd_loss
+from smskd.negatives import Negatives, draw_subsets
 from smskd.types import Batch, DataInfo, Output, Side
 
 UNEQUAL = torch.tensor([0] * 30 + [1] * 7 + [2] * 200 + [4] * 63)[torch.randperm(300, generator=torch.Generator())]
@@ -87,9 +89,9 @@ def test_the_two_ways_to_score_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     embedding, memory = torch.randn(5, 8, dtype=torch.float64), torch.randn(200, 8, dtype=torch.float64)
     drawn = torch.randint(200, (5, 13))
-    by_product = crd_scores(embedding, memory, drawn, 0.07)
-    monkeypatch.setattr(crd, "GATHERED_COST", 1)
-    by_rows = crd_scores(embedding, memory, drawn, 0.07)
+    by_product = memory_scores(embedding, memory, drawn, 0.07)
+    monkeypatch.setattr(contrast_memory, "GATHERED_COST", 1)
+    by_rows = memory_scores(embedding, memory, drawn, 0.07)
     torch.testing.assert_close(by_product, by_rows)
 
 

@@ -33,35 +33,41 @@ class CRDSpec(Spec):
         state.negatives.draw = lambda index: file.tensors["contrast_index"]  # type: ignore[method-assign]
 
 
-SPECS: dict[str, Spec] = golden_maps.SPECS | golden_logits.SPECS | {
-    "kd": Spec({"T": "temperature"}, weights=("ce_weight", "kd_weight")),
-    "fitnet": Spec(
-        {"hint_layer": "hint_layer"},
-        {"bn_eps": 1e-5, "bn_momentum": 0.1},
-        further_fields=lambda file: {"regressor": bool(file.under("param."))},
-        cancelled=frozenset({"regressor.conv.bias"}),
-    ),
-    "at": Spec({"p": "power"}, {"normalize_eps": 1e-12}),
-    "sp": Spec({}, {"normalize_eps": 1e-12}),
-    "rkd": Spec(
-        {"w_d": "distance_weight", "w_a": "angle_weight"},
-        {"pdist_eps": 1e-12},
-        part_scale=lambda method: {"distance": method.distance_weight, "angle": method.angle_weight},
-    ),
-    "pkt": Spec({}, {"eps": 1e-7}),
-    "vid": Spec({"init_pred_var": "initial_variance", "eps": "minimum_variance"}, {"mid_channels": "teacher channels"}),
-    "crd": CRDSpec(
-        {
-            "feat_dim": "feature_dim",
-            "nce_k": "negatives",
-            "nce_t": "temperature",
-            "nce_m": "momentum",
-            "mode": "mode",
-        },
-        {"eps": 1e-7},
-        read_elsewhere=frozenset({"call", "n_data"}),
-    ),
-}
+SPECS: dict[str, Spec] = (
+    golden_maps.SPECS
+    | golden_logits.SPECS
+    | {
+        "kd": Spec({"T": "temperature"}, weights=("ce_weight", "kd_weight")),
+        "fitnet": Spec(
+            {"hint_layer": "hint_layer"},
+            {"bn_eps": 1e-5, "bn_momentum": 0.1},
+            further_fields=lambda file: {"regressor": bool(file.under("param."))},
+            cancelled=frozenset({"regressor.conv.bias"}),
+        ),
+        "at": Spec({"p": "power"}, {"normalize_eps": 1e-12}),
+        "sp": Spec({}, {"normalize_eps": 1e-12}),
+        "rkd": Spec(
+            {"w_d": "distance_weight", "w_a": "angle_weight"},
+            {"pdist_eps": 1e-12},
+            part_scale=lambda method: {"distance": method.distance_weight, "angle": method.angle_weight},
+        ),
+        "pkt": Spec({}, {"eps": 1e-7}),
+        "vid": Spec(
+            {"init_pred_var": "initial_variance", "eps": "minimum_variance"}, {"mid_channels": "teacher channels"}
+        ),
+        "crd": CRDSpec(
+            {
+                "feat_dim": "feature_dim",
+                "nce_k": "negatives",
+                "nce_t": "temperature",
+                "nce_m": "momentum",
+                "mode": "mode",
+            },
+            {"eps": 1e-7},
+            read_elsewhere=frozenset({"call", "n_data"}),
+        ),
+    }
+)
 
 
 def test_there_are_golden_files() -> None:

@@ -20,7 +20,7 @@ from smskd.types import DataInfo, Layout, Method, Side
 from .example import DATA, MLP, STUDENT, TEACHER, batch, build, output, taps
 
 DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "defaults.json").read_text())
-MAPS = ["fitnet", "at", "sp", "vid"]
+MAPS = ["fitnet", "at", "sp", "vid", "ab", "fsp", "ft", "ofd", "reviewkd"]
 VECTORS = ["rkd", "pkt", "crd"]
 
 

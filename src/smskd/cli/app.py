@@ -3,7 +3,7 @@
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -11,7 +11,7 @@ from smskd.cli import completion
 from smskd.cli.exits import INTERRUPTED, MISTAKE, end
 from smskd.errors import UserError
 
-UsageError = typer.BadParameter.__bases__[0]
+UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 """Of the click that typer brings along or, in older versions, imports."""
 
 SEEDS = 2**31
@@ -48,7 +48,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 
 
-@app.command(epilog="Example: smskd train digits/teacher.yaml --out runs/teacher")
+@app.command(
+    epilog="Example: smskd train digits/teacher.yaml\n\n"
+    "then: smskd train digits/kd.yaml teacher.weights=runs/teacher --seeds 0,1,2"
+)
 def train(
     recipe: RecipeArgument,
     overrides: Overrides = None,
@@ -180,7 +183,9 @@ def show_recipe(
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/demo"),
     seeds: Annotated[str, typer.Option(help="Seeds of the students.", metavar="0,1,2")] = "0,1,2",
-    epochs: Annotated[int, typer.Option(min=MINIMUM_EPOCHS, help="Epochs of the students.")] = 32,
+    epochs: Annotated[
+        int | None, typer.Option(min=MINIMUM_EPOCHS, help="Epochs of the students, instead of the recipes'.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a teacher and six students on handwritten digits, and compare them. Takes some minutes."""
@@ -220,7 +225,7 @@ def main() -> None:
         end(str(error), MISTAKE)
     except UsageError as error:
         asked = error.ctx.command_path if error.ctx else "smskd"
-        end(f"{error.format_message().rstrip('.')}; see: {asked} --help", MISTAKE)
+        end(f"{error.format_message()} (see: {asked} --help)", MISTAKE)
     except OSError as error:
         if error.filename is None:
             raise

@@ -1,5 +1,6 @@
 """`smskd demo`: a teacher and six students on the digits, compared."""
 
+import json
 from pathlib import Path
 from shlex import quote
 
@@ -22,7 +23,7 @@ TEACHER = "digits/teacher.yaml"
 STUDENTS = ("plain", "kd", "fitnet", "joint", "fitnet-kd", "fitnet-kd-no-reference")
 
 
-def run_demo(out: Path, seeds: list[int], epochs: int, *, quiet: bool) -> None:
+def run_demo(out: Path, seeds: list[int], epochs: int | None, *, quiet: bool) -> None:
     """Trains the teacher, then the students for each seed, prints the table and writes the page.
 
     What an earlier demo has left in the folder is not trained again.
@@ -30,7 +31,8 @@ def run_demo(out: Path, seeds: list[int], epochs: int, *, quiet: bool) -> None:
     display = Display(Console(), quiet=quiet)
     teacher, students = read(TEACHER), _students(out, epochs)
     wanted = {out / name / f"seed{seed}": _seeded(students[name], seed) for name in STUDENTS for seed in seeds}
-    again = f"smskd demo --out {quote(str(out))} --seeds {','.join(map(str, seeds))} --epochs {epochs}"
+    again = f"smskd demo --out {quote(str(out))} --seeds {','.join(map(str, seeds))}"
+    again += f" --epochs {epochs}" if epochs else ""
     display.say(f"a teacher, then {len(STUDENTS)} students with {len(seeds)} seeds each, into {out}")
     with no_empty_folders(list(wanted)):
         train_all(_left([_run(out / "teacher", teacher)]), display, again)
@@ -43,12 +45,17 @@ def run_demo(out: Path, seeds: list[int], epochs: int, *, quiet: bool) -> None:
     display.say(f"runs: {out}\npage: {page}")
 
 
-def _students(out: Path, epochs: int) -> dict[str, Recipe]:
+def _students(out: Path, epochs: int | None) -> dict[str, Recipe]:
     """The students' recipes, with the learning-rate decays at the same shares of the epochs."""
-    whole = read(f"digits/{STUDENTS[0]}.yaml")
-    decays = [max(1, epoch * epochs // whole.epochs) for epoch in whole.schedule.decay_epochs]
-    changes = [f"teacher.weights='{out / 'teacher'}'", f"epochs={epochs}", f"schedule.decay_epochs={decays}"]
+    changes = [f"teacher.weights={json.dumps(str(out / 'teacher'))}"]
+    if epochs:
+        changes += [f"epochs={epochs}", f"schedule.decay_epochs={_decays(epochs)}"]
     return {name: read(f"digits/{name}.yaml", changes) for name in STUDENTS}
+
+
+def _decays(epochs: int) -> list[int]:
+    whole = read(f"digits/{STUDENTS[0]}.yaml")
+    return [max(1, epoch * epochs // whole.epochs) for epoch in whole.schedule.decay_epochs]
 
 
 def _seeded(recipe: Recipe, seed: int) -> Recipe:
