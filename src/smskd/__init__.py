@@ -7,7 +7,8 @@ method's loss is a pure function, such as :func:`smskd.methods.kd.kd_loss`.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from smskd import data, models
+from smskd import data as data
+from smskd import models as models
 from smskd.errors import UserError
 
 if TYPE_CHECKING:

@@ -11,11 +11,18 @@ import yaml
 
 import smskd
 from engine import tiny
+from smskd import training
 from smskd.models import save_weights
+from smskd.recipe import read
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
 
-MAIN = "from smskd.cli import main; main()"
+MAIN = """
+import smskd.training
+smskd.training.write_run_report = lambda *_: None  # it takes more time than the run
+from smskd.cli import main
+main()
+"""
 KILL = "import os, signal; kill = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
 MOMENTS = {
     "after the third line of metrics": """
@@ -83,9 +90,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    smskd.train(recipe, out=folder)
-    return folder
+    run = training.begin(read(recipe), tmp_path_factory.mktemp("undisturbed") / "run")
+    tiny.trained(run.setup(), run.folder.path)
+    return run.folder.path
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.replace(" ", "-"))
@@ -94,7 +101,7 @@ def test_resume_after_sigkill(moment: str, recipe: Path, undisturbed: Path, tmp_
     killed = smskd_process(KILL + MOMENTS[moment] + MAIN, "train", recipe, "--out", run)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert (run / "checkpoint.safetensors").exists()
-    assert not (run / "report.html").exists()
+    assert not (run / "summary.json").exists()
     if "checkpoint" in moment:
         assert list(run.glob(".*.tmp")), "the kill has to leave a file half written"
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 import smskd
 from engine import tiny
 from smskd import models, training
+from smskd.cli.train import resume_runs
 from smskd.engine.evaluate import evaluate
 from smskd.engine.store import Checkpoint, RunFolder
 from smskd.errors import UserError
@@ -95,7 +96,9 @@ class TestFiles:
         assert all("test" not in line for line in lines)
 
     def test_others_may_read_the_weights(self, folder: Path) -> None:
-        modes = {stat.S_IMODE((folder / name).stat().st_mode) for name in ("student.safetensors", "summary.json")}
+        modes = {
+            stat.S_IMODE((folder / name).stat().st_mode) for name in ("student.safetensors", "summary.json")
+        }
         assert len(modes) == 1
 
 
@@ -191,7 +194,9 @@ class TestAnotherRun:
             training.begin(recipe(teacher, seed=9), folder)
         assert contents(folder) == before
 
-    @pytest.mark.parametrize("name", ["recipe.yaml", "metrics.jsonl", "summary.json", "checkpoint.safetensors"])
+    @pytest.mark.parametrize(
+        "name", ["recipe.yaml", "metrics.jsonl", "summary.json", "checkpoint.safetensors"]
+    )
     def test_is_known_by_any_of_its_files(self, name: str, teacher: Path, tmp_path: Path) -> None:
         (tmp_path / name).write_text("something", encoding="utf-8")
         with pytest.raises(UserError, match="holds another run"):
@@ -223,7 +228,10 @@ class TestARunThatCannotBegin:
         ("keys", "message"),
         [
             ({"teacher": {"model": "resnet8_w4"}}, r"^teacher\.weights: a teacher needs trained weights"),
-            ({"teacher": {"model": "resnet8_w4", "weights": "nowhere.pth"}}, r"^teacher\.weights: .*there is no file"),
+            (
+                {"teacher": {"model": "resnet8_w4", "weights": "nowhere.pth"}},
+                r"^teacher\.weights: .*there is no file",
+            ),
             ({"student": "resnet8_w3"}, r"^student: there is no model 'resnet8_w3'"),
             ({"methods": [{"name": "fitnet", "hint_layer": 9}]}, "^fitnet: .*hint_layer 9"),
             ({"optimizer": {"learning_rate": 1e30}}, "no longer finite in epoch 1"),
@@ -241,6 +249,32 @@ class TestARunThatCannotBegin:
         with pytest.raises(UserError, match="there is no file"):
             run.setup()
         assert contents(tmp_path) == before
+
+
+class TestThePageIsPartOfTheRun:
+    def test_killed_before_it_was_written(
+        self, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Killed(BaseException):
+            pass
+
+        def kill(_: Path) -> None:
+            raise Killed
+
+        with monkeypatch.context() as patched:
+            patched.setattr(training, "write_run_report", kill)
+            with pytest.raises(Killed):
+                smskd.train(recipe(teacher, seed=5), out=tmp_path)
+        before = tiny.summary(tmp_path)
+        assert not RunFolder(tmp_path).finished
+        resume_runs(tmp_path, quiet=False, as_json=False)
+        assert (tmp_path / "report.html").is_file()
+        assert RunFolder(tmp_path).finished
+        assert tiny.without_times([tiny.summary(tmp_path)]) == tiny.without_times([before])
+        written = contents(tmp_path)
+        with pytest.raises(UserError, match="is finished, nothing is left to train"):
+            resume_runs(tmp_path, quiet=False, as_json=False)
+        assert contents(tmp_path) == written
 
 
 class TestReopening:

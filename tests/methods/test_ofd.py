@@ -83,12 +83,12 @@ def test_the_margins_are_those_of_the_teacher_s_batch_norms() -> None:
         nn.init.normal_(norm.bias)
     objective = Objective(create("vgg8", classes=5), teacher, methods=["ofd"], example=torch.randn(2, 3, 16, 16))
     for level in range(3):
-        norm = teacher.norm_before_relu(f"stage{level + 1}")
+        before = teacher.norm_before_relu(f"stage{level + 1}")
         connector = objective.states[0].get_submodule(f"connector{level}")
         assert isinstance(connector, Connector)
-        assert norm is not None
+        assert before is not None
         assert not connector.estimates
-        assert torch.equal(connector.margin, ofd_margin(norm.weight, norm.bias).float())
+        assert torch.equal(connector.margin, ofd_margin(before.weight, before.bias).float())
 
 
 def test_the_margins_of_the_stages_that_are_compared() -> None:

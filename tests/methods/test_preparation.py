@@ -144,6 +144,12 @@ def test_a_paraphrase_of_no_channel_is_refused() -> None:
         build(FT(paraphrase_rate=0.05))
 
 
+def test_ft_refuses_maps_without_places_to_compare() -> None:
+    with pytest.raises(UserError, match="FT compares where the last maps are active, and the smaller one is 1x1"):
+        FT().build(Side(((8, 4, 1),), 5), Side(((8, 1, 4),), 5), DATA)
+    assert FT().build(Side(((8, 4, 2),), 5), Side(((8, 1, 4),), 5), DATA)
+
+
 def test_ft_pools_the_larger_factor_and_takes_the_absolute_difference() -> None:
     student, teacher = torch.zeros(1, 1, 2, 2), torch.ones(1, 3, 1, 2)
     student[0, 0, :, 0] = 4

@@ -43,7 +43,7 @@ def test_the_loss_grows_over_the_warmup(epoch: int, share: float) -> None:
 @pytest.mark.parametrize("field", ["warmup", "max_mid_channels"])
 def test_a_value_out_of_range_is_refused(field: str) -> None:
     with pytest.raises(UserError, match=f"{field} must be a whole number of 1 or more, not 0"):
-        ReviewKD(**{field: 0})
+        ReviewKD(**{field: 0})  # type: ignore[arg-type]
 
 
 def test_it_reads_the_teacher_before_its_relu_and_the_student_after_it() -> None:

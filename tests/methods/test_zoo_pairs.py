@@ -9,7 +9,7 @@ from smskd.methods import discovery
 from smskd.models import create
 from smskd.types import FeatureModel
 
-FAMILIES = ["resnet8", "wrn_16_1", "vgg8", "MobileNetV2", "ShuffleV2"]
+FAMILIES = ["resnet8", "vgg8", "MobileNetV2", "ShuffleV2"]
 METHODS = ["ab", "fsp", "ft", "ofd", "reviewkd"]
 REFUSED = {
     "ab": "no convolution brings the student's map",

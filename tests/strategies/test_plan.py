@@ -35,7 +35,9 @@ class TestEnds:
         assert spans(plan(recipe(methods=names))) == [(1, 150), (151, 180), (181, 210), (211, 240)]
 
     def test_no_decay_is_left(self) -> None:
-        with pytest.raises(UserError, match=r"^stages\.3: no learning-rate decay between epochs 211 and 240 ends it"):
+        with pytest.raises(
+            UserError, match=r"^stages\.3: no learning-rate decay between epochs 211 and 240 ends it"
+        ):
             plan(recipe(methods=["fitnet", "at", "kd", "sp", "pkt"]))
 
     def test_a_decay_at_the_very_end_ends_no_stage(self) -> None:
@@ -72,9 +74,15 @@ class TestEnds:
     @pytest.mark.parametrize(
         ("specs", "message"),
         [
-            ([StageSpec(until=100), StageSpec(until=100)], r"^stages\.1\.until: stage 2 ends after epoch 100, before"),
+            (
+                [StageSpec(until=100), StageSpec(until=100)],
+                r"^stages\.1\.until: stage 2 ends after epoch 100, before",
+            ),
             ([StageSpec(until=100), StageSpec(until=50)], r"before it begins \(epoch 101\)"),
-            ([StageSpec(epochs=240), StageSpec()], r"^stages\.1: stage 2 ends after epoch 240.*epochs are 240"),
+            (
+                [StageSpec(epochs=240), StageSpec()],
+                r"^stages\.1: stage 2 ends after epoch 240.*epochs are 240",
+            ),
             ([StageSpec(until=1, epochs=1)], r"^stages\.0: give either until or epochs, not both"),
         ],
     )
@@ -101,7 +109,9 @@ class TestStages:
     def test_joint_with_one_method_is_sequential_with_it(self) -> None:
         assert plan(recipe(methods=["kd"], strategy="joint")) == plan(recipe(methods=["kd"]))
 
-    @pytest.mark.parametrize("keys", [{}, {"methods": []}, {"methods": [], "strategy": "joint"}, {"stages": []}])
+    @pytest.mark.parametrize(
+        "keys", [{}, {"methods": []}, {"methods": [], "strategy": "joint"}, {"stages": []}]
+    )
     def test_no_method_is_plain_training(self, keys: dict[str, Any]) -> None:
         (stage,) = plan(recipe(**keys))
         assert (stage.methods, stage.class_weight, stage.anchor) == ((), 1.0, None)
@@ -111,7 +121,11 @@ class TestStages:
     def test_given_weights_and_hyper_parameters(self) -> None:
         keys = {"methods": [{"name": "kd", "weight": 0.5, "temperature": 2}], "class_weight": 0.7}
         (stage,) = plan(recipe(stages=[keys]))
-        assert (stage.methods[0].weight, stage.methods[0].method, stage.class_weight) == (0.5, KD(temperature=2), 0.7)
+        assert (stage.methods[0].weight, stage.methods[0].method, stage.class_weight) == (
+            0.5,
+            KD(temperature=2),
+            0.7,
+        )
 
     def test_the_same_method_twice(self) -> None:
         (stage,) = plan(recipe(methods=["kd", "kd"], strategy="joint"))
@@ -121,9 +135,19 @@ class TestStages:
         keys = {"optimizer": "reset", "carry": "best", "reference": "average", "average_decay": 0.9}
         own = {"decay_epochs": [3], "learning_rate": 0.2}
         first, second = plan(recipe(stages=[{"methods": ["kd"], "schedule": own, "until": 20, **keys}, {}]))
-        assert (first.optimizer, first.carry, first.reference, first.average_decay) == ("reset", "best", "average", 0.9)
+        assert (first.optimizer, first.carry, first.reference, first.average_decay) == (
+            "reset",
+            "best",
+            "average",
+            0.9,
+        )
         assert first.schedule == ScheduleSpec(decay_epochs=(3,), learning_rate=0.2)
-        assert (second.optimizer, second.carry, second.reference, second.schedule) == ("keep", "last", "last", None)
+        assert (second.optimizer, second.carry, second.reference, second.schedule) == (
+            "keep",
+            "last",
+            "last",
+            None,
+        )
         assert first.keeps("best")
         assert first.keeps("average")
         assert not second.keeps("best")
@@ -140,9 +164,18 @@ class TestStages:
         ("keys", "message"),
         [
             ({"methods": ["fitnet", "kdd"]}, r"^methods\.1: unknown method 'kdd'; did you mean 'kd'"),
-            ({"methods": [{"name": "kd", "temprature": 4}]}, r"^methods\.0\.temprature: .*did you mean 'temperature'"),
-            ({"methods": [{"name": "kd", "temperature": -4}]}, r"^methods\.0: temperature must be positive, not -4"),
-            ({"stages": [{"methods": [{"name": "kd", "temperature": "hot"}]}]}, r"^stages\.0\.methods\.0\.temperature"),
+            (
+                {"methods": [{"name": "kd", "temprature": 4}]},
+                r"^methods\.0\.temprature: .*did you mean 'temperature'",
+            ),
+            (
+                {"methods": [{"name": "kd", "temperature": -4}]},
+                r"^methods\.0: temperature must be positive, not -4",
+            ),
+            (
+                {"stages": [{"methods": [{"name": "kd", "temperature": "hot"}]}]},
+                r"^stages\.0\.methods\.0\.temperature",
+            ),
             ({"methods": ["kd"], "anchor": "tru_class"}, r"anchor: 'tru_class' is not an anchor"),
             ({"methods": ["kd"], "anchor": {"form": "probabilty"}}, r"anchor\.form"),
         ],
@@ -187,8 +220,18 @@ class TestAnchors:
         {"methods": []},
         {
             "stages": [
-                {"methods": ["kd"], "epochs": 7, "carry": "best", "schedule": {"name": "cosine", "warmup_epochs": 2}},
-                {"methods": ["crd", "kd"], "optimizer": "reset", "anchor": {"source": "teacher"}, "until": 50},
+                {
+                    "methods": ["kd"],
+                    "epochs": 7,
+                    "carry": "best",
+                    "schedule": {"name": "cosine", "warmup_epochs": 2},
+                },
+                {
+                    "methods": ["crd", "kd"],
+                    "optimizer": "reset",
+                    "anchor": {"source": "teacher"},
+                    "until": 50,
+                },
                 {"class_weight": 0.5, "reference": "average", "average_decay": 0.9, "anchor": None},
             ]
         },

@@ -77,7 +77,7 @@ class Display:
             for report in reports:
                 if isinstance(report, EpochReport):
                     methods = "+".join(stages[report.stage - 1].names) or "plain"
-                    note = f"stage {report.stage} {methods} {report.test_top1:.2f}%"
+                    note = f"stage {report.stage} {methods} test {report.test_top1:.1f}%"
                     self.bars.update(task, completed=report.epoch, note=escape(note))
                 else:
                     note = f"preparing {report.method} {report.epoch}/{report.epochs}"

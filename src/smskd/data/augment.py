@@ -110,11 +110,23 @@ class Augmentation:
             UserError: the number of channels is not that of mean and std.
         """
         self.check_channels(images.shape[1])
-        if variant is not None and self.variants > 1:
-            images = self._window(images, *self.decode(variant))
+        if variant is not None:
+            images = self.cut(images, variant)
         scale, shift = _affine(self.mean, self.std, images.device)
         x = images.contiguous(memory_format=self.memory_format).to(torch.float32)
         return x.mul_(scale).add_(shift)
+
+    def cut(self, images: Tensor, variant: Tensor) -> Tensor:
+        """Crop and flip, without normalising.
+
+        Args:
+            images: uint8 [N, channels, height, width].
+            variant: int64 [N] on the same device.
+
+        Returns:
+            uint8 of the same shape.
+        """
+        return self._window(images, *self.decode(variant)) if self.variants > 1 else images
 
     def __call__(self, images: Tensor, *, seed: int, epoch: int, index: Tensor) -> Tensor:
         """:meth:`apply` with the variants that belong to (seed, epoch, index)."""

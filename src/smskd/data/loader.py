@@ -22,5 +22,6 @@ class Loader(Protocol):
     def epoch(
         self, number: int, progress: Progress | None = None, views: frozenset[str] = frozenset()
     ) -> Iterator[Batch]:
-        """The batches of an epoch; ``progress`` is what they say of the stage."""
+        """The batches of an epoch; ``progress`` is what they say of the stage, ``views`` names the views of the
+        pictures that they bring beside the pictures to train on."""
         ...

@@ -7,6 +7,7 @@ import torch
 from smskd.data.augment import Augmentation
 from smskd.data.order import batch_bounds, epoch_order
 from smskd.data.pictures import Pictures
+from smskd.data.views import check_views, further_views
 from smskd.types import Batch, DataInfo, Progress
 
 
@@ -76,12 +77,19 @@ class MemoryLoader:
         Args:
             number: of the epoch in the run; with the seed it decides order and augmentation.
             progress: goes into every batch; default epoch 1 of 1.
+            views: names of further views of the pictures that every batch brings; there is ``strong``.
+
+        Raises:
+            UserError: no view is called so, or the pictures have neither 1 nor 3 channels.
         """
+        check_views(views)
         progress = progress or Progress()
         pictures, augmentation = self._pictures, self._augmentation
         order = epoch_order(len(pictures), self._seed, number, self._shuffle).to(pictures.images.device)
         variants = augmentation.variant(self._seed, number, order)
         for begin, end in self._bounds:
             index = order[begin:end]
-            x = augmentation.apply(pictures.images[index], variants[begin:end])
-            yield Batch(x, pictures.labels[index], index, progress)
+            images = pictures.images[index]
+            x = augmentation.apply(images, variants[begin:end])
+            further = further_views(views, images, augmentation, seed=self._seed, epoch=number, index=index)
+            yield Batch(x, pictures.labels[index], index, progress, further)

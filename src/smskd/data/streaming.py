@@ -16,6 +16,7 @@ from smskd.data.augment import Augmentation
 from smskd.data.hashing import mix
 from smskd.data.order import batch_bounds, epoch_order
 from smskd.data.samples import image_tensor, label_index
+from smskd.data.views import check_views, further_views
 from smskd.errors import UserError
 from smskd.types import Batch, DataInfo, Progress
 
@@ -36,9 +37,9 @@ class StreamingLoader:
     Order, batches and, for pictures of bytes, augmentation are the same as there for the same seed.
     Pictures of bytes (uint8 tensors and arrays, PIL pictures) travel to the device as bytes and are
     augmented there. Float tensors are taken as they are: the data set's own transforms have done all there
-    is to do. Where those draw random numbers from ``random``, ``numpy.random`` or torch, they are seeded
-    per batch from (seed, epoch), so that a rerun gives the same samples whatever the number of workers, and
-    the program's own random state stays as it was.
+    is to do, and there is no strong view of them. Where those transforms draw random numbers from ``random``,
+    ``numpy.random`` or torch, they are seeded per batch from (seed, epoch), so that a rerun gives the same
+    samples whatever the number of workers, and the program's own random state stays as it was.
 
     Args:
         dataset: with ``__len__`` and ``__getitem__``; images as in
@@ -110,7 +111,13 @@ class StreamingLoader:
         Args:
             number: of the epoch in the run; with the seed it decides order and random draws.
             progress: goes into every batch; default epoch 1 of 1.
+            views: names of further views of the pictures that every batch brings; there is ``strong``, of data
+                sets that give pictures of bytes.
+
+        Raises:
+            UserError: no view is called so, or it cannot be made of these pictures.
         """
+        check_views(views)
         progress = progress or Progress()
         order = epoch_order(self._samples, self._seed, number, self._shuffle).tolist()
         self._plan.batches = [
@@ -121,15 +128,20 @@ class StreamingLoader:
             if isinstance(loaded, _Fault):
                 raise UserError(loaded.message)
             images, y, index = (part.to(self._device, non_blocking=True) for part in loaded)
-            yield Batch(self._ready(images, index, number), y, index, progress)
+            augmentation = self._augmentation_of_bytes(images.shape[1])
+            further = further_views(views, images, augmentation, seed=self._seed, epoch=number, index=index)
+            yield Batch(self._ready(images, index, number), y, index, progress, further)
 
     def _ready(self, images: Tensor, index: Tensor, epoch: int) -> Tensor:
         if images.dtype != torch.uint8:
             return images.contiguous(memory_format=self._memory_format)
+        augmentation = self._augmentation_of_bytes(images.shape[1])
+        return augmentation(images, seed=self._seed, epoch=epoch, index=index)
+
+    def _augmentation_of_bytes(self, channels: int) -> Augmentation:
         if self._augmentation is None:
-            channels = images.shape[1]
             self._augmentation = Augmentation(mean=(0.0,) * channels, std=(1.0,) * channels).plain()
-        return self._augmentation(images, seed=self._seed, epoch=epoch, index=index)
+        return self._augmentation
 
 
 @dataclass(frozen=True)

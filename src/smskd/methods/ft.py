@@ -25,7 +25,8 @@ Differences:
     - The paraphraser (encoder and decoder) has no batch norm, the translator has. The paraphraser is trained
       in a phase before the stage and fixed in the stage; nothing in it depends on train or eval mode.
     - In that phase the learning rate is 0.01 for a ResNet or WRN of the zoo as student, whatever the stage's is.
-    - A factor that is zero everywhere has no attention: its gradient is zero here.
+    - A factor that is zero everywhere has no attention: its gradient is zero here. Maps of 1x1 are refused:
+      attention to a single position is the same for all.
 """
 
 from collections import OrderedDict
@@ -137,7 +138,11 @@ class FT(Method):
 
     def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
         """``paraphraser``, which the stage does not train, and ``translator``."""
-        own, channels = student.shapes[0][0], teacher.shapes[0][0]
+        (own, *size), (channels, *other) = student.shapes[0], teacher.shapes[0]
+        if all(min(pair) == 1 for pair in zip(size, other, strict=True)):
+            raise UserError(
+                "FT compares where the last maps are active, and the smaller one is 1x1; take larger pictures"
+            )
         factor = int(channels * self.paraphrase_rate)
         if factor < 1:
             raise UserError(
