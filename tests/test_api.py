@@ -144,7 +144,7 @@ class TestAnyData:
     def test_crd_takes_the_labels_of_targets(self) -> None:
         stages = [CRD(negatives=9, feature_dim=4)]
         distilled(stages=stages, train=TorchvisionLike("train"), test=TorchvisionLike("test"), epochs=1)
-        with pytest.raises(UserError, match="^crd: .*label of every training sample"):
+        with pytest.raises(UserError, match=r"^crd: .*label of every training sample"):
             distilled(stages=stages, epochs=1)
 
     def test_workers_change_nothing(self) -> None:
@@ -263,9 +263,7 @@ class TestResume:
         with pytest.raises(Stop):
             distilled(out=tmp_path / "run", on_epoch=stopping_after(epoch))
         seen: list[int] = []
-        found = distilled(
-            out=tmp_path / "run", resume=True, on_epoch=lambda report: seen.append(report.epoch)
-        )
+        found = distilled(out=tmp_path / "run", resume=True, on_epoch=lambda report: seen.append(report.epoch))
         assert seen == list(range(epoch + 1, 5))
         assert tiny.same(tiny.bits(found.student), tiny.bits(expected.student))
         assert tiny.outcome(tmp_path / "run") == tiny.outcome(tmp_path / "whole")
@@ -300,9 +298,7 @@ class TestResume:
     def test_needs_the_same_arguments(self, changes: dict[str, Any], what: str, tmp_path: Path) -> None:
         with pytest.raises(Stop):
             distilled(out=tmp_path, on_epoch=stopping_after(1))
-        with pytest.raises(
-            UserError, match=f"holds a run with other .*{what}.*; resume needs the same arguments"
-        ):
+        with pytest.raises(UserError, match=f"holds a run with other .*{what}.*; resume needs the same arguments"):
             distilled(out=tmp_path, resume=True, **changes)
 
 

@@ -39,9 +39,7 @@ def by_hand(weighting: Tensor, form: str, direction: str, temperature: float) ->
             p, q = q, p
         divergence = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
         probability = softmax(weights, 1.0)[y]
-        total += {"probability": probability, "complement": 1 - probability, "uniform": 1.0}[
-            form
-        ] * divergence
+        total += {"probability": probability, "complement": 1 - probability, "uniform": 1.0}[form] * divergence
     return temperature**2 * total / len(Y)
 
 
@@ -101,9 +99,7 @@ def test_the_weights_are_probabilities_of_the_true_class_at_temperature_one() ->
 
 
 def test_nothing_but_the_student_has_a_gradient() -> None:
-    student, reference, weighting = (
-        tensor.clone().requires_grad_() for tensor in (STUDENT, REFERENCE, TEACHER)
-    )
+    student, reference, weighting = (tensor.clone().requires_grad_() for tensor in (STUDENT, REFERENCE, TEACHER))
     true_class_loss(student, reference, Y, weighting=weighting).backward()
     assert reference.grad is None
     assert weighting.grad is None

@@ -87,9 +87,9 @@ def test_an_operation_does_what_pil_does(name, channels):
     assert done.shape == batch.shape
     expected = [PIL[name](as_pil(image), v) for image, v in zip(batch, strengths.tolist(), strict=True)]
     difference = (done.int() - torch.stack([as_tensor(image) for image in expected]).int()).abs()
-    exact = name in ("contrast", "color", "brightness", "posterize", "solarize", "equalize", "identity")
-    assert (difference > 0).float().mean() <= (1e-4 if exact else 1), name
-    assert (difference > 1).float().mean() < 1e-3
+    # Autocontrast may round otherwise; a turned pixel may land on its neighbour where sine and cosine are rounded.
+    level, share = {"autocontrast": (1, 0.0), "rotate": (0, 1e-3)}.get(name, (0, 0.0))
+    assert float((difference > level).float().mean()) <= share
     if name not in ("identity", "color"):
         assert (done != batch).any()
 

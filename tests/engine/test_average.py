@@ -33,9 +33,7 @@ def test_equals_the_recursion_with_batch_norm_statistics() -> None:
         average.update(module)
         decay = min(0.35, (1 + step) / (10 + step))
         for name, now in module.state_dict().items():
-            expected[name] = (
-                decay * expected[name] + (1 - decay) * now if now.is_floating_point() else now.clone()
-            )
+            expected[name] = decay * expected[name] + (1 - decay) * now if now.is_floating_point() else now.clone()
     assert average.steps == 7
     assert {"1.running_mean", "1.running_var", "1.num_batches_tracked"} < average.tensors.keys()
     for name, value in expected.items():

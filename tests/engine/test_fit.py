@@ -72,9 +72,7 @@ def test_an_anchor_of_weight_zero_is_none(tmp_path: Path) -> None:
 class TestReports:
     def test_values_by_hand(self, tmp_path: Path) -> None:
         """With a learning rate of nearly zero in eval-like conditions the epoch can be told from outside."""
-        made = tiny.setup(
-            one_stage("kd", epochs=1), optimizer=OptimizerSpec(learning_rate=1e-30, weight_decay=0.0)
-        )
+        made = tiny.setup(one_stage("kd", epochs=1), optimizer=OptimizerSpec(learning_rate=1e-30, weight_decay=0.0))
         learner = tiny.student().train()
         (report,) = tiny.trained(made, tmp_path)
         right, class_loss, kd, samples = 0, 0.0, 0.0, 0
@@ -166,9 +164,7 @@ class TestLossThatIsNotFinite:
     def test_is_told_with_its_name_and_epoch(self, tmp_path: Path) -> None:
         method = WeightedMethod("sp", Exploding(), 1.0)
         planned = tiny.stages([(StageSpec(until=1), []), (StageSpec(), ["kd", method])], epochs=3)
-        with pytest.raises(
-            UserError, match=r"no longer finite in epoch 2 \(sp\): lower optimizer.learning_rate"
-        ):
+        with pytest.raises(UserError, match=r"no longer finite in epoch 2 \(sp\): lower optimizer.learning_rate"):
             tiny.trained(tiny.setup(planned), tmp_path)
         assert len(tiny.metrics(tmp_path)) == 1, "the broken epoch is not among the metrics"
 

@@ -81,9 +81,7 @@ class TestOneStageWithoutAnchor:
             theirs.zero_grad()
             (class_weight * F.cross_entropy(logits, item.y) + weight * soft).backward()
             theirs.step()
-        for (name, mine), (_, other) in zip(
-            learner.state_dict().items(), plain.state_dict().items(), strict=True
-        ):
+        for (name, mine), (_, other) in zip(learner.state_dict().items(), plain.state_dict().items(), strict=True):
             torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-10, msg=name)
         assert not tiny.same(tiny.bits(learner), tiny.bits(tiny.student().double())), "nothing was learnt"
 
@@ -170,9 +168,7 @@ class TestAnchor:
         losses = made(item)
         with torch.no_grad():
             reference = before(item.x)
-        divergence = F.kl_div(
-            (losses.logits / 2).log_softmax(1), (reference / 2).softmax(1), reduction="none"
-        ).sum(1)
+        divergence = F.kl_div((losses.logits / 2).log_softmax(1), (reference / 2).softmax(1), reduction="none").sum(1)
         weights = reference.softmax(1)[torch.arange(len(item.y)), item.y]
         expected = 0.3 * (weights * 4 * divergence).mean()
         torch.testing.assert_close(losses.parts["anchor"], expected, rtol=1e-5, atol=1e-7)
@@ -248,9 +244,7 @@ class TestAnchor:
 
 class TestGradient:
     @pytest.mark.parametrize("method", SINGLE, ids=name_of)
-    def test_of_a_method_reaches_student_and_its_own_modules_alone(
-        self, method: str | WeightedMethod
-    ) -> None:
+    def test_of_a_method_reaches_student_and_its_own_modules_alone(self, method: str | WeightedMethod) -> None:
         made = objective(["fitnet"])
         made.next_stage([method], anchor=TrueClass())
         made.requires_grad_(True)  # even if somebody asks for more
@@ -263,9 +257,7 @@ class TestGradient:
         assert all(parameter.grad is None for parameter in made.teacher.parameters())
         assert all(parameter.grad is None for parameter in made.reference.parameters())
         assert any(
-            bool((parameter.grad != 0).any())
-            for parameter in made.student.parameters()
-            if parameter.grad is not None
+            bool((parameter.grad != 0).any()) for parameter in made.student.parameters() if parameter.grad is not None
         )
         for name, parameter in made.states.named_parameters():
             assert parameter.grad is not None, f"{name} is not trained"
@@ -279,11 +271,7 @@ class TestGradient:
         moved(made)
         made.zero_grad()
         made(batch()).parts[part].backward()
-        reached = {
-            name.partition(".")[0]
-            for name, parameter in made.named_parameters()
-            if parameter.grad is not None
-        }
+        reached = {name.partition(".")[0] for name, parameter in made.named_parameters() if parameter.grad is not None}
         assert reached == {"student"}
         assert all(parameter.grad is not None for parameter in made.student.parameters())
 
@@ -368,11 +356,11 @@ class TestMistakes:
             objective(["fitnt"])
 
     def test_a_method_that_does_not_fit_is_named(self) -> None:
-        with pytest.raises(UserError, match="^fitnet: .*hint_layer 9"):
+        with pytest.raises(UserError, match=r"^fitnet: .*hint_layer 9"):
             objective([FitNet(hint_layer=9)])
 
     def test_crd_without_the_data(self) -> None:
-        with pytest.raises(UserError, match="^crd: .*label"):
+        with pytest.raises(UserError, match=r"^crd: .*label"):
             Objective(tiny.student(), tiny.teacher(), methods=["crd"], example=tiny.EXAMPLE)
 
 

@@ -84,16 +84,16 @@ class TestOwnScheduleOfAStage:
     def test_counts_from_the_stages_start(self) -> None:
         own = ScheduleSpec(decay_epochs=(2,), learning_rate=0.3)
         late = stage(11, 14, own)
-        assert [
-            learning_rate(0.05, ScheduleSpec(), 240, late, epoch) for epoch in range(11, 15)
-        ] == pytest.approx([0.3, 0.3, 0.03, 0.03])
+        assert [learning_rate(0.05, ScheduleSpec(), 240, late, epoch) for epoch in range(11, 15)] == pytest.approx(
+            [0.3, 0.3, 0.03, 0.03]
+        )
 
     def test_a_cosine_ends_with_the_stage(self) -> None:
         late = stage(11, 14, ScheduleSpec(name="cosine"))
         expected = [0.05 * (1 + math.cos(math.pi * place / 4)) / 2 for place in range(4)]
-        assert [
-            learning_rate(0.05, ScheduleSpec(), 12, late, epoch) for epoch in range(11, 15)
-        ] == pytest.approx(expected)
+        assert [learning_rate(0.05, ScheduleSpec(), 12, late, epoch) for epoch in range(11, 15)] == pytest.approx(
+            expected
+        )
 
     def test_the_optimizers_rate_is_the_default(self) -> None:
         late = stage(11, 14, ScheduleSpec(name="constant"))
@@ -137,9 +137,7 @@ class TestOptimizers:
         torch.testing.assert_close(parameter.detach(), value, rtol=1e-12, atol=0.0)
 
     def test_adamw_has_decoupled_decay(self) -> None:
-        optimizer = build_optimizer(
-            OptimizerSpec(name="adamw", weight_decay=0.05, learning_rate=0.01), parameters()
-        )
+        optimizer = build_optimizer(OptimizerSpec(name="adamw", weight_decay=0.05, learning_rate=0.01), parameters())
         assert isinstance(optimizer, torch.optim.AdamW)
         assert optimizer.param_groups[0]["weight_decay"] == 0.05
 
@@ -183,7 +181,5 @@ def test_the_momentum_keeps_the_parameters_memory_format() -> None:
     weight = nn.Parameter(torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last))
     optimizer = stepped([weight], OptimizerSpec())
     again = build_optimizer(OptimizerSpec(), [weight])
-    load_state_tensors(
-        again, {name: tensor.contiguous() for name, tensor in state_tensors(optimizer).items()}
-    )
+    load_state_tensors(again, {name: tensor.contiguous() for name, tensor in state_tensors(optimizer).items()})
     assert again.state[weight]["momentum_buffer"].is_contiguous(memory_format=torch.channels_last)

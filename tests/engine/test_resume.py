@@ -142,9 +142,7 @@ class Prepared(Method):
     def preparation(self, student: Side) -> Preparation:
         return Preparation(self.epochs, trains_student=True)
 
-    def prepare_loss(
-        self, student: Output, teacher: Output, batch: Batch, state: nn.Module
-    ) -> dict[str, Tensor]:
+    def prepare_loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         return self.loss(student, teacher, batch, state)
 
     def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
@@ -208,9 +206,7 @@ def interrupted(make: Callable[[], Setup], folder: Path, killer: Killer, moment:
 
 
 @pytest.mark.parametrize(("moment", "time"), MOMENTS, ids=lambda value: str(value).replace(" ", "-"))
-def test_killed_once(
-    moment: str, time: int, killer: Killer, undisturbed: Undisturbed, tmp_path: Path
-) -> None:
+def test_killed_once(moment: str, time: int, killer: Killer, undisturbed: Undisturbed, tmp_path: Path) -> None:
     interrupted(three_stages, tmp_path, killer, moment, time)
     assert trained(three_stages, tmp_path) == undisturbed(three_stages)
     assert RunFolder(tmp_path).finished
@@ -241,9 +237,7 @@ def test_a_loss_that_is_not_finite_before_a_stage_is_told(tmp_path: Path) -> Non
     method = WeightedMethod("prepared", Prepared(), 0.1)
     planned = tiny.stages([(StageSpec(), [method])], epochs=2)
     made = tiny.setup(planned, optimizer=OptimizerSpec(learning_rate=1e30))
-    with pytest.raises(
-        UserError, match=r"no longer finite before stage 1, while prepared is prepared \(difference\)"
-    ):
+    with pytest.raises(UserError, match=r"no longer finite before stage 1, while prepared is prepared \(difference\)"):
         tiny.trained(made, tmp_path)
 
 
@@ -300,9 +294,7 @@ def test_a_damaged_checkpoint_is_told(killer: Killer, tmp_path: Path) -> None:
     interrupted(three_stages, tmp_path, killer, "after a checkpoint", 2)
     checkpoint = tmp_path / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
-    with pytest.raises(
-        UserError, match=r"checkpoint\.safetensors is damaged \(.*\); remove it to start the run again"
-    ):
+    with pytest.raises(UserError, match=r"checkpoint\.safetensors is damaged \(.*\); remove it to start the run again"):
         tiny.trained(three_stages(), tmp_path)
     checkpoint.unlink()
 

@@ -96,9 +96,7 @@ class TestFiles:
         assert all("test" not in line for line in lines)
 
     def test_others_may_read_the_weights(self, folder: Path) -> None:
-        modes = {
-            stat.S_IMODE((folder / name).stat().st_mode) for name in ("student.safetensors", "summary.json")
-        }
+        modes = {stat.S_IMODE((folder / name).stat().st_mode) for name in ("student.safetensors", "summary.json")}
         assert len(modes) == 1
 
 
@@ -194,9 +192,7 @@ class TestAnotherRun:
             training.begin(recipe(teacher, seed=9), folder)
         assert contents(folder) == before
 
-    @pytest.mark.parametrize(
-        "name", ["recipe.yaml", "metrics.jsonl", "summary.json", "checkpoint.safetensors"]
-    )
+    @pytest.mark.parametrize("name", ["recipe.yaml", "metrics.jsonl", "summary.json", "checkpoint.safetensors"])
     def test_is_known_by_any_of_its_files(self, name: str, teacher: Path, tmp_path: Path) -> None:
         (tmp_path / name).write_text("something", encoding="utf-8")
         with pytest.raises(UserError, match="holds another run"):
@@ -252,9 +248,7 @@ class TestARunThatCannotBegin:
 
 
 class TestThePageIsPartOfTheRun:
-    def test_killed_before_it_was_written(
-        self, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_killed_before_it_was_written(self, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         class Killed(BaseException):
             pass
 

@@ -70,9 +70,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit_module, "evaluate", told)
 
 
-def two_stages(
-    first: StageSpec, second: StageSpec | None = None, methods: tiny.Methods = ("kd",)
-) -> tuple[Any, ...]:
+def two_stages(first: StageSpec, second: StageSpec | None = None, methods: tiny.Methods = ("kd",)) -> tuple[Any, ...]:
     pairs = [(first.model_copy(update={"until": 4}), ["fitnet"]), (second or StageSpec(), methods)]
     return tiny.stages(pairs, epochs=6, anchor=TrueClass())
 
@@ -87,10 +85,7 @@ def averaged(decay: float, steps: list[Weights]) -> Weights:
     for number, now in enumerate(steps[1:], start=1):
         share = min(decay, (1 + number) / (10 + number))
         value = {name: share * value[name] + (1 - share) * tensor.double() for name, tensor in now.items()}
-    return {
-        name: tensor if "num_batches" not in name else steps[-1][name].double()
-        for name, tensor in value.items()
-    }
+    return {name: tensor if "num_batches" not in name else steps[-1][name].double() for name, tensor in value.items()}
 
 
 @pytest.fixture
@@ -148,18 +143,14 @@ class TestCarryAndReference:
         """The third stage begins with the best of the second, which was worse than the first's."""
         left = iter([90.0, 10.0, 30.0, 20.0, 10.0])
         evaluate = fit_module.evaluate
-        monkeypatch.setattr(
-            fit_module, "evaluate", lambda *a, **o: replace(evaluate(*a, **o), top1=next(left))
-        )
+        monkeypatch.setattr(fit_module, "evaluate", lambda *a, **o: replace(evaluate(*a, **o), top1=next(left)))
         pairs = [(StageSpec(until=2), []), (StageSpec(until=4, carry="best"), []), (StageSpec(until=5), [])]
         made = tiny.setup(tiny.stages(pairs, epochs=5))
         epochs = weights_by_epoch(made, tmp_path)
         assert tiny.same(starts[2].student, epochs[2])
         assert [entry["top1_best"] for entry in tiny.summary(tmp_path)["stages"]] == [90.0, 30.0, 10.0]
 
-    def test_the_last_stage_carries_into_the_result(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_the_last_stage_carries_into_the_result(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         scripted(monkeypatch)
         made = tiny.setup(tiny.stages([(StageSpec(carry="best"), [])], epochs=4))
         epochs = weights_by_epoch(made, tmp_path)
@@ -206,9 +197,7 @@ class TestOptimizer:
         first, second = starts[0].optimised - student, starts[1].optimised - student
         assert student < starts[0].optimised
         assert student < starts[1].optimised
-        assert first == {
-            f"states.0.regressor.{name}" for name in ("conv.weight", "conv.bias", "bn.weight", "bn.bias")
-        }
+        assert first == {f"states.0.regressor.{name}" for name in ("conv.weight", "conv.bias", "bn.weight", "bn.bias")}
         assert second
         assert all(name.startswith("states.0.level") for name in second)
 

@@ -74,9 +74,7 @@ def stages(
     """Stages from specs and methods, as the library's top level makes them."""
     methods = [weighted(own) for _, own in pairs]
     specs = [spec for spec, _ in pairs]
-    return scheduled(
-        specs, methods, [anchor] * len(specs), epochs, schedule or ScheduleSpec(decay_epochs=(2, 4))
-    )
+    return scheduled(specs, methods, [anchor] * len(specs), epochs, schedule or ScheduleSpec(decay_epochs=(2, 4)))
 
 
 def setup(
@@ -146,21 +144,15 @@ def written(file: Path) -> dict[str, Any]:
     """What is in a file of weights, so that it can be compared; the order of its metadata is left to chance."""
     with safe_open(file, framework="pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
-        bits = {
-            name: (tensor.dtype, tensor.shape, tensor.numpy().tobytes()) for name, tensor in tensors.items()
-        }
+        bits = {name: (tensor.dtype, tensor.shape, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
         return {"metadata": opened.metadata(), "tensors": bits}
 
 
 def outcome(folder: Path) -> dict[str, Any]:
     """All that a run leaves, but for the times: weights bit by bit, metrics, summary, and which files there are."""
     return {
-        "weights": {
-            str(path.relative_to(folder)): written(path) for path in folder.rglob("student.safetensors")
-        },
+        "weights": {str(path.relative_to(folder)): written(path) for path in folder.rglob("student.safetensors")},
         "metrics": without_times(metrics(folder)),
         "summary": without_times([summary(folder)]),
-        "files": sorted(
-            str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != CHECKPOINT
-        ),
+        "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != CHECKPOINT),
     }

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from smskd import data
+from smskd.data import MemoryLoader
 from smskd.engine.objective import Objective
 from smskd.errors import UserError
 from smskd.functional import softened_kl
@@ -195,3 +197,20 @@ def test_mlkd_without_a_strong_view_is_told_in_one_line() -> None:
     objective = Objective(TwoViews(0), TwoViews(1), methods=["mlkd"], example=x)
     with pytest.raises(UserError, match="reads the view 'strong' of the pictures"):
         objective((x, Y))
+
+
+def test_mlkd_trains_from_the_views_that_a_loader_brings() -> None:
+    digits = data.load("digits", train_limit=8, test_limit=4).train
+    torch.manual_seed(0)
+    student, teacher = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2))
+    objective = Objective(student, teacher, methods=["mlkd"], example=torch.zeros(1, 1, 8, 8))
+    optimizer = torch.optim.SGD(objective.trainable(), lr=0.1)
+    totals = []
+    for _ in range(10):
+        (batch,) = MemoryLoader(digits, 8).epoch(1, views=objective.views)
+        losses = objective(batch)
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+        totals.append(float(losses.total.detach()))
+    assert totals[-1] < totals[0]

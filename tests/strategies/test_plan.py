@@ -35,9 +35,7 @@ class TestEnds:
         assert spans(plan(recipe(methods=names))) == [(1, 150), (151, 180), (181, 210), (211, 240)]
 
     def test_no_decay_is_left(self) -> None:
-        with pytest.raises(
-            UserError, match=r"^stages\.3: no learning-rate decay between epochs 211 and 240 ends it"
-        ):
+        with pytest.raises(UserError, match=r"^stages\.3: no learning-rate decay between epochs 211 and 240 ends it"):
             plan(recipe(methods=["fitnet", "at", "kd", "sp", "pkt"]))
 
     def test_a_decay_at_the_very_end_ends_no_stage(self) -> None:
@@ -109,9 +107,7 @@ class TestStages:
     def test_joint_with_one_method_is_sequential_with_it(self) -> None:
         assert plan(recipe(methods=["kd"], strategy="joint")) == plan(recipe(methods=["kd"]))
 
-    @pytest.mark.parametrize(
-        "keys", [{}, {"methods": []}, {"methods": [], "strategy": "joint"}, {"stages": []}]
-    )
+    @pytest.mark.parametrize("keys", [{}, {"methods": []}, {"methods": [], "strategy": "joint"}, {"stages": []}])
     def test_no_method_is_plain_training(self, keys: dict[str, Any]) -> None:
         (stage,) = plan(recipe(**keys))
         assert (stage.methods, stage.class_weight, stage.anchor) == ((), 1.0, None)

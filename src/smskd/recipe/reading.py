@@ -137,6 +137,7 @@ def overridden(raw: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, An
         if not equals or not path:
             raise UserError(f"'{override}' is not of the form key.path=value")
         _set(result, path.split("."), load_yaml(value, f"'{override}'"), override)
+        result = _written_out(result)  # for what follows: methods=fitnet,kd methods.1.temperature=2
     return result
 
 

@@ -1,0 +1,29 @@
+"""Reads the roles in docstrings, such as ``:func:`smskd.distill```, as links."""
+
+import re
+from typing import Any
+
+import griffe
+
+_ROLE = re.compile(r":(?:func|class|meth|attr|mod|data):`(~?)([\w.]+)`")
+
+
+class Roles(griffe.Extension):
+    """Turns each role into a link, where there is something to link to, and plain code elsewhere."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Rewrites an object's docstring."""
+        if obj.docstring is not None:
+            obj.docstring.value = _ROLE.sub(lambda match: _link(obj, match[1], match[2]), obj.docstring.value)
+
+
+def _link(obj: griffe.Object, short: str, name: str) -> str:
+    shown = name.rpartition(".")[2] if short else name
+    return f'<autoref optional identifier="{_path(obj, name)}"><code>{shown}</code></autoref>'
+
+
+def _path(obj: griffe.Object, name: str) -> str:
+    try:
+        return obj.resolve(name)
+    except griffe.NameResolutionError:
+        return name

@@ -1,0 +1,141 @@
+"""Help, version and completion, all without torch."""
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from smskd.recipe import shipped
+
+from .program import PROCESS, fine, smskd
+
+COMMANDS = ("train", "resume", "eval", "compare", "report", "methods", "models", "recipe", "demo")
+
+WITHOUT_TORCH = """
+import sys
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "sklearn", "altair", "pyarrow"):
+            raise AssertionError("imports " + name)
+sys.meta_path.insert(0, Refused())
+from smskd.cli import main
+main()
+"""
+
+
+def without_torch(*words: str, **environment: str) -> str:
+    command = [sys.executable, "-c", WITHOUT_TORCH, *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False)
+    assert "AssertionError" not in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def completed(*words: str) -> list[str]:
+    """What bash is told to complete the last word with."""
+    environment = {
+        "_SMSKD_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(["smskd", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+    return without_torch(**environment).split()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    text = fine(command, "--help")
+    assert f"Usage: smskd {command}" in text
+    assert f"Example: smskd {command}" in text
+    assert "[default: runs/<recipe's name>]" in text or command != "train"
+    assert max(map(len, text.splitlines())) <= 80
+    assert fine(command, "-h") == text
+
+
+def test_help_lists_all_commands() -> None:
+    text = fine("--help")
+    for command in COMMANDS:
+        assert f"│ {command} " in text
+    assert "smskd demo" in text
+    assert fine() == text
+
+
+def test_version() -> None:
+    assert fine("--version") == metadata.version("smskd") + "\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"], ["recipe"]])
+def test_answers_without_importing_torch(words: list[str]) -> None:
+    assert without_torch(*words)
+
+
+def test_the_hook_of_these_tests_refuses_torch() -> None:
+    with pytest.raises(AssertionError):
+        without_torch("models", "resnet20")
+
+
+def test_completion_of_commands() -> None:
+    assert {"train", "resume", "report"} <= set(completed(""))
+    assert completed("mod") == ["models"]
+
+
+def test_completion_of_recipes(here: Path) -> None:
+    (here / "digits").mkdir()
+    (here / "mine.yaml").touch()
+    (here / "digits" / "own.yml").touch()
+    (here / "mine.txt").touch()
+    assert completed("train", "digits/fitnet") == [
+        "digits/fitnet-kd-no-reference.yaml",
+        "digits/fitnet-kd.yaml",
+        "digits/fitnet.yaml",
+    ]
+    assert completed("train", "recipes/digits/k") == ["recipes/digits/kd.yaml"]
+    assert completed("recipe", "mi") == ["mine.yaml"]
+    assert completed("train", "digits/o") == ["digits/own.yml"]
+    assert set(completed("train", "")) == {*shipped.names(), "mine.yaml"}
+    assert completed("eval", "x", "--recipe", "digits/pl") == ["digits/plain.yaml"]
+
+
+def test_completion_of_methods_and_models() -> None:
+    assert completed("methods", "fit") == ["fitnet"]
+    assert {"kd", "rkd", "crd"} <= set(completed("methods", ""))
+    assert completed("models", "wrn_40") == ["wrn_40_1", "wrn_40_2"]
+
+
+def test_a_completed_recipe_can_be_read() -> None:
+    for name in completed("recipe", "digits/"):
+        assert fine("recipe", name)
+
+
+def test_list_of_recipes() -> None:
+    assert fine("recipe").splitlines() == shipped.names()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "No such command 'trian'. Did you mean 'train'? (see: smskd --help)"),
+        (["train"], "Missing argument 'RECIPE'. (see: smskd train --help)"),
+        (["compare"], "Missing argument 'RUN...'. (see: smskd compare --help)"),
+        (["train", "digits/kd", "--outt", "x"], "No such option: --outt "),
+        (["demo", "--epochs", "1"], "Invalid value for '--epochs': "),
+        (["demo", "--epochs", "x"], "Invalid value for '--epochs': "),
+    ],
+)
+def test_wrong_words_are_told_in_one_line(words: list[str], message: str) -> None:
+    outcome = smskd(*words)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.count("\n") == 1
+    assert message.split("'RUN")[0] in outcome.err
+    assert "--help)" in outcome.err
+
+
+def test_a_reader_that_goes_away() -> None:
+    process = subprocess.Popen([*PROCESS, "recipe"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.wait()

@@ -1,0 +1,151 @@
+"""A user's mistake: exit code 2, one line that says what is wrong, where, and what would be right; nothing on disk."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from .program import TINY, everything_in, mistake
+
+MISTAKES = {
+    "epohcs=3": "digits/kd: epohcs: unknown key; did you mean 'epochs'?",
+    "epochs=0": "digits/kd: epochs: must be greater than 0, not 0",
+    "epochs": "'epochs' is not of the form key.path=value",
+    "methods=kdd": "methods.0: unknown method 'kdd'; did you mean 'kd'?",
+    "methods=kd,xyz": "methods.1: unknown method 'xyz'; choose from ",
+    "methods.0.temprature=3": "methods.0.temprature: unknown hyper-parameter of kd; did you mean 'temperature'?",
+    "methods.0.temperature=-3": "methods.0: temperature must be positive, not -3.0",
+    "student.model=resnet21": "student: there is no model 'resnet21'; did you mean 'resnet",
+    "student.options.depth=3": "student: model 'resnet8_w4' takes no option 'depth'",
+    "student=no_such_module:net": "student: model 'no_such_module:net': no_such_module cannot be imported",
+    "teacher.model=resnet21": "teacher: there is no model 'resnet21'; did you mean 'resnet",
+    "teacher.weights=nosuch.pth": "teacher.weights: ",
+    "teacher.weights=null": "teacher.weights: a teacher needs trained weights: a .safetensors or .pth file, or the ",
+    "teacher=null": "teacher: kd (stage 1) reads a teacher; name its model and weights",
+    "student.weights=nosuch.safetensors": "student.weights: ",
+    "data.name=digit": "data: no data set is called 'digit'; did you mean 'digits'?",
+    "data={name: cifar10, root: nosuch}": "data: cifar10: no complete files in ",
+    "data=parquet": "data: parquet needs root: the folder with the train and test files",
+    "data.channels=3": "data: channels is an option of parquet; digits has no use for it",
+    "device=gpu": "device: 'gpu' is not here; choose from auto, cpu, cuda, mps",
+    "device=cuda:99": "device: 'cuda:99' is not here; choose from auto, cpu, cuda, mps",
+    "stages=[{epochs: 3}, {until: 2}]": "stages.1.until: stage 2 ends after epoch 2, before it begins (epoch 4)",
+    "stages=[{until: 3, epochs: 3}]": "stages.0: give either until or epochs, not both",
+    "stages=[{until: 20}, {}]": "stages.1: stage 2 ends after epoch 2, before it begins (epoch 21); the recipe's ",
+    "stages=[{methods: {name: fitnet, hint_layer: 9}}]": "fitnet: hint_layer 9 is beyond the student's 3 stages",
+    "batch_size=129": "",
+}
+
+
+@pytest.mark.parametrize("override", [key for key, message in MISTAKES.items() if message])
+def test_mistakes_in_a_recipe(here: Path, taught: tuple[str, ...], override: str) -> None:
+    message = mistake("train", "digits/kd", *taught, override)
+    assert message.startswith(MISTAKES[override])
+    assert everything_in(here) == {}
+
+
+@pytest.mark.parametrize("seeds", ["a", "1,1", "1,01", "-1", "", ",", "1;2", "²", "2147483648", "1,2,"])
+def test_wrong_seeds(here: Path, seeds: str) -> None:
+    message = mistake("train", "digits/teacher", *TINY, "--seeds", seeds)
+    assert message == f"--seeds: '{seeds}' is not a list of different whole numbers such as 0,1,2"
+    assert everything_in(here) == {}
+
+
+def test_a_mistake_leaves_none_of_the_folders_of_several_seeds(here: Path, taught: tuple[str, ...]) -> None:
+    mistake("train", "digits/kd", *taught, "student.model=nosuch", "--seeds", "0,1", "--out", "deep/er")
+    assert everything_in(here) == {}
+
+
+def test_anchors(here: Path, taught: tuple[str, ...]) -> None:
+    for override, message in (
+        ("anchor=ewcc", "'ewcc' is not an anchor; choose from true_class"),
+        ("anchor.weigth=1", "anchor.weigth: unknown hyper-parameter of true_class; did you mean 'weight'?"),
+        ("anchor.weight=-1", "anchor: weight must be 0 or more, not -1.0"),
+        ("anchor.form=foo", "anchor.form: must be 'probability', 'complement', 'uniform' or 'auto', not 'foo'"),
+    ):
+        assert message in mistake("train", "digits/fitnet-kd", *taught, override)
+    assert everything_in(here) == {}
+
+
+def test_weights_that_do_not_fit(here: Path, taught: tuple[str, ...], teacher: Path) -> None:
+    message = mistake("train", "digits/kd", *taught, "teacher.model=resnet14")
+    assert message.startswith("teacher.weights: ")
+    assert f"{teacher}/student.safetensors does not fit the model: missing layer1.1.conv1.weight, " in message
+    message = mistake("train", "digits/kd", *taught, f"student.weights={teacher}")
+    assert message.startswith("student.weights: ")
+    assert "conv1.weight is [16, 1, 3, 3] in the file and [4, 1, 3, 3] in the model" in message
+    assert everything_in(here) == {}
+
+
+def test_a_teacher_with_another_number_of_classes(here: Path, taught: tuple[str, ...], teacher: Path) -> None:
+    weights = load_file(teacher / "student.safetensors")
+    weights |= {name: torch.cat([weights[name]] * 2) for name in ("fc.weight", "fc.bias")}
+    save_file(weights, here / "twenty.safetensors")
+    message = mistake("train", "digits/kd", *taught, "teacher.weights=twenty.safetensors", "--out", "r")
+    assert message.startswith("teacher.weights: ")
+    assert "fc.weight is [20, 64] in the file and [10, 64] in the model" in message
+    assert list(everything_in(here)) == ["twenty.safetensors"]
+
+
+def test_damaged_weights(here: Path, taught: tuple[str, ...], teacher: Path) -> None:
+    (here / "cut.safetensors").write_bytes((teacher / "student.safetensors").read_bytes()[:1000])
+    (here / "noise.pth").write_bytes(b"noise")
+    for name in ("cut.safetensors", "noise.pth"):
+        message = mistake("train", "digits/kd", *taught, f"teacher.weights={name}", "--out", "r")
+        assert message.startswith("teacher.weights: ")
+        assert f"{name} cannot be read: " in message
+        assert f"{name} cannot be read: " in mistake("eval", name, "--recipe", "digits/teacher")
+    assert set(everything_in(here)) == {"cut.safetensors", "noise.pth"}
+
+
+def test_output_folders_that_cannot_be(here: Path) -> None:
+    (here / "file").touch()
+    assert mistake("train", "digits/teacher", *TINY, "--out", "file") == "file is a file; a run needs a folder"
+    message = mistake("train", "digits/teacher", *TINY, "--out", "file/run")
+    assert message == "file/run cannot be written: Not a directory"
+    assert mistake("train", "digits/teacher", *TINY, "--out", "/proc/run").startswith("/proc/run cannot be written: ")
+    assert list(everything_in(here)) == ["file"]
+
+
+def test_a_folder_in_which_nothing_can_be_written_any_more(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from smskd.engine.store import RunFolder
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "save_checkpoint", full)
+    words = ("train", "digits/teacher", *TINY, "--out", "r", "-q")
+    assert mistake(*words) == "r cannot be written: No space left on device"
+    assert (here / "r" / "recipe.yaml").exists()
+
+
+@pytest.mark.parametrize("command", ["resume", "compare", "report", "eval"])
+def test_runs_that_are_not_there(here: Path, command: str) -> None:
+    (here / "empty").mkdir()
+    (here / "file").touch()
+    assert mistake(command, "nosuch").startswith("nosuch: no such ")
+    assert "empty" in mistake(command, "empty")
+    assert "file" in mistake(command, "file")
+
+
+def test_pages_that_cannot_be_written(here: Path, runs: Path) -> None:
+    (here / "file").touch()
+    assert mistake("report", runs, "--out", here) == f"--out: {here} is a folder; give the name of an HTML file"
+    assert mistake("report", runs, "--out", "file/page.html").startswith("file: ")
+
+
+def test_unknown_methods_and_models() -> None:
+    assert mistake("methods", "kdd") == "unknown method 'kdd'; did you mean 'kd'?"
+    assert mistake("models", "resnet21").startswith("there is no model 'resnet21'; did you mean 'resnet")
+    assert "cannot be imported" in mistake("models", "no_such_module:net")
+
+
+def test_two_ways_to_print_at_once(runs: Path) -> None:
+    assert mistake("compare", runs, "--csv", "--json") == "give one of --csv, --markdown and --json"
+
+
+def test_a_recipe_that_is_not_there(here: Path) -> None:
+    for command in ("train", "recipe"):
+        assert mistake(command, "digits/kdd") == "digits/kdd: no such recipe file; did you mean 'digits/kd.yaml'?"
+    assert everything_in(here) == {}

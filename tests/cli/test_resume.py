@@ -1,0 +1,133 @@
+"""Ctrl-C, and going on afterwards."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from .program import everything_in, fine, mistake, start
+
+LONG = ("epochs=9", "schedule.decay_epochs=[4]")
+PATIENCE = 120.0
+
+
+def interrupted(metrics: Path, lines: int, *words: object) -> str:
+    """Stops a training process when its metrics have so many lines, and gives what it says to that."""
+    process = start(*words)
+    began = time.monotonic()
+    try:
+        while process.poll() is None and time.monotonic() - began < PATIENCE:
+            if metrics.exists() and len(metrics.read_text().splitlines()) >= lines:
+                process.send_signal(signal.SIGINT)
+                break
+            time.sleep(0.005)
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (130, ""), (process.returncode, out, err)
+    return err
+
+
+def epochs_in(folder: Path) -> list[int]:
+    return [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory, taught: tuple[str, ...]) -> Path:
+    """A run of nine epochs for the seeds 3 and 1, stopped in the first, with its path relative to the parent."""
+    here = tmp_path_factory.mktemp("stopped")
+    before = Path.cwd()
+    os.chdir(here)
+    try:
+        out = Path("my runs")
+        words = ("train", "digits/fitnet-kd", *taught, *LONG, "--seeds", "3,1", "--out", out, "--json")
+        said = interrupted(out / "seed3" / "metrics.jsonl", 3, *words)
+    finally:
+        os.chdir(before)
+    assert said == "smskd: stopped; go on with: smskd resume 'my runs'\n"
+    return here / out
+
+
+def test_the_stopped_run_can_go_on_from_elsewhere(
+    stopped: Path, here: Path, taught: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert epochs_in(stopped / "seed3")[:3] == [1, 2, 3]
+    assert len(epochs_in(stopped / "seed3")) < 9
+    assert not (stopped / "seed1" / "metrics.jsonl").exists()
+    assert not [name for name in everything_in(stopped) if name.endswith(".tmp")]
+    for command in ("compare", "report"):
+        assert "unfinished run; resume it with: smskd resume " in mistake(command, stopped)
+
+    printed = json.loads(fine("resume", stopped, "--json"))
+    assert sorted(summary["seed"] for summary in printed) == [1, 3]
+    for seed in (1, 3):
+        assert epochs_in(stopped / f"seed{seed}") == list(range(1, 10))
+    assert fine("compare", stopped)
+
+    fine("train", "digits/fitnet-kd", *taught, *LONG, "seed=3", "--out", "straight", "-q")
+    for name in ("student.safetensors", "stages/1/student.safetensors"):
+        assert (stopped / "seed3" / name).read_bytes() == (here / "straight" / name).read_bytes()
+
+    message = mistake("resume", stopped)
+    assert message.endswith(f"is finished, nothing is left to train; see it with: smskd compare '{stopped}'")
+
+
+def test_resuming_what_is_finished(runs: Path) -> None:
+    before = everything_in(runs)
+    for path in (runs, runs / "seed0"):
+        assert mistake("resume", path).startswith(f"{path} is finished, nothing is left to train; ")
+    assert everything_in(runs) == before
+
+
+def unfinished(runs: Path, folder: Path) -> Path:
+    """The folder of a run that was killed before its first epoch was done."""
+    folder.mkdir()
+    for name in ("recipe.yaml", "environment.json"):
+        (folder / name).write_bytes((runs / "seed0" / name).read_bytes())
+    return folder
+
+
+def test_a_run_without_an_epoch_begins_anew(here: Path, runs: Path) -> None:
+    folder = unfinished(runs, here / "r")
+    printed = fine("resume", folder)
+    assert printed.splitlines()[0].startswith("fitnet-kd seed 0  epoch 1 ")
+    assert (folder / "student.safetensors").read_bytes() == (runs / "seed0" / "student.safetensors").read_bytes()
+
+
+def test_json_of_a_single_run_is_its_summary(here: Path, runs: Path) -> None:
+    folder = unfinished(runs, here / "r")
+    assert json.loads(fine("resume", folder, "--json")) == json.loads((folder / "summary.json").read_text())
+
+
+def test_what_is_finished_is_told_and_not_trained_again(here: Path, runs: Path) -> None:
+    both = here / "both"
+    both.mkdir()
+    unfinished(runs, both / "b")
+    (both / "a").symlink_to(runs / "seed1")
+    before = everything_in(runs / "seed1")
+    printed = fine("resume", both) if (both / "a").is_dir() else ""
+    assert printed.splitlines()[-1].startswith("fitnet-kd seed 0: top-1 ")
+    assert everything_in(runs / "seed1") == before
+
+
+@pytest.mark.parametrize("content", [b"", b"noise", b"\x10" * 40])
+def test_a_damaged_checkpoint(here: Path, runs: Path, content: bytes) -> None:
+    folder = unfinished(runs, here / "r")
+    (folder / "checkpoint.safetensors").write_bytes(content)
+    message = mistake("resume", "r")
+    assert message.startswith("r/checkpoint.safetensors is damaged (")
+    assert message.endswith("); remove it to start the run again")
+    (folder / "checkpoint.safetensors").unlink()
+    fine("resume", "r", "-q")
+
+
+def test_a_recipe_that_no_longer_fits(here: Path, runs: Path) -> None:
+    folder = unfinished(runs, here / "r")
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("epochs: 2", "epohcs: 2"))
+    assert "recipe.yaml: epohcs: unknown key; did you mean 'epochs'?" in mistake("resume", "r")
+    assert folder.is_dir()
+    assert recipe.exists()
