@@ -1,20 +1,22 @@
-"""Reads the roles in docstrings, such as ``:func:`smskd.distill```, as links."""
+"""Reads docstrings as they are written here: roles such as ``:func:`smskd.distill``` as links, Example as a section."""
 
 import re
 from typing import Any
 
 import griffe
 
+_EXAMPLE = re.compile(r"^(\s*)Example:$", re.MULTILINE)
 _ROLE = re.compile(r":(?:func|class|meth|attr|mod|data):`(~?)([\w.]+)`")
 
 
-class Roles(griffe.Extension):
-    """Turns each role into a link, where there is something to link to, and plain code elsewhere."""
+class HouseStyle(griffe.Extension):
+    """Turns each role into a link, where there is something to link to, and into plain code elsewhere."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrites an object's docstring."""
         if obj.docstring is not None:
-            obj.docstring.value = _ROLE.sub(lambda match: _link(obj, match[1], match[2]), obj.docstring.value)
+            value = _EXAMPLE.sub(r"\1Examples:", obj.docstring.value)
+            obj.docstring.value = _ROLE.sub(lambda match: _link(obj, match[1], match[2]), value)
 
 
 def _link(obj: griffe.Object, short: str, name: str) -> str:

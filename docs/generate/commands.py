@@ -60,8 +60,7 @@ def _parameter(name: str, default: Any, kind: Any, info: ArgumentInfo | OptionIn
     if isinstance(info, ArgumentInfo):
         metavar = info.metavar or name.upper()
         usage = f"{metavar}..." if "list" in str(kind) else metavar
-        label = metavar.replace("|", "\\|")
-        return _Parameter(f"`{label}`", usage if needed else f"[{usage}]", words, False)
+        return _Parameter(f"`{metavar}`", usage if needed else f"[{usage}]", words, False)
     flags = ", ".join(f"`{flag}`" for flag in _flags(name, info))
     if kind is not bool:
         flags += f" `{info.metavar or _value(kind)}`"

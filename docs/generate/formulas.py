@@ -10,6 +10,8 @@ _ARITHMATEX = re.compile(
 )
 _NAME = re.compile(r"<mrow>((?:<mi mathvariant=\"normal\">\w</mi>){2,})</mrow>")
 _LETTER = re.compile(r"<mi mathvariant=\"normal\">(\w)</mi>")
+_BAR = re.compile(r"<mo stretchy=\"false\">(?:\||&#x0007C;)</mo>")
+_FUNCTION = re.compile(r"(?<!<msub>)(?<!<msup>)(?<!<msubsup>)<mi>(?:log|exp)</mi>(?!<mo stretchy=\"false\">&#x00028;)")
 _COMMAND = re.compile(r"\\\w+")
 
 
@@ -50,7 +52,10 @@ def mathml(latex: str, *, block: bool) -> str:
     if left:
         raise UnknownCommand(f"{left[0]} in {latex}")
     # A name in upright letters is one identifier, which browsers set with the spacing of a word.
-    return _NAME.sub(lambda match: f"<mi>{''.join(_LETTER.findall(match[1]))}</mi>", element)
+    element = _NAME.sub(lambda match: f"<mi>{''.join(_LETTER.findall(match[1]))}</mi>", element)
+    element = _FUNCTION.sub(r'\g<0><mspace width="0.17em" />', element)
+    # A bar stands at both ends of an absolute value, where a relation's spaces would be wrong.
+    return _BAR.sub('<mo stretchy="false" lspace="0" rspace="0">|</mo>', element)
 
 
 def drawn(page: str) -> str:

@@ -13,8 +13,8 @@ PACKAGE = "smskd.methods"
 """Methods that other packages install have no page here."""
 
 _CODE = re.compile(r"(`+)[^`]+\1")
-_LATEX = re.compile(r"\\[A-Za-z]+(?:\((?:[^()]|\([^()]*\))*\)|_?\{[^}]*\}|_\w+)*(?: / \d+)?")
-_SPECIAL = re.compile(r"([\\*_\[\]<>|~^$])")
+_LATEX = re.compile(r"\b[A-Za-z]\^\w\b|\\[A-Za-z]+(?:\((?:[^()]|\([^()]*\))*\)|_?\{[^}]*\}|_\w+)*(?: / \d+)?")
+_SPECIAL = re.compile(r"([\\*_\[\]>|$])")
 
 
 def method_names() -> tuple[str, ...]:
@@ -88,9 +88,13 @@ def arxiv_link(number: str) -> str:
 def _prose(words: str) -> str:
     parts, end = [], 0
     for match in _LATEX.finditer(words):
-        parts += [_SPECIAL.sub(r"\\\1", words[end : match.start()]), f"${match[0]}$"]
+        parts += [_escaped(words[end : match.start()]), f"${match[0]}$"]
         end = match.end()
-    return "".join([*parts, _SPECIAL.sub(r"\\\1", words[end:])])
+    return "".join([*parts, _escaped(words[end:])])
+
+
+def _escaped(words: str) -> str:
+    return _SPECIAL.sub(r"\\\1", words).replace("<", "&lt;")
 
 
 def _capital(words: str) -> str:
@@ -127,7 +131,9 @@ def _parameters(parameters: tuple[HyperParameter, ...]) -> str:
 
 def _use(about: MethodDescription) -> str:
     """How a recipe, the command line and the library name it; the first hyper-parameter stands for them all."""
-    own = f", {about.hyperparameters[0].name}: {_yaml(about.hyperparameters[0].default)}" if about.hyperparameters else ""
+    own = (
+        f", {about.hyperparameters[0].name}: {_yaml(about.hyperparameters[0].default)}" if about.hyperparameters else ""
+    )
     recipe = f"methods: [{{name: {about.name}, weight: {about.published_weight:g}{own}}}]"
     return f"In a recipe:\n\n```yaml\n{recipe}\n```\n\nWith its defaults, in one word: `methods={about.name}`."
 

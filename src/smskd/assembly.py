@@ -9,10 +9,11 @@ import torch
 from smskd import data, models
 from smskd.data import Augmentation, Dataset, MemoryLoader, mix
 from smskd.data.catalog import Track as LoadTrack
-from smskd.engine.environment import device_of
+from smskd.engine.environment import allow_tf32, device_of
 from smskd.engine.pace import Pace
 from smskd.engine.setup import Setup
 from smskd.engine.stage import Stage
+from smskd.engine.step import Numerics
 from smskd.errors import UserError
 from smskd.recipe import DataSpec, ModelSpec, Recipe
 from smskd.strategies.plan import plan
@@ -35,9 +36,11 @@ def assemble(recipe: Recipe, pictures: Dataset | None = None, track: LoadTrack |
     """
     stages = plan(recipe)
     device = device_of(recipe.device)
+    allow_tf32(recipe.tf32)
     pictures = pictures or load_data(recipe.data, track)
     torch.manual_seed(mix(recipe.seed, _STUDENT))
     student = load_model(recipe.student, pictures, "student").to(device)
+    student.to(memory_format=torch.channels_last)
     teacher = _teacher(recipe, stages, pictures)
     seed = mix(recipe.seed, _LOADER)
     train = MemoryLoader(
@@ -57,6 +60,7 @@ def assemble(recipe: Recipe, pictures: Dataset | None = None, track: LoadTrack |
         example=torch.zeros(1, *pictures.shape, device=device),
         pictures=facts(pictures),
         student_metadata=_metadata(recipe.student, pictures),
+        numerics=Numerics(recipe.precision, recipe.compile),
         checkpoint_every=recipe.checkpoint_every,
     )
 

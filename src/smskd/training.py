@@ -8,7 +8,7 @@ from pathlib import Path
 from smskd.assembly import absolute_paths, assemble, load_data
 from smskd.data import Dataset
 from smskd.data.catalog import Track as LoadTrack
-from smskd.engine.environment import device_of, environment
+from smskd.engine.environment import allow_tf32, device_of, environment
 from smskd.engine.run import Report, run
 from smskd.engine.setup import Setup
 from smskd.engine.store import RECIPE, RunFolder
@@ -82,6 +82,7 @@ def begin(recipe: Recipe, out: Path) -> Run:
     plan(recipe)
     full = resolved(absolute_paths(recipe))
     folder = RunFolder(out)
+    allow_tf32(recipe.tf32)
     folder.create(to_yaml(full), environment(device_of(recipe.device)))
     return Run(full, folder, fresh=True)
 

@@ -54,16 +54,20 @@ def test_leaves_the_model_as_it_is(training: bool) -> None:
     assert [parameter.requires_grad for parameter in model.parameters()] == asked
 
 
-def test_gives_what_the_model_gives_in_eval_mode() -> None:
-    model = tiny.teacher()
-    frozen = Frozen(model)
+@pytest.mark.parametrize("example", [None, tiny.EXAMPLE], ids=["as it is", "folded"])
+@pytest.mark.parametrize("features", [{"stage1", "pooled"}, {"stem", "stage3.preact", "logits"}], ids=str)
+def test_gives_what_the_model_gives_in_eval_mode(features: set[str], example: Tensor | None) -> None:
+    model = tiny.teacher().double()
+    frozen = Frozen(model, example)
     model.eval()
-    x = pictures()
+    x = pictures().double()
     with torch.no_grad():
-        assert torch.equal(frozen(x), model(x))
-        features = model.extract(x, {"stage1", "pooled"})
-    for name, tensor in frozen.extract(x, {"stage1", "pooled"}).items():
-        assert torch.equal(tensor, features[name])
+        torch.testing.assert_close(frozen(x), model(x), rtol=1e-10, atol=1e-10)
+        expected = model.extract(x, features)
+    found = frozen.extract(x, features)
+    assert found.keys() == features
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-10, atol=1e-10, msg=name)
 
 
 def test_nothing_has_a_gradient() -> None:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import torch
+from safetensors.torch import load_file
+
 TINY = ("data.train_limit=128", "data.test_limit=64", "epochs=2", "schedule.decay_epochs=[1]", "device=cpu")
 """Makes a recipe of the digits take a fraction of a second."""
 
@@ -64,13 +67,15 @@ def start(*words: object, **environment: str) -> "subprocess.Popen[str]":
     """The program as a process of its own, one thread."""
     command = [*PROCESS, *map(str, words)]
     added = {"OMP_NUM_THREADS": "1", "COLUMNS": "80", **environment}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | added
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | added)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    """Whether two files hold the same tensors, bit for bit; the order of their metadata says nothing."""
+    ours, theirs = load_file(one), load_file(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:
     """All files below a folder with what is in them, and the folders."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}

@@ -8,7 +8,7 @@ import yaml
 
 from smskd.recipe import read, to_yaml
 
-from .program import TINY, everything_in, fine, mistake, smskd
+from .program import TINY, everything_in, fine, mistake, same_weights, smskd
 
 FILES = {"recipe.yaml", "environment.json", "metrics.jsonl", "summary.json", "student.safetensors", "report.html"}
 
@@ -72,8 +72,7 @@ def test_the_root_of_the_data_becomes_absolute(here: Path) -> None:
 
 def test_the_same_seed_gives_the_same_run(here: Path, runs: Path, taught: tuple[str, ...]) -> None:
     fine("train", "digits/fitnet-kd", *taught, "seed=1", "--out", "again", "-q")
-    one, other = (path / "student.safetensors" for path in (here / "again", runs / "seed1"))
-    assert one.read_bytes() == other.read_bytes()
+    assert same_weights(here / "again" / "student.safetensors", runs / "seed1" / "student.safetensors")
 
 
 def test_a_name_with_brackets_is_not_taken_for_markup(here: Path) -> None:
@@ -103,8 +102,7 @@ def test_recipe_prints_what_train_writes(here: Path) -> None:
     fine("train", *words, "-q", "--out", "direct")
     fine("train", "shown.yaml", "-q", "--out", "indirect")
     assert (here / "direct" / "recipe.yaml").read_text() == (here / "indirect" / "recipe.yaml").read_text() == shown
-    same = [(here / name / "student.safetensors").read_bytes() for name in ("direct", "indirect")]
-    assert same[0] == same[1]
+    assert same_weights(here / "direct" / "student.safetensors", here / "indirect" / "student.safetensors")
     assert to_yaml(read("shown.yaml")) == shown
 
 

@@ -1,6 +1,7 @@
 """The loss of a stage: what is in it, whom its gradient reaches, and what stays as it was."""
 
 import copy
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -180,42 +181,42 @@ class TestAnchor:
         made.begin_stage(["kd"], anchor=TrueClass())
         assert "anchor" not in made(batch()).parts
 
-    @pytest.mark.parametrize("anchor", [None, TrueClass(weight=0.0), TrueClass(weight=0.0, source="teacher")])
-    def test_without_weight_the_reference_is_not_run(
-        self, anchor: TrueClass | None, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        run: list[object] = []
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[Frozen]:
+        """The frozen networks that are run, in their order."""
+        found: list[Frozen] = []
         extract = Frozen.extract
 
-        def recorded(self: Frozen, *arguments: object) -> dict[str, Tensor]:
-            run.append(self)
-            return extract(self, *arguments)  # type: ignore[arg-type]
+        def recorded(self: Frozen, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+            found.append(self)
+            return extract(self, x, names)
 
         monkeypatch.setattr(Frozen, "extract", recorded)
+        return found
+
+    @pytest.mark.parametrize("anchor", [None, TrueClass(weight=0.0), TrueClass(weight=0.0, source="teacher")])
+    def test_without_weight_the_reference_is_not_run(self, anchor: TrueClass | None, asked: list[Frozen]) -> None:
         made = self.second_stage(anchor)
-        run.clear()
+        asked.clear()
         losses = made(batch())
-        assert run == [made.teacher]
+        assert asked == [made.teacher]
         assert "anchor" not in losses.parts
 
-    def test_with_weight_the_reference_is_run_once(self) -> None:
+    def test_with_weight_the_reference_is_run_once(self, asked: list[Frozen]) -> None:
         made = self.second_stage(TrueClass())
-        calls: list[str] = []
-        assert made.reference is not None
-        made.reference.model.get_submodule("fc").register_forward_hook(lambda *_: calls.append("reference"))
+        asked.clear()
         made(batch())
-        assert calls == ["reference"]
+        assert asked == [made.teacher, made.reference]
 
-    def test_the_teacher_is_not_run_where_nothing_reads_it(self) -> None:
+    def test_the_teacher_is_not_run_where_nothing_reads_it(self, asked: list[Frozen]) -> None:
         made = self.second_stage(TrueClass(), methods=())
-        calls: list[str] = []
-        assert made.teacher is not None
-        made.teacher.model.get_submodule("conv1").register_forward_hook(lambda *_: calls.append("teacher"))
+        asked.clear()
         made(batch())
-        assert calls == []
+        assert asked == [made.reference]
         made.next_stage([], anchor=TrueClass(source="teacher"))
+        asked.clear()
         made(batch())
-        assert calls == ["teacher"]
+        assert asked == [made.teacher, made.reference]
 
     def test_source_teacher_needs_one(self) -> None:
         made = Objective(tiny.student(), example=tiny.EXAMPLE)

@@ -170,7 +170,7 @@ def test_carrying_goes_on_as_one_optimizer(spec: OptimizerSpec) -> None:
     new = nn.Parameter(torch.ones(2))
     second = build_optimizer(spec, [*copies, new])
     carry_state(first, second)
-    assert not second.state.get(new)
+    assert not any(bool(value.any()) for value in second.state.get(new, {}).values()), "zeros are the same as nothing"
     for _ in range(2):
         step(optimizer, ours)
         step(second, [*copies, new])

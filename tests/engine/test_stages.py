@@ -16,8 +16,8 @@ from smskd.anchors.true_class import TrueClass
 from smskd.engine import fit as fit_module
 from smskd.engine import run as run_module
 from smskd.engine.evaluate import Accuracy
-from smskd.engine.objective import Objective
 from smskd.engine.run import run
+from smskd.engine.step import Step
 from smskd.engine.store import RunFolder
 from smskd.recipe import OptimizerSpec, StageSpec
 
@@ -34,6 +34,7 @@ class Start:
     student: Weights
     reference: Weights | None
     momentum: dict[str, Tensor]
+    """Where there is any: zeros are the same as nothing."""
     optimised: set[str]
 
 
@@ -42,18 +43,23 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[Start]:
     found: list[Start] = []
     fit = run_module.fit
 
-    def recorded(objective: Objective, optimizer: torch.optim.Optimizer, *rest: Any, **options: Any) -> Any:
+    def recorded(step: Step, *rest: Any, **options: Any) -> Any:
+        objective, optimizer = step.objective, step.optimizer
         names = {parameter: name for name, parameter in objective.named_parameters()}
         state = {names[parameter]: values for parameter, values in optimizer.state.items()}
         found.append(
             Start(
                 tiny.bits(objective.student),
                 tiny.bits(objective.reference.model) if objective.reference else None,
-                {name: values["momentum_buffer"].clone() for name, values in state.items()},
+                {
+                    name: values["momentum_buffer"].clone()
+                    for name, values in state.items()
+                    if values["momentum_buffer"].any()
+                },
                 {names[parameter] for group in optimizer.param_groups for parameter in group["params"]},
             )
         )
-        return fit(objective, optimizer, *rest, **options)
+        return fit(step, *rest, **options)
 
     monkeypatch.setattr(run_module, "fit", recorded)
     return found

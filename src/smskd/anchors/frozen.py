@@ -1,12 +1,13 @@
 """Freezing a model: the only way to make a teacher or a reference."""
 
 import copy
-from collections.abc import Collection
-from typing import Self
+from collections.abc import Callable, Collection
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from smskd.anchors.folding import folded
 from smskd.types import FeatureModel
 
 
@@ -14,30 +15,43 @@ class Frozen(nn.Module):
     """A copy of a model that nothing moves.
 
     It has its own weights, stays in eval mode whatever a parent's ``train()`` says, gives outputs without
-    gradient, and its buffers (batch-norm statistics) never change.
+    gradient, and its buffers (batch-norm statistics) never change. What runs is a second copy, in channels-last
+    format and, where an example is given, with batch norms folded into convolutions.
 
     Args:
         model: what to copy; it is left as it is.
+        example: pictures [N, channels, height, width] on which folding is checked; None: nothing is folded.
     """
 
-    def __init__(self, model: FeatureModel) -> None:
+    def __init__(self, model: FeatureModel, example: Tensor | None = None) -> None:
         super().__init__()
         self.model: FeatureModel = copy.deepcopy(model)
         self.model.requires_grad_(False)
         self.eval()
         self.model.eval()
+        fast = folded(self.model, example) if example is not None else None
+        self.folds = fast is not None
+        runs = fast if fast is not None else copy.deepcopy(self.model)
+        # In a tuple: a parent that walks its modules to train or to unfreeze them does not come here.
+        self._runs = (runs.to(memory_format=torch.channels_last),)
 
     def train(self, mode: bool = True) -> Self:
         """Stays in eval mode, whatever is asked for."""
         self.training = False
         return self
 
-    @torch.no_grad()
     def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """The named features of a batch, without gradient; see :meth:`FeatureModel.extract`."""
-        self.model.eval()  # a caller may have reached past this module and put its parts in train mode
-        return self.model.extract(x, names)
+        with torch.inference_mode():
+            tensors = self._runs[0].extract(x, names)
+        # Autograd refuses to save an inference tensor; a copy is an ordinary one.
+        return {name: tensor.clone() for name, tensor in tensors.items()}
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits, without gradient."""
         return self.extract(x, ("logits",))["logits"]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        for module in self._runs:
+            module._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -46,7 +46,8 @@ def resume_runs(path: Path, *, quiet: bool, as_json: bool) -> None:
     if not runs:
         raise UserError(f"{path} is finished, nothing is left to train; see it with: smskd compare {_quoted(path)}")
     if len(found) > len(runs):
-        display.say(f"{len(found) - len(runs)} of {len(found)} runs in {path} are finished already")
+        over = len(found) - len(runs)
+        display.say(f"{over} of {len(found)} runs in {path} {'is' if over == 1 else 'are'} finished already")
     train_all(runs, display, f"smskd resume {_quoted(path)}")
     if as_json:
         _print_json(runs, several=found[0].folder.path != path)

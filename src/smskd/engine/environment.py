@@ -28,6 +28,12 @@ def device_of(name: str) -> torch.device:
     return device
 
 
+def allow_tf32(allowed: bool) -> None:
+    """Whether a GPU may round the factors of float32 products to TF32."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
 def environment(device: torch.device) -> dict[str, Any]:
     """Versions, machine and device."""
     return {
@@ -40,7 +46,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "tf32": bool(torch.backends.cuda.matmul.allow_tf32) if device.type == "cuda" else False,
+        "tf32": bool(torch.backends.cuda.matmul.allow_tf32),
     }
 
 

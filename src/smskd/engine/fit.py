@@ -12,10 +12,10 @@ from torch import Tensor
 from smskd.data import Loader, mix
 from smskd.engine.average import Average
 from smskd.engine.evaluate import TOP5_CLASSES, Accuracy, evaluate, hits
-from smskd.engine.objective import Objective
 from smskd.engine.optim import learning_rate, set_learning_rate
 from smskd.engine.pace import Pace
 from smskd.engine.stage import Stage
+from smskd.engine.step import Step
 from smskd.engine.track import Track, untracked
 from smskd.errors import UserError
 from smskd.types import Batch, Progress
@@ -56,8 +56,7 @@ class EpochReport:
 
 
 def fit(
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
+    step: Step,
     train: Loader,
     test: Loader,
     *,
@@ -69,16 +68,18 @@ def fit(
     track: Track = untracked,
 ) -> Iterator[EpochReport]:
     """Trains the epochs of a stage from ``first`` on, and yields a report after each."""
+    objective = step.objective
     classes = objective.student_layout.classes
     for epoch in range(first, stage.last + 1):
         started = time.perf_counter()
         torch.manual_seed(mix(pace.seed, epoch))
         rate = learning_rate(pace.optimizer.learning_rate, pace.schedule, pace.epochs, stage, epoch)
-        set_learning_rate(optimizer, rate)
+        set_learning_rate(step.optimizer, rate)
         batches = train.epoch(epoch, Progress(epoch - stage.first + 1, stage.epochs), objective.views)
-        sums = _train(objective, optimizer, track(batches, len(train), f"epoch {epoch}"), average)
+        sums = _train(step, track(batches, len(train), f"epoch {epoch}"), average)
         trained = time.perf_counter()
-        accuracy = evaluate(objective.predictor, test.epoch(0), classes=classes)
+        with step.numerics.autocast(step.device):
+            accuracy = evaluate(objective.predictor, test.epoch(0), classes=classes)
         losses, top1, top5 = sums.means()
         check_finite(losses, sums.first_broken(), f"in epoch {epoch}")
         yield EpochReport(
@@ -124,18 +125,13 @@ class _Sums:
         return [name for name, batches in lasted.items() if batches == min(lasted.values())]
 
 
-def _train(
-    objective: Objective, optimizer: torch.optim.Optimizer, batches: Iterable[Batch], average: Average | None
-) -> _Sums:
-    objective.train()
+def _train(step: Step, batches: Iterable[Batch], average: Average | None) -> _Sums:
+    step.objective.train()
     sums = _Sums()
     for batch in batches:
-        losses = objective(batch)
-        optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        optimizer.step()
+        losses = step(batch)
         if average is not None:
-            average.update(objective.predictor)
+            average.update(step.objective.predictor)
         sums.add(losses.parts, losses.logits, batch.y)
     return sums
 

@@ -13,6 +13,7 @@ class Ledger:
         seconds: spent so far. best_top1: over the whole run. stage_best: the stage's best accuracy, if any yet.
         top1, top5: of the last epoch.
         prepared: epochs done of the phases before the stage. preparations: of all such phases so far.
+        scaler: of float16 gradients.
         stages: the summaries of the stages that are over.
     """
 
@@ -26,6 +27,7 @@ class Ledger:
     average_steps: int = 0
     prepared: int = 0
     preparations: int = 0
+    scaler: dict[str, Any] = field(default_factory=dict)
     stages: list[dict[str, Any]] = field(default_factory=list)
 
     def enter(self, stage: int) -> None:

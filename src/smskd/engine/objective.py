@@ -104,13 +104,14 @@ class Objective(nn.Module):
         class_weight: float | None = None,
     ) -> None:
         super().__init__()
+        self.example = example
         image_shape = (int(example.shape[1]), int(example.shape[2]), int(example.shape[3]))
         self.student: FeatureModel = adapt(student, example)
         self.student_layout = describe(self.student, image_shape)
         self.teacher: Frozen | None = None
         self.teacher_layout: Layout | None = None
         if teacher is not None:
-            self.teacher = teacher if isinstance(teacher, Frozen) else Frozen(adapt(teacher, example))
+            self.teacher = teacher if isinstance(teacher, Frozen) else Frozen(adapt(teacher, example), example)
             self.teacher_layout = describe(self.teacher.model, image_shape)
             _same_classes(self.student_layout, self.teacher_layout)
         self.data = data or DataInfo(samples=0, classes=self.student_layout.classes, batch_size=len(example))
@@ -136,7 +137,7 @@ class Objective(nn.Module):
 
         The parameters that the new methods train are new: give :meth:`trainable` to the optimizer again.
         """
-        self.begin_stage(methods, class_weight=class_weight, anchor=anchor, reference=Frozen(self.predictor))
+        self.begin_stage(methods, class_weight=class_weight, anchor=anchor, reference=self.frozen())
 
     def begin_stage(
         self,
@@ -166,6 +167,10 @@ class Objective(nn.Module):
             self._teacher_taps |= {LOGITS}
         # In a tuple, so that torch does not register it: its parts are registered already.
         self._transformed = self._transformation()
+
+    def frozen(self) -> Frozen:
+        """A frozen copy of the student as it is now, the reference of a stage to come."""
+        return Frozen(self.predictor, self.example)
 
     @property
     def views(self) -> frozenset[str]:

@@ -12,16 +12,25 @@ from smskd.recipe import OptimizerSpec, ScheduleSpec
 
 
 def build_optimizer(spec: OptimizerSpec, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer of a recipe over these parameters."""
+    """The optimizer of a recipe over these parameters, fused where the device has that."""
+    trained = list(parameters)
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trained) or None
     if spec.name == "adamw":
-        return torch.optim.AdamW(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
-    return torch.optim.SGD(
-        parameters,
+        return torch.optim.AdamW(trained, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=fused)
+    optimizer = torch.optim.SGD(
+        trained,
         lr=spec.learning_rate,
         momentum=spec.momentum,
         nesterov=spec.nesterov,
         weight_decay=spec.weight_decay,
+        fused=fused,
     )
+    if spec.momentum:
+        # The fused update wants a buffer for every parameter or for none, and a stage's new parameters have none yet.
+        # The first step makes of zeros what it makes of nothing: the gradient.
+        for parameter in trained:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def carry_state(old: torch.optim.Optimizer, new: torch.optim.Optimizer) -> None:

@@ -14,6 +14,7 @@ from smskd.engine.fit import check_finite
 from smskd.engine.objective import Objective
 from smskd.engine.optim import build_optimizer, set_learning_rate
 from smskd.engine.pace import Pace
+from smskd.engine.step import Numerics
 from smskd.engine.track import Track, untracked
 from smskd.types import Preparation, Progress
 
@@ -56,14 +57,18 @@ class Phase:
         place: of the method in the stage.
         preparation: what it asks for.
         pace: the run's.
+        numerics: how a step is computed; float16 is not used in these phases, which do not scale gradients.
         number: of the stage, from 1.
     """
 
-    def __init__(self, objective: Objective, place: int, preparation: Preparation, pace: Pace, number: int) -> None:
+    def __init__(
+        self, objective: Objective, place: int, preparation: Preparation, pace: Pace, numerics: Numerics, number: int
+    ) -> None:
         self.objective = objective
         self.place = place
         self.preparation = preparation
         self.pace = pace
+        self.numerics = Numerics("bf16") if numerics.precision == "fp16" else numerics
         self.number = number
         item = objective.methods[place]
         self.name = item.name
@@ -93,7 +98,8 @@ class Phase:
         self._open()
         try:
             for batch in track(batches, len(train), f"preparing {self.name}, epoch {epoch}"):
-                parts = self.objective.prepare(self.place, batch, trains_student=self.preparation.trains_student)
+                with self.numerics.autocast(batch.x.device):
+                    parts = self.objective.prepare(self.place, batch, trains_student=self.preparation.trains_student)
                 self._step(torch.stack(list(parts.values())).sum())
                 samples += len(batch.y)
                 for name, loss in parts.items():

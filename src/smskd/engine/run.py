@@ -33,14 +33,13 @@ def run(setup: Setup, folder: RunFolder, *, track: Track = untracked) -> Generat
     for index in range(ledger.stage, len(setup.stages)):
         stage = setup.stages[index]
         resumed = checkpoint is not None and index == ledger.stage
-        optimizer = trainee.optimizer if resumed else None
-        if optimizer is None:
-            optimizer = trainee.enter(stage, index)
+        step = trainee.step if resumed else None
+        if step is None:
+            step = trainee.enter(stage, index)
             ledger.enter(index)
         yield from _prepare(trainee, setup, folder, ledger, track)
         for report in fit(
-            trainee.objective,
-            optimizer,
+            step,
             setup.train,
             setup.test,
             stage=stage,

@@ -8,6 +8,7 @@ from torch import Tensor
 from smskd.data import Loader
 from smskd.engine.pace import Pace
 from smskd.engine.stage import Stage
+from smskd.engine.step import Numerics
 from smskd.types import DataInfo, FeatureModel
 
 
@@ -22,6 +23,7 @@ class Setup:
         train, test: the loaders. data: what the methods may know of the training data.
         example: a picture [1, channels, height, width], for the shapes of the features.
         pictures: facts of the data for the summary.
+        numerics: how a step is computed.
         student_metadata: goes into the files of the student's weights, so that they can be loaded alone.
     """
 
@@ -38,4 +40,5 @@ class Setup:
     example: Tensor
     pictures: dict[str, Any]
     student_metadata: dict[str, str] = field(default_factory=dict)
+    numerics: Numerics = field(default_factory=Numerics)
     checkpoint_every: int = 1

@@ -19,6 +19,7 @@ from smskd.engine.optim import build_optimizer, carry_state, load_state_tensors,
 from smskd.engine.prepare import Phase
 from smskd.engine.setup import Setup
 from smskd.engine.stage import Stage, Which
+from smskd.engine.step import Step
 from smskd.engine.store import Checkpoint, RunFolder
 from smskd.engine.transformed import TransformedModel
 from smskd.models import load_weights
@@ -33,7 +34,7 @@ class Trainee:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.objective = Objective(setup.student, setup.teacher, example=setup.example, data=setup.data)
-        self.optimizer: torch.optim.Optimizer | None = None
+        self.step: Step | None = None
         self.average: Average | None = None
         self.best: dict[str, Tensor] = {}
         self.reference: Frozen | None = None
@@ -56,7 +57,7 @@ class Trainee:
             model = model.backbone
         return {**self.setup.student_metadata, **({"transformed": json.dumps(layers)} if layers else {})}
 
-    def enter(self, stage: Stage, index: int) -> torch.optim.Optimizer:
+    def enter(self, stage: Stage, index: int) -> Step:
         """Begins a stage: new methods, and what they train joins the optimizer."""
         setup = self.setup
         torch.manual_seed(mix(setup.pace.seed, 0, index))
@@ -64,13 +65,13 @@ class Trainee:
             stage.methods, class_weight=stage.class_weight, anchor=stage.anchor, reference=self.reference
         )
         optimizer = build_optimizer(setup.pace.optimizer, self.objective.trainable())
-        if self.optimizer is not None and stage.optimizer == "keep":
-            carry_state(self.optimizer, optimizer)
-        self.optimizer = optimizer
+        if self.step is not None and stage.optimizer == "keep":
+            carry_state(self.step.optimizer, optimizer)
+        self.step = Step(self.objective, optimizer, setup.numerics)
         self.phases = list(self._phases(index))
         self.average = Average(self.student, stage.average_decay) if stage.keeps("average") else None
         self.best = {}
-        return optimizer
+        return self.step
 
     def leave(self, stage: Stage, index: int, test: Loader, ledger: Ledger) -> Accuracy:
         """Ends a stage: freezes the reference, puts what is carried into the student, and says how good that is."""
@@ -78,7 +79,7 @@ class Trainee:
         last = _copied(self.student.state_dict())
         if not final:
             self._put(stage.reference, last)
-            self.reference = Frozen(self.student)
+            self.reference = self.objective.frozen()
         self._put(stage.carry, last)
         if stage.carry == "last" and self.correct is not None:
             carried = Accuracy(ledger.top1, ledger.top5, self.correct)
@@ -115,11 +116,12 @@ class Trainee:
 
     def saved(self, ledger: Ledger) -> Checkpoint:
         """Everything that the rest of the run depends on."""
-        assert self.optimizer is not None
+        assert self.step is not None
+        ledger.scaler = self.step.state()
         parts: dict[str, dict[str, Tensor]] = {
             "student": self.student.state_dict(),
             "methods": self.objective.states.state_dict(),
-            "optimizer": state_tensors(self.optimizer),
+            "optimizer": state_tensors(self.step.optimizer),
             **{
                 f"phase{number}": state_tensors(phase.optimizer)
                 for number, phase in enumerate(self.phases)
@@ -146,11 +148,12 @@ class Trainee:
         reference = checkpoint.part("reference")
         if reference:
             self.student.load_state_dict(reference)
-            self.reference = Frozen(self.student)
-        optimizer = self.enter(stages[ledger.stage], ledger.stage)
+            self.reference = self.objective.frozen()
+        step = self.enter(stages[ledger.stage], ledger.stage)
+        step.load_state(ledger.scaler)
         self.student.load_state_dict(checkpoint.part("student"))
         self.objective.states.load_state_dict(checkpoint.part("methods"))
-        load_state_tensors(optimizer, checkpoint.part("optimizer"))
+        load_state_tensors(step.optimizer, checkpoint.part("optimizer"))
         for number, phase in enumerate(self.phases):
             if phase.optimizer is not None:
                 load_state_tensors(phase.optimizer, checkpoint.part(f"phase{number}"))
@@ -174,7 +177,7 @@ class Trainee:
         for place, item in enumerate(self.objective.methods):
             preparation = item.method.preparation(self.objective.student_side(place))
             if preparation is not None and preparation.epochs > 0:
-                yield Phase(self.objective, place, preparation, self.setup.pace, index + 1)
+                yield Phase(self.objective, place, preparation, self.setup.pace, self.setup.numerics, index + 1)
 
     def _put(self, which: Which, last: dict[str, Tensor]) -> None:
         if which == "average" and self.average is not None:

@@ -172,6 +172,11 @@ class Recipe(Spec):
         stages: the stages in full, instead of ``methods``.
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
+        precision: of the networks' arithmetic: ``fp32``, or mixed with ``bf16`` or ``fp16``; losses and weights
+            stay float32.
+        compile: ``on``: each stage's objective is compiled, which takes a minute or so; ``off``; ``auto``: off
+            until measurements on a device say otherwise.
+        tf32: let a GPU round the factors of float32 products to 19 bits, which is much faster.
         checkpoint_every: epochs between two checkpoints.
     """
 
@@ -190,4 +195,7 @@ class Recipe(Spec):
     stages: tuple[StageSpec, ...] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     device: str = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: Literal["auto", "on", "off"] = "auto"
+    tf32: bool = True
     checkpoint_every: PositiveInt = 1

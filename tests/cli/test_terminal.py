@@ -1,0 +1,132 @@
+"""What a terminal shows: one moving line that leaves nothing behind but what came out."""
+
+import io
+import os
+import pty
+import re
+import subprocess
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+
+from smskd.cli.progress import Display
+
+from .program import PROCESS, fine
+
+CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
+
+
+def on_a_terminal(*words: object) -> str:
+    """What the program writes to a terminal of 80 columns."""
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*PROCESS, *map(str, words)], stdout=follower, stderr=follower, env=environment)
+    os.close(follower)
+    written = b""
+    try:
+        while chunk := os.read(leader, 65536):
+            written += chunk
+    except OSError:
+        pass  # how a terminal says that nobody writes to it any more
+    os.close(leader)
+    assert process.wait() == 0, written.decode()
+    return written.decode()
+
+
+def screen(written: str) -> list[str]:
+    """The lines that stay on a terminal after this was written."""
+    lines, row, column = [""], 0, 0
+    position = 0
+    while position < len(written):
+        control = CONTROL.match(written, position)
+        if control:
+            count, what = control.groups()
+            if what == "A":
+                row = max(0, row - int(count or 1))
+            elif what == "K":
+                lines[row] = "" if count == "2" else lines[row][:column]
+            else:
+                assert what in "mhl", control[0]
+            position = control.end()
+            continue
+        character = written[position]
+        if character == "\r":
+            column = 0
+        elif character == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        else:
+            lines[row] = lines[row][:column].ljust(column) + character + lines[row][column + 1 :]
+            column += 1
+        position += 1
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def test_a_run_on_a_terminal(here: Path, taught: tuple[str, ...]) -> None:
+    written = on_a_terminal("train", "digits/fitnet-kd-no-reference", *taught, "--seeds", "0,1", "--out", "r")
+    lines = screen(written)
+    assert len(lines) == 2, lines
+    for seed, line in enumerate(lines):
+        assert line.startswith(f"fitnet-kd-no-reference seed {seed}: top-1 ")
+        assert line.endswith(f"r/seed{seed}/report.html")
+    plain = re.sub(CONTROL, "", written)
+    assert "stage 1 fitnet test " in plain
+    assert "stage 2 kd test " in plain
+    assert re.search(r"2/2 .* left", plain)
+    bars = [line for line in re.split(r"[\r\n]+", plain) if "━" in line]
+    assert bars
+    assert max(map(len, bars)) <= 80
+
+
+def display_on(file: TextIO, *, quiet: bool = False, **environment: str) -> Display:
+    console = Console(
+        file=file, force_terminal=True, width=80, _environ={"TERM": "xterm", "TTY_INTERACTIVE": "1", **environment}
+    )
+    return Display(console, quiet=quiet)
+
+
+def test_nothing_when_quiet() -> None:
+    file = io.StringIO()
+    display = display_on(file, quiet=True)
+    with display.shown():
+        display.say("words")
+        assert list(display.reading(range(2), 2)) == [0, 1]
+    assert (display.bars, file.getvalue()) == (None, "")
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines() -> None:
+    assert display_on(io.StringIO()).bars is not None
+    file = io.StringIO()
+    display = display_on(file, TERM="dumb", TTY_INTERACTIVE="0")
+    assert display.bars is None
+    display.say("words")
+    assert file.getvalue() == "words\n"
+
+
+def test_the_bar_moves_within_an_epoch() -> None:
+    display = display_on(io.StringIO())
+    assert display.bars is not None
+    seen = []
+    with display.shown():
+        task = display._run = display.bars.add_task("run", total=3, note="")
+        for _ in display.track([None] * 4, 4, "epoch 1"):  # type: ignore[list-item]
+            seen.append(display.bars.tasks[task].completed)
+        for _ in display.track([None] * 4, 4, "preparing ft, epoch 1"):  # type: ignore[list-item]
+            assert display.bars.tasks[task].completed == 1.0
+    assert seen == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_reading_pictures_is_shown() -> None:
+    file = io.StringIO()
+    display = display_on(file)
+    with display.shown():
+        assert list(display.reading(range(5), 5)) == [0, 1, 2, 3, 4]
+    assert "reading pictures" in file.getvalue()
+    assert display.bars is not None
+    assert not display.bars.tasks
+
+
+def test_a_file_gets_no_control_characters(here: Path) -> None:
+    assert "\x1b" not in fine("methods", "kd")
+    assert "\x1b" not in fine("train", "digits/teacher", "data.train_limit=64", "data.test_limit=32", "epochs=1")

@@ -1,0 +1,145 @@
+"""The examples on a page: found, written where they say, run or at least checked."""
+
+import re
+import shlex
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.testing import CliRunner
+
+from smskd.cli.app import app
+from smskd.recipe import parse, read
+from smskd.recipe.reading import load_yaml
+from smskd.strategies.plan import plan
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+LONG = "<!-- long: only parsed -->"
+"""Stands before a block of commands that would take too long to run."""
+
+_FENCE = re.compile(
+    rf"^(?P<long>{re.escape(LONG)}\n)?```(?P<language>\w+)(?P<info>[^\n]*)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+_TITLE = re.compile(r'title="([^"]+)"')
+_ASSIGNMENT = re.compile(r"^[A-Z_]+=")
+_TARGET = re.compile(r"^([\w-]+):", re.MULTILINE)
+
+QUICK = {"methods", "models", "recipe"}
+"""Commands that are run wherever they stand."""
+
+AROUND: dict[str, Any] = {
+    "data": "digits",
+    "teacher": {"model": "resnet14", "weights": "runs/teacher"},
+    "student": "resnet8_w4",
+}
+"""What a piece of a recipe is completed with."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A block of code on a page.
+
+    Attributes:
+        file: a block with a title is a file of that name.
+        long: its commands are only parsed.
+        line: where it begins on the page.
+    """
+
+    language: str
+    code: str
+    file: str | None
+    long: bool
+    line: int
+
+
+def examples(page: str) -> list[Example]:
+    """The blocks of a page that have a language, in their order."""
+    return [
+        Example(
+            language=match["language"],
+            code=match["code"],
+            file=title[1] if (title := _TITLE.search(match["info"])) else None,
+            long=match["long"] is not None,
+            line=page.count("\n", 0, match.start("code")) + 1,
+        )
+        for match in _FENCE.finditer(page)
+    ]
+
+
+class Reader:
+    """Somebody who follows a page from top to bottom, in a folder of their own.
+
+    Args:
+        name: of the page, for messages.
+        runs_commands: whether the commands are run where they are not quick anyway.
+    """
+
+    def __init__(self, name: str, *, runs_commands: bool) -> None:
+        self.name = name
+        self.runs_commands = runs_commands
+        self.namespace: dict[str, Any] = {"__name__": "page"}
+
+    def follow(self, example: Example) -> None:
+        """Does what the block says."""
+        if example.file is not None:
+            Path(example.file).write_text(example.code, encoding="utf-8")
+        if example.language == "python" and example.file is None:
+            # Empty lines before it, so that a traceback has the page's own line numbers.
+            code = "\n" * (example.line - 1) + example.code
+            exec(compile(code, self.name, "exec"), self.namespace)
+        elif example.language == "python":
+            compile(example.code, self.name, "exec")
+        elif example.language == "yaml":
+            self._recipe(example)
+        elif example.language == "toml":
+            tomllib.loads(example.code)
+        elif example.language in ("console", "bash"):
+            for line in example.code.replace("\\\n", " ").splitlines():
+                self._command(line, example)
+        else:
+            assert example.language == "text", f"{self.name}, line {example.line}: what is {example.language}?"
+
+    def _recipe(self, example: Example) -> None:
+        if example.file is not None:
+            plan(read(example.file))
+        else:
+            plan(parse({**AROUND, **load_yaml(example.code, self.name)}))
+
+    def _command(self, line: str, example: Example) -> None:
+        words = shlex.split(line, comments=True)
+        while words and _ASSIGNMENT.match(words[0]):
+            words.pop(0)
+        if not words:
+            return
+        program, *arguments = words
+        if program == "make":
+            targets = _TARGET.findall((ROOT / "Makefile").read_text(encoding="utf-8"))
+            assert set(arguments) <= set(targets), f"{self.name}: {line}"
+        elif program == "smskd":
+            check(arguments)
+            if not example.long and (self.runs_commands or arguments[0] in QUICK):
+                run(arguments)
+        else:
+            assert words == ["pip", "install", "."], f"{self.name}, line {example.line}: {line}"
+
+
+def check(arguments: list[str]) -> None:
+    """Parses a command, and plans the recipe that it names, without training anything."""
+    name, *rest = arguments
+    if name.startswith("-"):
+        return
+    group: Any = typer.main.get_command(app)
+    context = group.commands[name].make_context(name, rest)
+    if name == "train":
+        plan(read(context.params["recipe"], context.params["overrides"] or []))
+
+
+def run(arguments: list[str]) -> None:
+    """Runs a command, which must succeed."""
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, f"smskd {shlex.join(arguments)}: {result.exception!r}\n{result.output}"
