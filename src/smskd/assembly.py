@@ -163,7 +163,7 @@ def _load_weights(model: FeatureModel, path: str, pictures: Dataset, role: str) 
     try:
         models.load_weights(model.wrapped, path)
     except UserError as error:
-        raise UserError(f"{role}.weights: {error}") from None
+        raise UserError(f"{role}.weights: {str(error).removeprefix('weights: ')}") from None
 
 
 def _metadata(spec: ModelSpec, pictures: Dataset) -> dict[str, str]:

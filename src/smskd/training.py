@@ -15,7 +15,7 @@ from smskd.engine.store import RECIPE, RunFolder
 from smskd.engine.track import Track, untracked
 from smskd.errors import UserError
 from smskd.recipe import Recipe, read, to_yaml
-from smskd.recipe.reading import load_yaml
+from smskd.recipe.reading import load_yaml, read_text
 from smskd.report.page import write_run_report
 from smskd.strategies.plan import plan, resolved
 from smskd.types import FeatureModel
@@ -109,6 +109,7 @@ def reopen(path: Path) -> list[Run]:
 
 
 def _reread(file: Path) -> Recipe:
-    if "made_by" in load_yaml(file.read_text(encoding="utf-8"), str(file)):
+    raw = load_yaml(read_text(file), str(file))
+    if isinstance(raw, dict) and "made_by" in raw:
         raise UserError(f"{file.parent} was trained by smskd.distill; go on with it there, with resume=True")
     return read(file)

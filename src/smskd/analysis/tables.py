@@ -26,6 +26,12 @@ class Column:
     """Whether it often is the same in all rows."""
 
 
+LONG_NAME = 24
+"""Longer names are broken in a table of 80 characters."""
+
+_LESS_TELLING = ("top-5 last %", "vs teacher", "time")
+"""Left out where room is scarce."""
+
 _COLUMNS = (
     Column("recipe", lambda row: row.name, numeric=False),
     Column("student", lambda row: row.student, numeric=False, shared=True),
@@ -80,13 +86,14 @@ def rich_table(rows: Sequence[Row], title: str | None = None) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    shown = [column for column in columns(rows) if column.title not in shared]
+    shown = [column for column in columns(rows) if column.title not in {*shared, *_LESS_TELLING}]
     for column in shown:
         header = column.title.removesuffix(" %")
         table.add_column(
             header,
             justify="right" if column.numeric else "left",
             overflow="fold",
+            no_wrap=column.numeric or max(len(row.name) for row in rows) <= LONG_NAME,
             min_width=max(map(len, header.split())),
         )
     for row in rows:

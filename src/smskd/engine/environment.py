@@ -22,7 +22,7 @@ def device_of(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # of a meta tensor there is no value
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UserError(f"device: '{name}' is not here; choose from auto, cpu, cuda, mps") from None
     return device

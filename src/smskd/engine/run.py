@@ -6,10 +6,11 @@ from smskd.engine.fit import EpochReport, fit
 from smskd.engine.ledger import Ledger
 from smskd.engine.prepare import PreparationReport
 from smskd.engine.setup import Setup
-from smskd.engine.store import RunFolder
+from smskd.engine.store import CHECKPOINT, RECIPE, Checkpoint, RunFolder
 from smskd.engine.summary import summary
 from smskd.engine.track import Track, untracked
 from smskd.engine.trainee import Trainee
+from smskd.errors import UserError
 from smskd.types import FeatureModel
 
 Report = EpochReport | PreparationReport
@@ -28,7 +29,7 @@ def run(setup: Setup, folder: RunFolder, *, track: Track = untracked) -> Generat
     folder.forget_after(ledger.epoch, ledger.preparations)
     trainee = Trainee(setup)
     if checkpoint is not None:
-        trainee.restore(checkpoint, ledger)
+        _restore(trainee, checkpoint, ledger, folder)
     carried = None
     for index in range(ledger.stage, len(setup.stages)):
         stage = setup.stages[index]
@@ -60,6 +61,18 @@ def run(setup: Setup, folder: RunFolder, *, track: Track = untracked) -> Generat
     folder.save_student(trainee.student.wrapped, trainee.metadata)
     folder.save_summary(summary(setup, trainee, ledger, carried))
     return trainee.student
+
+
+def _restore(trainee: Trainee, checkpoint: Checkpoint, ledger: Ledger, folder: RunFolder) -> None:
+    try:
+        trainee.restore(checkpoint, ledger)
+    except (RuntimeError, KeyError, IndexError) as error:
+        if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
+            raise
+        raise UserError(
+            f"{folder.path / CHECKPOINT} is of another recipe than {RECIPE} beside it; undo the change, "
+            "or remove the checkpoint to start the run again"
+        ) from None
 
 
 def _prepare(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class RunFolder:
         if any((self.path / name).exists() for name in (RECIPE, METRICS, SUMMARY, CHECKPOINT)):
             raise UserError(
                 f"{self.path} holds another run; choose another folder with --out, "
-                f"or go on with that run: smskd resume {self.path}"
+                f"or go on with that run: smskd resume {shlex.quote(str(self.path))}"
             )
 
     def create(self, recipe: str, environment: Mapping[str, Any]) -> None:
@@ -83,9 +84,11 @@ class RunFolder:
         files.remove_leftovers(self.path)
         for name, count in ((METRICS, epoch), (PREPARATION, preparations)):
             path = self.path / name
+            lines = path.read_bytes().splitlines(keepends=True)[:count] if path.exists() else []
+            if len(lines) < count or not all(map(_is_json, lines)):
+                raise UserError(f"{path} is damaged; remove it and {self.path / CHECKPOINT} to start the run again")
             if path.exists():
-                lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:count]
-                files.write_text(path, "".join(lines))
+                files.write_text(path, b"".join(lines).decode())
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Replaces the checkpoint."""
@@ -126,6 +129,13 @@ class RunFolder:
         if not any((self.path / name).exists() for name in (METRICS, CHECKPOINT, SUMMARY)):
             for name in (RECIPE, ENVIRONMENT):
                 (self.path / name).unlink(missing_ok=True)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def _append(path: Path, line: Mapping[str, Any]) -> None:

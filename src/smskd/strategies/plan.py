@@ -24,8 +24,9 @@ def plan(recipe: Recipe) -> tuple[Stage, ...]:
     """
     specs = _expanded(recipe)
     methods = _methods(specs, shorthand=recipe.stages is None)
+    common = anchor_of(recipe.anchor, "anchor")
     held = [
-        anchor_of(spec.anchor if "anchor" in spec.model_fields_set else recipe.anchor, f"stages.{index}.anchor")
+        anchor_of(spec.anchor, f"stages.{index}.anchor") if "anchor" in spec.model_fields_set else common
         for index, spec in enumerate(specs)
     ]
     stages = scheduled(specs, methods, held, recipe.epochs, recipe.schedule)
@@ -100,7 +101,8 @@ def stage_ends(specs: Sequence[StageSpec], epochs: int, schedule: ScheduleSpec) 
 def resolved(recipe: Recipe) -> Recipe:
     """The recipe with everything filled in; it can be trained like any other."""
     specs = [_resolved_stage(*pair) for pair in zip(_expanded(recipe), plan(recipe), strict=True)]
-    return recipe.model_copy(update={"stages": tuple(specs), "methods": None})
+    anchor = _resolved_anchor(anchor_of(recipe.anchor, "anchor"))
+    return recipe.model_copy(update={"stages": tuple(specs), "methods": None, "anchor": anchor})
 
 
 def _expanded(recipe: Recipe) -> tuple[StageSpec, ...]:
@@ -138,8 +140,9 @@ def _resolved_stage(spec: StageSpec, stage: Stage) -> StageSpec:
         MethodSpec(name=given.name, weight=item.weight, **hyperparameters(item.method))
         for given, item in zip(spec.methods, stage.methods, strict=True)
     )
-    anchor = (
-        ComponentSpec(name=anchors.name_of(stage.anchor), **hyperparameters(stage.anchor)) if stage.anchor else None
-    )
     update = {"methods": methods, "class_weight": stage.class_weight, "until": stage.last, "epochs": None}
-    return spec.model_copy(update={**update, "anchor": anchor})
+    return spec.model_copy(update={**update, "anchor": _resolved_anchor(stage.anchor)})
+
+
+def _resolved_anchor(anchor: Anchor | None) -> ComponentSpec | None:
+    return None if anchor is None else ComponentSpec(name=anchors.name_of(anchor), **hyperparameters(anchor))
