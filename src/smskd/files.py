@@ -10,6 +10,9 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+METADATA = "smskd"
+"""The metadata entry of the tensor files."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -45,10 +48,19 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Writes a safetensors file."""
+    """Writes a safetensors file, whose bytes follow from its content.
+
+    The metadata go into a single entry, as JSON: the order of several is random in the format.
+    """
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file(contiguous, temporary, metadata=dict(metadata or {}))
+        save_file(contiguous, temporary, metadata={METADATA: json.dumps(dict(metadata or {}), sort_keys=True)})
+
+
+def metadata_of(entries: Mapping[str, str] | None) -> dict[str, str]:
+    """What :func:`write_tensors` was given, from the metadata entries of the file; those of a foreign file as they are."""
+    found = dict(entries or {})
+    return dict(json.loads(found[METADATA])) if METADATA in found else found
 
 
 def _synced(path: Path) -> None:

@@ -107,7 +107,7 @@ class RunFolder:
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-                return Checkpoint(tensors, json.loads(file.metadata()["values"]))
+                return Checkpoint(tensors, json.loads(files.metadata_of(file.metadata())["values"]))
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error}); remove it to start the run again") from None
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from smskd.errors import UserError
-from smskd.files import write_tensors
+from smskd.files import metadata_of, write_tensors
 from smskd.types import FeatureModel
 
 RUN_WEIGHTS = "student.safetensors"
@@ -74,7 +74,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     file = _file(Path(path))
     try:
         with safe_open(file, framework="pt") as opened:
-            return dict(opened.metadata() or {})
+            return metadata_of(opened.metadata())
     except (SafetensorError, OSError) as error:
         raise _unreadable(file, error) from error
 
