@@ -58,7 +58,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def metadata_of(entries: Mapping[str, str] | None) -> dict[str, str]:
-    """What :func:`write_tensors` was given, from the metadata entries of the file; those of a foreign file as they are."""
+    """What :func:`write_tensors` was given, from the metadata entries of its file; a foreign file's as they are."""
     found = dict(entries or {})
     return dict(json.loads(found[METADATA])) if METADATA in found else found
 

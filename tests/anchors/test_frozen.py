@@ -95,3 +95,13 @@ def test_no_train_mode_reaches_it(own: bool) -> None:
         module.training = True
     assert torch.equal(frozen.extract(pictures(), {"logits"})["logits"], expected)
     assert tiny.same(tiny.bits(frozen), before)
+
+
+@pytest.mark.parametrize("example", [None, tiny.EXAMPLE], ids=["as it is", "folded"])
+def test_runs_what_was_loaded_into_it(example: Tensor | None) -> None:
+    one, other = Frozen(tiny.teacher(seed=2), example), Frozen(tiny.teacher(seed=3), example)
+    assert not torch.allclose(one(pictures()), other(pictures()))
+    nn.ModuleList([other]).load_state_dict(nn.ModuleList([one]).state_dict())
+    assert torch.equal(other(pictures()), one(pictures()))
+    one.load_state_dict(Frozen(tiny.teacher(seed=5), example).state_dict())
+    assert not torch.allclose(other(pictures()), one(pictures()))

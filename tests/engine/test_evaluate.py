@@ -71,8 +71,8 @@ def test_percent() -> None:
 
 
 def test_memory_by_hand() -> None:
-    before = torch.tensor([True, True, True, False, False, False, False, True])
-    after = torch.tensor([True, False, True, True, False, False, True, False])
-    assert memory(before, after) == Memory(retained=2, forgotten=2, learned=2, never_known=2)
-    assert memory(before, before) == Memory(retained=4, forgotten=0, learned=0, never_known=4)
-    assert memory(after, ~after) == Memory(retained=0, forgotten=4, learned=4, never_known=0)
+    before = torch.tensor([1, 1, 1, 1, 1, 1, 0, 0, 0, 0]).bool()
+    after = torch.tensor([1, 1, 1, 1, 0, 0, 1, 0, 0, 0]).bool()
+    assert memory(before, after) == Memory(retained=4, forgotten=2, learned=1, never_known=3)
+    assert memory(before, before) == Memory(retained=6, forgotten=0, learned=0, never_known=4)
+    assert memory(after, ~after) == Memory(retained=0, forgotten=5, learned=5, never_known=0)

@@ -334,6 +334,18 @@ class TestNothingMovesTeacherAndReference:
         assert made.teacher is not None
         assert tiny.same(tiny.bits(made.teacher.model), before)
 
+    def test_a_loop_of_ones_own_goes_on_from_the_state(self) -> None:
+        """Saved and loaded as any module, teacher and reference included."""
+        first, second = objective(["fitnet"]), objective(["fitnet"])
+        moved(first)
+        for made in (first, second):
+            made.next_stage(["vid"], anchor=TrueClass())
+        moved(first)
+        second.load_state_dict(first.state_dict())
+        one, other = first(batch()), second(batch())
+        assert one.parts.keys() == other.parts.keys()
+        assert torch.equal(one.total, other.total)
+
     def test_a_new_reference_replaces_the_old(self) -> None:
         made = objective(["fitnet"])
         made.next_stage(["kd"], anchor=TrueClass())

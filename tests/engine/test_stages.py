@@ -15,7 +15,7 @@ from engine import tiny
 from smskd.anchors.true_class import TrueClass
 from smskd.engine import fit as fit_module
 from smskd.engine import run as run_module
-from smskd.engine.evaluate import Accuracy
+from smskd.engine.evaluate import Accuracy, evaluate
 from smskd.engine.run import run
 from smskd.engine.step import Step
 from smskd.engine.store import RunFolder
@@ -68,10 +68,10 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[Start]:
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replaces the accuracies by those of the script."""
     left = iter([*SCRIPT, *SCRIPT])
-    evaluate = fit_module.evaluate
+    original = fit_module.evaluate
 
     def told(*arguments: Any, **options: Any) -> Accuracy:
-        return replace(evaluate(*arguments, **options), top1=next(left))
+        return replace(original(*arguments, **options), top1=next(left))
 
     monkeypatch.setattr(fit_module, "evaluate", told)
 
@@ -148,8 +148,8 @@ class TestCarryAndReference:
     ) -> None:
         """The third stage begins with the best of the second, which was worse than the first's."""
         left = iter([90.0, 10.0, 30.0, 20.0, 10.0])
-        evaluate = fit_module.evaluate
-        monkeypatch.setattr(fit_module, "evaluate", lambda *a, **o: replace(evaluate(*a, **o), top1=next(left)))
+        original = fit_module.evaluate
+        monkeypatch.setattr(fit_module, "evaluate", lambda *a, **o: replace(original(*a, **o), top1=next(left)))
         pairs = [(StageSpec(until=2), []), (StageSpec(until=4, carry="best"), []), (StageSpec(until=5), [])]
         made = tiny.setup(tiny.stages(pairs, epochs=5))
         epochs = weights_by_epoch(made, tmp_path)
@@ -164,6 +164,10 @@ class TestCarryAndReference:
         assert tiny.same(tiny.bits(made.student), epochs[1])
         student = tiny.summary(tmp_path)["student"]
         assert (student["top1_last"], student["top1_best"]) == (20.0, 40.0)
+        model = tiny.student()
+        model.load_state_dict(epochs[1])
+        carried = evaluate(model, tiny.test_loader().epoch(0), classes=tiny.CLASSES)
+        assert (student["top1"], student["top5"]) == (carried.top1, carried.top5)
 
     def test_the_reference_is_replaced_stage_by_stage(self, starts: list[Start], tmp_path: Path) -> None:
         pairs = [(StageSpec(until=1), ["fitnet"]), (StageSpec(until=2), ["at"]), (StageSpec(until=3), ["kd"])]

@@ -29,7 +29,12 @@ class Frozen(nn.Module):
         self.model.requires_grad_(False)
         self.eval()
         self.model.eval()
-        fast = folded(self.model, example) if example is not None else None
+        self._example = example
+        self._copy_to_run()
+        self.register_load_state_dict_post_hook(_run_what_was_loaded)  # type: ignore[no-untyped-call]
+
+    def _copy_to_run(self) -> None:
+        fast = folded(self.model, self._example) if self._example is not None else None
         self.folds = fast is not None
         runs = fast if fast is not None else copy.deepcopy(self.model)
         # In a tuple: a parent that walks its modules to train or to unfreeze them does not come here.
@@ -55,3 +60,8 @@ class Frozen(nn.Module):
         for module in self._runs:
             module._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
+
+def _run_what_was_loaded(module: nn.Module, _: object) -> None:
+    assert isinstance(module, Frozen)
+    module._copy_to_run()
