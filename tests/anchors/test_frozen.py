@@ -55,8 +55,8 @@ def test_leaves_the_model_as_it_is(training: bool) -> None:
 
 
 @pytest.mark.parametrize("example", [None, tiny.EXAMPLE], ids=["as it is", "folded"])
-@pytest.mark.parametrize("features", [{"stage1", "pooled"}, {"stem", "stage3.preact", "logits"}], ids=str)
-def test_gives_what_the_model_gives_in_eval_mode(features: set[str], example: Tensor | None) -> None:
+@pytest.mark.parametrize("features", [("stage1", "pooled"), ("stem", "stage3.preact", "logits")], ids="+".join)
+def test_gives_what_the_model_gives_in_eval_mode(features: tuple[str, ...], example: Tensor | None) -> None:
     model = tiny.teacher().double()
     frozen = Frozen(model, example)
     model.eval()
