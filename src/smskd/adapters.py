@@ -1,5 +1,6 @@
 """What fits one model's features to another's: which are paired, and the layers between their shapes."""
 
+import copy
 import math
 
 import torch
@@ -7,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smskd.errors import UserError
-from smskd.types import Layout, Shape, Taps
+from smskd.types import Layout, Shape, Side, Taps
 
 
 def paired_stages(student: Layout, teacher: Layout, method: str) -> Taps:
@@ -135,3 +136,24 @@ def flat(x: Tensor) -> Tensor:
 
 def _times(shape: Shape) -> str:
     return "x".join(map(str, shape))
+
+
+def reused_classifier(teacher: Side, inputs: int, method: str) -> nn.Linear:
+    """A frozen copy of the teacher's classifier, for a student's features in place of the teacher's.
+
+    Args:
+        teacher: what is known of the teacher.
+        inputs: channels of the features that it shall read.
+        method: the method's name, for the message.
+
+    Raises:
+        UserError: the teacher has no linear classifier, or one that reads another number of channels.
+    """
+    if teacher.classifier is None:
+        raise UserError(f"{method} reuses the teacher's classifier, a last linear layer, and this teacher has none")
+    if teacher.classifier.in_features != inputs:
+        raise UserError(
+            f"{method} reuses the teacher's classifier, which reads {teacher.classifier.in_features} channels; "
+            f"the features compared have {inputs}"
+        )
+    return copy.deepcopy(teacher.classifier).requires_grad_(False)

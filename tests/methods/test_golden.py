@@ -13,7 +13,7 @@ from torch import nn
 from smskd.methods.crd import ContrastMemory
 from smskd.types import DataInfo
 
-from . import golden_logits, golden_maps
+from . import golden_logits, golden_maps, golden_relations
 from .golden import GoldenFile, Spec, check
 
 FOLDER = Path(os.environ.get("SMSKD_GOLDEN", Path(__file__).parent.parent / "golden")) / "losses"
@@ -36,6 +36,7 @@ class CRDSpec(Spec):
 SPECS: dict[str, Spec] = (
     golden_maps.SPECS
     | golden_logits.SPECS
+    | golden_relations.SPECS
     | {
         "kd": Spec({"T": "temperature"}, weights=("ce_weight", "kd_weight")),
         "fitnet": Spec(

@@ -13,7 +13,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from smskd.methods.discovery import find
-from smskd.types import Kind
+from smskd.types import Kind, Method
 
 _SECTION = re.compile(r"^(Paper|arXiv|Formula|Taps|Shapes|Source|Differences):[ \t]*", re.MULTILINE)
 _ATTRIBUTES = re.compile(r"^Attributes:\n((?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
@@ -83,7 +83,16 @@ def describe(name: str) -> MethodDescription:
     Raises:
         UserError: no such method.
     """
-    cls = find(name)
+    return describe_class(find(name), name)
+
+
+def describe_class(cls: type[Method], name: str) -> MethodDescription:
+    """Reads the description of a method from the file of its class.
+
+    Args:
+        cls: the method.
+        name: under which it is found.
+    """
     title, sections = _sections(inspect.getdoc(sys.modules[cls.__module__]) or "")
     own_doc = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
     return MethodDescription(

@@ -1,0 +1,127 @@
+r"""Softmax regression representation learning.
+
+Paper: Yang, Martinez, Bulat, Tzimiropoulos: Knowledge Distillation via Softmax Regression Representation Learning,
+    ICLR 2021
+
+arXiv:
+
+Formula:
+    L = w_f \, \mathrm{mean}_{i,c} (\bar g_{ic} - \bar f^t_{ic})^2
+        + w_r \, \mathrm{mean}_{i,k} (h^t(\bar g_i) - z^t_i)_k^2,
+    g = \mathrm{ReLU}(\mathrm{BN}(\mathrm{Conv}(f^s)))
+
+Taps: the pooled vectors (variant simkd) or the last maps before pooling (original), and the teacher's logits.
+
+Shapes: features [N, D] or [N, C, H, W], logits [N, classes]; a bar is the mean over positions, h^t the teacher's
+    classifier, frozen.
+
+Source: jingyang2017/KD_SRRL, distiller_zoo/AIN.py (original); DefangChen/SimKD, models/util.py (simkd)
+
+Differences:
+    - The variant original applies the connector to the map and averages afterwards; simkd applies it to the pooled
+      vector, as a map of 1x1. With the ReLU in between the two differ.
+    - The regression is a mean squared error of logits, not a divergence of softmaxes.
+    - The published training of SimKD's code adds plain KD of weight 1; make it a method of the same stage.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smskd.adapters import LenientBatchNorm2d, last_maps, pooled_vectors, reused_classifier
+from smskd.errors import UserError, require_between
+from smskd.functional import full_precision
+from smskd.types import LOGITS, Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
+
+
+@full_precision
+def srrl_loss(
+    connected: Tensor, teacher: Tensor, student_logits: Tensor, teacher_logits: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The two terms: difference of the pooled features, and of the logits that the teacher's classifier makes of them.
+
+    Yang et al. 2021.
+
+    Args:
+        connected: [N, D], the student's pooled feature behind the connector.
+        teacher: [N, D], the teacher's pooled feature.
+        student_logits: [N, classes], the teacher's classifier on ``connected``.
+        teacher_logits: [N, classes].
+
+    Returns:
+        The mean squared differences of features and of logits, scalars.
+    """
+    return (connected - teacher).square().mean(), (student_logits - teacher_logits).square().mean()
+
+
+class Connector(nn.Module):
+    """A 1x1 convolution with batch norm and ReLU.
+
+    Args:
+        channels: of the student's feature.
+        wanted: of the teacher's feature.
+    """
+
+    def __init__(self, channels: int, wanted: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, wanted, 1, bias=False)
+        self.bn = LenientBatchNorm2d(wanted)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A map [N, student channels, H, W] or vector [N, student channels] to the pooled [N, teacher channels]."""
+        x = x if x.dim() == 4 else x[:, :, None, None]
+        return F.relu(self.bn(self.conv(x))).mean((2, 3))
+
+
+@dataclass(frozen=True)
+class SRRL(Method):
+    """SRRL: the student's connected feature shall mean to the teacher's classifier what the teacher's does.
+
+    Attributes:
+        feature_weight: of the difference of features.
+        regression_weight: of the difference of logits.
+        variant: the connector acts on the pooled vector (simkd) or on the last map (original).
+    """
+
+    feature_weight: float = 1.0
+    regression_weight: float = 1.0
+    variant: Literal["simkd", "original"] = "simkd"
+
+    kind: ClassVar[Kind] = "feature"
+    published_weight: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        require_between(0, float("inf"), feature_weight=self.feature_weight, regression_weight=self.regression_weight)
+        if self.variant not in ("simkd", "original"):
+            raise UserError(f"variant must be simkd or original, not {self.variant}")
+
+    def taps(self, student: Layout, teacher: Layout) -> Taps:
+        """The pooled vectors or the last maps of both models, and the teacher's logits."""
+        read = pooled_vectors if self.variant == "simkd" else last_maps
+        features = read(student, teacher, "SRRL")
+        return Taps(features.student, (*features.teacher, LOGITS))
+
+    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+        """The connector and a frozen copy of the teacher's classifier."""
+        wanted = teacher.shapes[0][0]
+        return nn.ModuleDict(
+            {
+                "connector": Connector(student.shapes[0][0], wanted),
+                "teacher_classifier": reused_classifier(teacher, wanted, "SRRL"),
+            }
+        )
+
+    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+        """``feature`` and ``softmax_regression``: the two terms with their weights."""
+        connected = state.get_submodule("connector")(student.features[0])
+        target = teacher.features[0]
+        logits = state.get_submodule("teacher_classifier")(connected)
+        feature, regression = srrl_loss(
+            connected, target.mean((2, 3)) if target.dim() == 4 else target, logits, teacher.logits
+        )
+        return {
+            "feature": self.feature_weight * feature,
+            "softmax_regression": self.regression_weight * regression,
+        }
