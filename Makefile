@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test docs lint format clean
+.PHONY: demo test bench docs lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/smskd demo
 
 test: $(VENV)/installed-dev
 	$(BIN)/pytest -n 2
+
+# Takes some minutes, on a machine that has nothing else to do; written is benchmarks/RESULTS.md.
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/table.py
 
 # Its pages are in site/, and open from the disk.
 docs: $(VENV)/installed-dev

@@ -7,7 +7,7 @@ from generate import commands, formulas, methods, recipe_keys
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-_MARK = re.compile(r"^<!-- generated: (\S+)(?: (\S+))? -->$", re.MULTILINE)
+_MARK = re.compile(r"^<!-- generated: (\S+)(?: (.+?))? -->$", re.MULTILINE)
 
 TABLES = {
     "methods": lambda _word: methods.table(),

@@ -22,10 +22,14 @@ class _Parameter:
 
 
 def commands() -> dict[str, Callable[..., Any]]:
-    """The function of every command by the command's name, in the order of the program's help."""
+    """The function of every command by the command's name, in the order of the program's help; ``bench step`` is the
+    name of a command in a group."""
+    groups = [(f"{group.typer_instance.info.name} ", group.typer_instance) for group in app.registered_groups]
     return {
-        command.name or command.callback.__name__.replace("_", "-"): command.callback
-        for command in app.registered_commands
+        prefix + (command.name or command.callback.__name__.replace("_", "-")): command.callback
+        for prefix, parent in [("", app), *groups]
+        if parent is not None
+        for command in parent.registered_commands
         if command.callback is not None
     }
 

@@ -20,12 +20,14 @@ from smskd.recipe.spec import (
     Recipe,
     ScheduleSpec,
     StageSpec,
+    TeacherSpec,
 )
 
 RECORDS: dict[str, type[BaseModel]] = {
     "recipe": Recipe,
     "data": DataSpec,
     "model": ModelSpec,
+    "teacher": TeacherSpec,
     "optimizer": OptimizerSpec,
     "schedule": ScheduleSpec,
     "stage": StageSpec,
@@ -48,6 +50,7 @@ _NAMES = {int: "whole number", float: "number", str: "text", bool: "true / false
 _RECORD_NAMES: dict[type[BaseModel], str] = {
     DataSpec: "[data](#data)",
     ModelSpec: "[model](#teacher-and-student)",
+    TeacherSpec: "[teacher](#teacher-and-student)",
     OptimizerSpec: "[optimizer](#optimizer)",
     ScheduleSpec: "[schedule](#schedule)",
     StageSpec: "[stage](#stages)",
@@ -80,10 +83,13 @@ def description(record: type[BaseModel], key: str) -> str:
 
 
 def _described(record: type[BaseModel]) -> dict[str, str]:
-    """The entries of the docstring's section Attributes; one for several keys stands for each."""
+    """The entries of the docstring's section Attributes; one for several keys stands for each. A record that extends
+    another one describes what it adds."""
+    (base,) = record.__bases__
+    inherited = _described(base) if issubclass(base, BaseModel) else {}
     section = _ATTRIBUTES.search(inspect.getdoc(record) or "")
     entries = _ENTRY.findall(section[1] if section else "")
-    return {key: " ".join(words.split()) for keys, words in entries for key in keys.split(", ")}
+    return inherited | {key: " ".join(words.split()) for keys, words in entries for key in keys.split(", ")}
 
 
 def _sentence(words: str) -> str:

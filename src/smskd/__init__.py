@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from smskd.anchors.frozen import Frozen
     from smskd.anchors.true_class import TrueClass, true_class_loss
     from smskd.api import Result, distill, load, train
+    from smskd.engine.cache import CacheOptions
     from smskd.engine.objective import Losses, Objective, WeightedMethod
     from smskd.recipe import OptimizerSpec, Recipe, ScheduleSpec, StageSpec
     from smskd.types import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Anchor": "types",
     "Batch": "types",
+    "CacheOptions": "engine.cache",
     "DataInfo": "types",
     "FeatureModel": "types",
     "Frozen": "anchors.frozen",
@@ -60,6 +62,7 @@ _HOMES = {
 __all__ = [
     "Anchor",
     "Batch",
+    "CacheOptions",
     "DataInfo",
     "FeatureModel",
     "Frozen",

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from smskd.errors import UserError
 from smskd.types import Layout, Shape, Side, Taps
 
+PREACTIVATION_NETWORKS = frozenset({"WideResNet"})
+"""Families of the zoo whose last map is a raw sum, which a batch norm and a ReLU follow."""
+
 
 def paired_stages(student: Layout, teacher: Layout, method: str) -> Taps:
     """The maps that the stages of both models put out, paired.
@@ -122,6 +125,43 @@ class LenientBatchNorm2d(nn.BatchNorm2d):
         if input.numel() > input.shape[1]:
             return super().forward(input)
         return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+class ClassifierInput(nn.Module):
+    """Brings a network's last map to what its classifier reads the mean over positions of.
+
+    Most networks have nothing there. A pre-activation network (wide ResNet) has a batch norm and a ReLU behind its
+    last map. That norm is copied as it is in eval mode, and not into the state dict: training alone needs it.
+
+    Args:
+        model: what is known of the network; its first tapped feature is the last map.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, model: Side) -> None:
+        super().__init__()
+        norm = model.norms[0] if model.norms and model.family in PREACTIVATION_NETWORKS else None
+        self.normalises = norm is not None
+        if norm is not None:
+            scale, shift = _as_affine(norm)
+            self.register_buffer("scale", scale, persistent=False)
+            self.register_buffer("shift", shift, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, channels, H, W] to the same shape."""
+        return F.relu(self.scale * x + self.shift) if self.normalises else x
+
+
+def _as_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Scale and shift [C, 1, 1] that a batch norm in eval mode amounts to."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    with torch.no_grad():
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        shift = norm.bias - norm.running_mean * scale
+    return scale.view(-1, 1, 1), shift.view(-1, 1, 1)
 
 
 def linear_embedding(shape: Shape, width: int) -> nn.Linear:

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,17 @@ from torch import Tensor, nn
 
 from smskd import models
 from smskd.anchors.true_class import TrueClass
-from smskd.data import Augmentation, Loader, MemoryLoader, Pictures, StreamingLoader, mix
+from smskd.data import Augmentation, MemoryLoader, Pictures, StreamingLoader, mix
 from smskd.data.samples import image_tensor
 from smskd.data.streaming import Samples
+from smskd.engine.cache import CacheMode, CacheOptions, key_of, replayed_seed
 from smskd.engine.environment import device_of, environment
 from smskd.engine.objective import WeightedMethod, weighted
 from smskd.engine.pace import Pace
 from smskd.engine.run import Report, run
 from smskd.engine.setup import Setup
 from smskd.engine.stage import Stage
+from smskd.engine.step import Numerics
 from smskd.engine.store import RECIPE, SUMMARY, RunFolder
 from smskd.engine.transformed import rebuilt
 from smskd.errors import UserError
@@ -73,6 +75,7 @@ def distill(
     out: str | Path | None = None,
     resume: bool = False,
     on_epoch: Callable[[Report], object] | None = None,
+    teacher_cache: CacheMode | CacheOptions = "off",
 ) -> Result:
     """Trains a student in stages.
 
@@ -101,6 +104,12 @@ def distill(
             come to its end already, its student is loaded.
         on_epoch: is called with the report of each epoch, those of a method's phase before its stage included;
             ``print`` prints a line.
+        teacher_cache: how the teacher's logits and pooled features are kept, as float16: ``off``; ``memory`` (for this
+            run) or ``disk`` (for all runs), by sample and variant of ``augmentation``, for pictures of bytes;
+            ``replay``, on disk by epoch and sample, for random transforms of the data set's own. A replay plays the
+            pictures of the first such run once more: their order and random draws follow from that run's seed, and
+            ``seed`` decides the rest. Or :class:`smskd.CacheOptions`, which also say where and how much. Each picture
+            is compared with the one that was kept; if it is another, the teacher is asked again.
 
     Returns:
         The student, trained, with the summary of the run.
@@ -115,14 +124,22 @@ def distill(
     learner = models.adapt(student.to(where), example)
     classes = models.describe(learner, _shape(example)).classes
     schedule = schedule or ScheduleSpec(decay_epochs=_published_decays(epochs))
-    loaders = _Loaders(classes, batch_size, augmentation, mix(seed, _LOADER), where, workers)
+    source = models.adapt(teacher.to(where), example) if teacher is not None else None
+    cache = teacher_cache if isinstance(teacher_cache, CacheOptions) else CacheOptions(teacher_cache)
+    numerics = Numerics()
+    loaders = _Loaders(classes, batch_size, augmentation, mix(seed, _LOADER), where, workers, cache.mode != "off")
     training = loaders.training(train)
+    orbit = training.orbit if source is not None and cache.mode != "off" else None
+    if source is not None and orbit is not None and cache.mode == "replay":
+        key = key_of(source, orbit, cache, where, numerics.precision)
+        loaders = replace(loaders, seed=replayed_seed(key, cache, loaders.seed))
+        training = loaders.training(train)
     setup = Setup(
         name=name,
         student_name=type(student).__name__,
         student=learner,
         teacher_name=type(teacher).__name__ if teacher is not None else None,
-        teacher=models.adapt(teacher.to(where), example) if teacher is not None else None,
+        teacher=source,
         stages=_planned(stages, anchor, epochs, schedule),
         pace=Pace(optimizer or OptimizerSpec(), schedule, epochs, seed),
         train=training,
@@ -136,13 +153,17 @@ def distill(
             "classes": classes,
             "image_shape": list(_shape(example)),
         },
+        numerics=numerics,
+        cache=cache,
+        orbit=orbit,
     )
+    described = _described(setup, loaders.seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = RunFolder(Path(temporary) / "run" if out is None else Path(out))
         if resume:
-            _check_same(folder, setup)
+            _check_same(folder, described)
         else:
-            folder.create(_described(setup), environment(where))
+            folder.create(described, environment(where))
         trained = _trained(_reports(setup, folder, keep=out is not None), on_epoch)
         summary = json.loads((folder.path / SUMMARY).read_text(encoding="utf-8"))
     return Result(trained, summary, None if out is None else Path(out))
@@ -219,13 +240,13 @@ def _trained(reports: Generator[Report, None, FeatureModel], on_epoch: Callable[
             on_epoch(report)
 
 
-def _check_same(folder: RunFolder, setup: Setup) -> None:
+def _check_same(folder: RunFolder, described: str) -> None:
     """Refuses to go on with a run that is not there or was begun with other arguments."""
     recipe = folder.path / RECIPE
     if not recipe.is_file():
         raise UserError(f"{folder.path} holds no run to go on with; leave out resume to begin one")
     begun = load_yaml(recipe.read_text(encoding="utf-8"), str(recipe))
-    now = load_yaml(_described(setup), "arguments")
+    now = load_yaml(described, "arguments")
     other = [key for key in now if begun.get(key) != now[key]] if isinstance(begun, dict) else list(now)
     if other:
         raise UserError(f"{folder.path} holds a run with other {', '.join(other)}; resume needs the same arguments")
@@ -279,17 +300,18 @@ class _Loaders:
     seed: int
     device: torch.device
     workers: int
+    checksums: bool
 
-    def training(self, samples: Samples | Pictures) -> Loader:
+    def training(self, samples: Samples | Pictures) -> MemoryLoader | StreamingLoader:
         return self._loader(samples, self.batch_size, self.augmentation, shuffle=True)
 
-    def testing(self, samples: Samples | Pictures) -> Loader:
+    def testing(self, samples: Samples | Pictures) -> MemoryLoader | StreamingLoader:
         plain = self.augmentation.plain() if self.augmentation else None
         return self._loader(samples, max(self.batch_size, TEST_BATCH), plain, shuffle=False)
 
     def _loader(
         self, samples: Samples | Pictures, size: int, augmentation: Augmentation | None, *, shuffle: bool
-    ) -> Loader:
+    ) -> MemoryLoader | StreamingLoader:
         if isinstance(samples, Pictures):
             if samples.classes > self.classes:
                 raise UserError(f"the pictures have {samples.classes} classes, the student tells {self.classes} apart")
@@ -303,10 +325,11 @@ class _Loaders:
             device=self.device,
             shuffle=shuffle,
             workers=self.workers,
+            checksums=self.checksums and shuffle,
         )
 
 
-def _described(setup: Setup) -> str:
+def _described(setup: Setup, loader_seed: int) -> str:
     stages = [
         {"methods": [f"{item.weight} * {item.method}" for item in stage.methods], "until": stage.last}
         for stage in setup.stages
@@ -319,5 +342,7 @@ def _described(setup: Setup) -> str:
         "optimizer": setup.pace.optimizer.model_dump(mode="json"),
         "schedule": setup.pace.schedule.model_dump(mode="json"),
         "stages": stages,
+        "teacher_cache": setup.cache.mode,
+        **({"loader_seed": loader_seed} if setup.cache.mode == "replay" else {}),
     }
     return yaml.safe_dump(value, sort_keys=False)

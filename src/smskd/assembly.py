@@ -9,13 +9,14 @@ import torch
 from smskd import data, models
 from smskd.data import Augmentation, Dataset, MemoryLoader, mix
 from smskd.data.catalog import Track as LoadTrack
+from smskd.engine.cache import CacheOptions
 from smskd.engine.environment import allow_tf32, device_of
 from smskd.engine.pace import Pace
 from smskd.engine.setup import Setup
 from smskd.engine.stage import Stage
 from smskd.engine.step import Numerics
 from smskd.errors import UserError
-from smskd.recipe import DataSpec, ModelSpec, Recipe
+from smskd.recipe import DataSpec, ModelSpec, Recipe, TeacherSpec
 from smskd.strategies.plan import plan
 from smskd.types import FeatureModel
 
@@ -62,6 +63,8 @@ def assemble(recipe: Recipe, pictures: Dataset | None = None, track: LoadTrack |
         student_metadata=_metadata(recipe.student, pictures),
         numerics=Numerics(recipe.precision, recipe.compile),
         checkpoint_every=recipe.checkpoint_every,
+        cache=_cache(recipe.teacher),
+        orbit=train.orbit if recipe.teacher and recipe.teacher.cache != "off" else None,
     )
 
 
@@ -138,6 +141,9 @@ def absolute_paths(recipe: Recipe) -> Recipe:
         spec: ModelSpec | None = getattr(recipe, role)
         if spec is not None and spec.weights is not None:
             update[role] = spec.model_copy(update={"weights": _absolute(spec.weights)})
+    teacher = update.get("teacher", recipe.teacher)
+    if isinstance(teacher, TeacherSpec) and teacher.cache_folder is not None:
+        update["teacher"] = teacher.model_copy(update={"cache_folder": _absolute(teacher.cache_folder)})
     return recipe.model_copy(update=update)
 
 
@@ -153,6 +159,10 @@ def _teacher(recipe: Recipe, stages: tuple[Stage, ...], pictures: Dataset) -> Fe
             "run that trained it"
         )
     return load_model(recipe.teacher, pictures, "teacher")
+
+
+def _cache(teacher: TeacherSpec | None) -> CacheOptions:
+    return CacheOptions(teacher.cache, teacher.cache_folder, teacher.cache_limit) if teacher else CacheOptions()
 
 
 def _absolute(path: str) -> str:

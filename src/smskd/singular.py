@@ -5,13 +5,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+COINCIDE = 1e-5
+"""Difference of two squared singular values, relative to the largest one, up to which they count as the same."""
+
 
 def right_singular_vectors(matrices: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """The leading right singular vectors and singular values.
 
-    The gradient of singular vectors divides by differences of squared singular values. Where two coincide (a sample
-    that is zero everywhere) the vectors are not determined and no gradient is given along that difference; elsewhere
-    it is that of ``torch.linalg.svd``. The values carry no gradient.
+    The gradient of singular vectors divides by differences of squared singular values. Where two coincide but for
+    rounding (several dead channels, a sample that is zero everywhere) the vectors are not determined and no gradient
+    is given along that difference; elsewhere it is that of ``torch.linalg.svd``. The values carry no gradient.
 
     Args:
         matrices: [N, rows, columns].
@@ -60,6 +63,5 @@ def _inverse_squares(values: Tensor) -> Tensor:
 
 def _inverse(x: Tensor, values: Tensor) -> Tensor:
     largest = values.amax(-1).square()
-    negligible = 10 * torch.finfo(values.dtype).eps * largest
-    known = x.abs() > negligible.reshape(-1, *(1,) * (x.dim() - 1))
+    known = x.abs() > (COINCIDE * largest).reshape(-1, *(1,) * (x.dim() - 1))
     return torch.where(known, 1 / torch.where(known, x, 1), 0)

@@ -151,6 +151,23 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """Which of all possible pictures a batch holds.
+
+    On the CPU, so that whoever looks something up by it does not wait for the device.
+    """
+
+    index: Tensor
+    """[N] int64 position of each sample in the data set."""
+    epoch: int
+    """Number of the epoch, as the loader counts."""
+    variant: Tensor | None
+    """[N] int64 number of the augmentation variant of each sample; None where they cannot be counted."""
+    content: Tensor | None = None
+    """[N] int64 checksum of each picture as the data set gave it; None where it always gives the same ones."""
+
+
+@dataclass(frozen=True)
 class Batch:
     """Some training samples."""
 
@@ -163,6 +180,8 @@ class Batch:
     progress: Progress = field(default_factory=Progress)
     views: Mapping[str, Tensor] = field(default_factory=dict)
     """Other views of the same pictures by name, each shaped as ``x``; ``strong`` is a strong augmentation."""
+    draw: Draw | None = None
+    """Which pictures ``x`` holds; None where the loader does not tell. The cache of the teacher's outputs asks."""
 
 
 @dataclass(frozen=True)

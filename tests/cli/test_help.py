@@ -12,7 +12,8 @@ from smskd.recipe import shipped
 
 from .program import PROCESS, fine, smskd
 
-COMMANDS = ("train", "resume", "eval", "compare", "report", "methods", "models", "recipe", "demo")
+COMMANDS = ("train", "resume", "eval", "compare", "report", "methods", "models", "recipe", "demo", "bench")
+OF_BENCH = ("bench step", "bench run")
 
 WITHOUT_TORCH = """
 import sys
@@ -44,14 +45,14 @@ def completed(*words: str) -> list[str]:
     return without_torch(**environment).split()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *OF_BENCH])
 def test_every_command_has_help_with_an_example(command: str) -> None:
-    text = fine(command, "--help")
+    text = fine(*command.split(), "--help")
     assert f"Usage: smskd {command}" in text
     assert f"Example: smskd {command}" in text
     assert "[default: runs/<recipe's name>]" in text or command != "train"
     assert max(map(len, text.splitlines())) <= 80
-    assert fine(command, "-h") == text
+    assert fine(*command.split(), "-h") == text
 
 
 def test_help_lists_all_commands() -> None:
@@ -66,7 +67,9 @@ def test_version() -> None:
     assert fine("--version") == metadata.version("smskd") + "\n"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"], ["recipe"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["bench", "step", "--help"], ["--version"], ["recipe"]]
+)
 def test_answers_without_importing_torch(words: list[str]) -> None:
     assert without_torch(*words)
 

@@ -108,7 +108,7 @@ def test_every_command_has_a_section_with_its_reference_and_an_example() -> None
 @pytest.mark.parametrize("name", list(commands.commands()))
 def test_the_reference_of_a_command_has_every_flag_of_its_help(name: str) -> None:
     environment = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    told = CliRunner().invoke(app, [name, "--help"], env=environment).output
+    told = CliRunner().invoke(app, [*name.split(), "--help"], env=environment).output
     flags = set(re.findall(r"^[^\w-]*(--[a-z-]+)", told, re.MULTILINE)) - {"--help"}
     reference = commands.reference(name)
     assert flags == set(re.findall(r"`(--[a-z-]+)`", reference))

@@ -14,6 +14,7 @@ import smskd
 from engine import tiny
 from smskd import models, training
 from smskd.cli.train import resume_runs
+from smskd.engine.clock import SEPARATE
 from smskd.engine.evaluate import evaluate
 from smskd.engine.store import Checkpoint, RunFolder
 from smskd.errors import UserError
@@ -107,14 +108,27 @@ class TestSummary:
             "format", "name", "seed", "seconds", "epochs", "data", "student", "teacher", "stages",
         }  # fmt: skip
         assert summary["student"].keys() == {
-            "model", "parameters", "macs", "top1_last", "top1_best", "top5_last", "top1", "top5",
+            "model", "parameters", "macs", "latency_milliseconds",
+            "top1_last", "top1_best", "top5_last", "top1", "top5",
         }  # fmt: skip
-        assert summary["teacher"].keys() == {"model", "parameters", "macs", "top1_last", "top5_last"}
+        assert summary["teacher"].keys() == {
+            "model", "parameters", "macs", "latency_milliseconds", "top1_last", "top5_last",
+        }  # fmt: skip
+        assert all(summary[role]["latency_milliseconds"].keys() == {"1", "64"} for role in ("student", "teacher"))
         for entry in summary["stages"]:
             assert entry.keys() == {
                 "index", "methods", "epochs", "anchor", "top1_last", "top1_best", "top1_carried",
-                "retained", "forgotten", "learned", "never_known",
+                "retained", "forgotten", "learned", "never_known", "cost",
             }  # fmt: skip
+
+    def test_the_cost_of_each_stage(self, folder: Path) -> None:
+        for entry in tiny.summary(folder)["stages"]:
+            cost = entry["cost"]
+            assert cost.keys() == {"milliseconds", "step_milliseconds", "images_per_second", "peak_memory_bytes"}
+            never = {"other"} if entry["index"] == 2 else {"other", "reference"}
+            assert set(cost["milliseconds"]) == set(SEPARATE)
+            assert {part for part, value in cost["milliseconds"].items() if value > 0} >= set(SEPARATE) - never
+            assert (cost["milliseconds"]["reference"] > 0) == (entry["index"] == 2)
 
     def test_values(self, folder: Path) -> None:
         summary, lines = tiny.summary(folder), tiny.metrics(folder)

@@ -28,7 +28,7 @@ CLASSES = 10
 SHAPE = (1, 8, 8)
 TRAIN, TEST, BATCH = 60, 40, 20
 EXAMPLE = torch.zeros(1, *SHAPE)
-TIMES = {"seconds", "images_per_second"}
+TIMES = {"seconds", "images_per_second", "cost", "latency_milliseconds", "cache_hits"}
 SMALL_CRD = WeightedMethod("crd", CRD(feature_dim=8, negatives=12), 0.8)
 
 Methods = Sequence[str | Method | WeightedMethod]
@@ -128,7 +128,13 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def without_times(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
+    return [_without_times(line) for line in lines]
+
+
+def _without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_times(item) for key, item in value.items() if key not in TIMES}
+    return [_without_times(item) for item in value] if isinstance(value, list) else value
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:

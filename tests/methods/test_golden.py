@@ -4,19 +4,23 @@
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from smskd.methods import discovery
 from smskd.methods.crd import ContrastMemory
+from smskd.methods.describe import golden_cases
 from smskd.types import DataInfo
 
 from . import golden_logits, golden_maps, golden_relations
 from .golden import GoldenFile, Spec, check
 
-FOLDER = Path(os.environ.get("SMSKD_GOLDEN", Path(__file__).parent.parent / "golden")) / "losses"
+GOLDEN = Path(__file__).parent.parent / "golden" / "losses"
+FOLDER = Path(os.environ["SMSKD_GOLDEN"]) / "losses" if "SMSKD_GOLDEN" in os.environ else GOLDEN
 FILES = sorted(FOLDER.glob("*.safetensors"))
 
 
@@ -73,6 +77,14 @@ SPECS: dict[str, Spec] = (
 
 def test_there_are_golden_files() -> None:
     assert FILES, f"no *.safetensors in {FOLDER}"
+
+
+def test_the_package_tells_how_many_of_them_each_method_equals() -> None:
+    """Not more and not fewer than :func:`test_equals_published_code` compares."""
+    own = sorted(GOLDEN.glob("*.safetensors"))
+    counted = Counter(GoldenFile(path).method for path in own)
+    assert golden_cases() == counted
+    assert counted.keys() <= set(discovery.names()), "a method that is not there is skipped, not compared"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -114,6 +114,11 @@ def test_a_run_is_told_in_full(single: Path) -> None:
         "Top-1, best epoch % – 65.50 –",
         "Parameters 272 k 78.0 k 3.49× smaller",
         "MACs for a picture 40.8 M 12.5 M 3.26× smaller",
+        "Prediction of a picture 1.65 ms 0.41 ms 4.00× faster",
+        "Prediction of 64 pictures 40.0 ms 12.5 ms 3.20× faster",
+        "Part 1 · at + sp 2 · fitnet 3 · dkd Data 0.30 ms 0.30 ms 0.30 ms Teacher 8.25 ms",
+        "Reference – 3.12 ms 3.12 ms Student forward 6.50 ms",
+        "Step 28.3 ms 31.4 ms 31.4 ms Images a second 2.26 k 2.04 k 2.04 k Peak memory 912 MB",
         "200 55.6 % 36 10.0 % 18 5.0 % 106 29.4 %",
         "name: at-fitnet-dkd seed: 4 stages:",
         "cpu.threads 2",
@@ -121,6 +126,27 @@ def test_a_run_is_told_in_full(single: Path) -> None:
     ):
         assert text in words
     assert charts_of(elements) == ["run0-accuracy", "run0-losses", "run0-outcomes"]
+
+
+def test_a_run_that_does_not_tell_its_cost_has_a_page_without_it(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    for side in ("student", "teacher"):
+        del summary[side]["latency_milliseconds"]
+    del summary["stages"][0]["cost"]
+    summary["stages"][1]["cost"] = None
+    (folder / "summary.json").write_text(json.dumps(summary))
+    words = Elements(write_run_report(folder).read_text(encoding="utf-8")).words
+    assert "Cost of a step" not in words
+    assert "Prediction of" not in words
+    assert "MACs for a picture" in words
+
+
+def test_parts_that_never_came_up_are_left_out(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", name="plain", stages=PLAIN, teacher_top1=None)
+    words = Elements(write_run_report(folder).read_text(encoding="utf-8")).words
+    assert "Backward 11.8 ms" in words
+    assert "Reference" not in words
 
 
 def test_several_runs_begin_with_their_comparison(several: Path) -> None:

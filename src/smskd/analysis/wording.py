@@ -34,6 +34,21 @@ def count(value: float | None) -> str:
     return f"{value:g}"
 
 
+def memory(value: float | None) -> str:
+    """Bytes: ``23.4 MB``, ``1.25 GB``."""
+    return NONE if value is None else f"{count(value)}B" if value >= 1000 else f"{value:g} B"
+
+
+def milliseconds(value: float | None) -> str:
+    """A time in three digits: ``1.25 ms``, ``340 ms``."""
+    return NONE if value is None else f"{_three_digits(value)} ms"
+
+
+def part_name(key: str) -> str:
+    """A part of a step in words: ``student forward``."""
+    return key.replace("_", " ")
+
+
 def ratio(teacher: float | None, student: float | None) -> str:
     """How many times smaller the student is: ``12.3×``."""
     return f"{_three_digits(teacher / student)}×" if teacher and student else NONE

@@ -146,6 +146,23 @@ def methods(
         print_method(name, as_json=as_json)
 
 
+@app.command("new-method", epilog="Example: smskd new-method own_method")
+def new_method(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the file, without .py: own_method")],
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help=r"Where both files go.  \[default: here, or their places in a checkout of smskd]"
+        ),
+    ] = None,
+) -> None:
+    """Write a distillation method and its test: a working example, to be edited."""
+    from smskd.cli.new_method import write_new_method
+
+    written = write_new_method(name, folder)
+    typer.echo(f"{written.method}\n{written.test}\nits name in a recipe: {written.recipe_name}")
+
+
 @app.command(epilog="Example: smskd models resnet20")
 def models(
     name: Annotated[
@@ -194,6 +211,84 @@ def demo(
     run_demo(out, _seeds(seeds), epochs, quiet=quiet)
 
 
+bench = typer.Typer(
+    name="bench",
+    help="Measure how fast training is.",
+    invoke_without_command=True,
+    rich_markup_mode="rich",
+    epilog="Example: smskd bench step --teacher resnet56 --student resnet20 --method kd",
+)
+app.add_typer(bench)
+
+
+@bench.callback()
+def bench_options(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), nl=False)
+
+
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; -: print it, and nothing else.")
+]
+
+
+@bench.command("step", epilog="Example: smskd bench step --teacher resnet56 --student resnet20 --method crd --steps 20")
+def bench_step(
+    teacher: Annotated[str, typer.Option(metavar="MODEL", help="The teacher.", autocompletion=completion.models)],
+    student: Annotated[str, typer.Option(metavar="MODEL", help="The student.", autocompletion=completion.models)],
+    method: Annotated[str, typer.Option(metavar="NAME", help="The method.", autocompletion=completion.methods)],
+    stage: Annotated[int, typer.Option(min=1, max=2, help="2: with a reference, and the anchor to it.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=2, help="Pictures in a step.")] = 64,
+    steps: Annotated[int, typer.Option(min=1, help="Steps to time.")] = 40,
+    data_size: Annotated[int, typer.Option(min=2, help="Pictures there are, of noise.")] = 50_000,
+    classes: Annotated[int, typer.Option(min=2, help="Classes of the pictures.")] = 100,
+    image_size: Annotated[int, typer.Option(min=1, help="Height and width of the pictures.")] = 32,
+    cache: Annotated[str, typer.Option(metavar="off|memory", help="The teacher's outputs: computed, or kept.")] = "off",
+    compiled: Annotated[str, typer.Option("--compile", metavar="auto|on|off", help="As in a recipe.")] = "auto",
+    precision: Annotated[str, typer.Option(metavar="fp32|bf16|fp16", help="As in a recipe.")] = "fp32",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="As in a recipe.")] = "auto",
+    as_json: JsonFile = None,
+) -> None:
+    """Time steps of training, in turn with those of a loop that is written as usual."""
+    from smskd.cli.bench import print_step
+
+    options = {
+        "teacher": teacher,
+        "student": student,
+        "method": method,
+        "stage": stage,
+        "batch_size": batch_size,
+        "steps": steps,
+        "data_size": data_size,
+        "classes": classes,
+        "image_size": image_size,
+        "cache": cache,
+        "compile": compiled,
+        "precision": precision,
+        "device": device,
+    }
+    print_step(options, as_json)
+
+
+@bench.command("run", epilog="Example: smskd bench run digits/kd epochs=6 schedule.decay_epochs=4")
+def bench_run(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A small one. Without it: FitNets, then KD on the digits, 12 epochs.",
+            autocompletion=completion.recipes,
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: JsonFile = None,
+) -> None:
+    """Train a whole recipe, and its teacher first where that has no weights, and tell where the time went."""
+    from smskd.cli.bench import print_run
+
+    print_run(recipe, overrides or [], as_json)
+
+
 def _version(asked: bool) -> None:
     if asked:
         typer.echo(metadata.version("smskd"))
@@ -219,6 +314,9 @@ def _seeds(text: str) -> list[int]:
 
 def main() -> None:
     """The program: a user's mistake is told in one line, with exit code 2."""
+    if "" not in sys.path:
+        # Recipes may name a module that lies in the working folder. What is installed goes first.
+        sys.path.append("")
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="smskd", standalone_mode=False)
     except UserError as error:

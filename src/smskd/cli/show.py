@@ -20,6 +20,9 @@ from smskd.errors import UserError
 
 console = Console()
 
+WIDE = 120
+"""Columns from which on the list of methods has their titles."""
+
 
 def print_comparison(paths: Sequence[Path], form: Literal["table", "csv", "markdown", "json"]) -> None:
     """The table of runs over their seeds."""
@@ -47,36 +50,47 @@ def write_page(paths: Sequence[Path], out: Path | None) -> None:
 
 
 def print_methods(*, as_json: bool) -> None:
-    """A line for each method."""
+    """A line for each method; with its title where there is room."""
+    from smskd.cli.method_facts import STUDENT, TEACHERS, compact, method_facts
     from smskd.methods.describe import describe
     from smskd.methods.discovery import names
 
-    described = [describe(name) for name in names()]
+    described = [(describe(name), method_facts(name)) for name in names()]
     if as_json:
-        typer.echo(json.dumps([asdict(method) for method in described], indent=2))
+        typer.echo(json.dumps([asdict(method) | asdict(facts) for method, facts in described], indent=2))
         return
-    table = Table("method", "title", "kind", "weight", "arXiv", box=None, pad_edge=False)
-    table.columns[3].justify = "right"
-    for method in described:
-        weight = f"{method.published_weight:g}"
-        table.add_row(method.name, escape(method.title), method.kind, weight, method.arxiv)
+    columns = ["method", "kind", "reads", "learns", "phase", "weight", "golden"]
+    titled = console.width >= WIDE
+    table = Table(*columns, *(["title"] if titled else []), box=None, pad_edge=False)
+    for column in (4, 5, 6):
+        table.columns[column].justify = "right"
+    for method, facts in described:
+        numbers = (facts.phase_epochs or "", f"{method.published_weight:g}", method.golden_cases or "")
+        cells = (method.name, method.kind, compact(facts.reads), " ".join(facts.learns), *map(str, numbers))
+        table.add_row(*cells, *([escape(method.title)] if titled else []))
     console.print(table, highlight=False)
+    _footnote(f"reads, learns: where a {STUDENT} learns from a {TEACHERS[0]}")
+    _footnote("phase: epochs before the stage   golden: results of published code it equals")
     _footnote("One in full: smskd methods NAME")
 
 
 def print_method(name: str, *, as_json: bool) -> None:
     """One method in full."""
+    from smskd.cli.method_facts import method_facts
     from smskd.methods.describe import describe
 
-    method = describe(name)
+    method, facts = describe(name), method_facts(name)
     if as_json:
-        typer.echo(json.dumps(asdict(method), indent=2))
+        typer.echo(json.dumps(asdict(method) | asdict(facts), indent=2))
         return
     _title(f"{method.name}: {method.title}")
     _lines(
         ("paper", method.paper + (f" (arXiv {method.arxiv})" if method.arxiv else "")),
         ("kind", method.kind),
         ("reads", method.taps),
+        ("learns", ", ".join(facts.learns) or "nothing of its own"),
+        ("phase", f"{facts.phase_epochs} epochs before the stage" if facts.phase_epochs else "none before the stage"),
+        ("golden", f"equals {method.golden_cases} results of published code" if method.golden_cases else "none"),
         ("weight", f"{method.published_weight:g}, beside cross-entropy of weight {method.published_class_weight:g}"),
     )
     if method.formula:

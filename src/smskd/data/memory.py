@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import torch
 
 from smskd.data.augment import Augmentation
+from smskd.data.orbit import Orbit, identified, seen_through
 from smskd.data.order import batch_bounds, epoch_order
 from smskd.data.pictures import Pictures
 from smskd.data.views import check_views, further_views
-from smskd.types import Batch, DataInfo, Progress
+from smskd.types import Batch, DataInfo, Draw, Progress
 
 
 class MemoryLoader:
@@ -65,6 +66,13 @@ class MemoryLoader:
         """What the pictures go through."""
         return self._augmentation
 
+    @property
+    def orbit(self) -> Orbit:
+        """All the pictures that it can give."""
+        identity = identified(self._pictures.fingerprint(), seen_through(self._augmentation))
+        batches = identified(self._bounds, self._shuffle)
+        return Orbit(identity, len(self._pictures), self._augmentation.variants, batches)
+
     def __len__(self) -> int:
         """Number of batches in an epoch."""
         return len(self._bounds)
@@ -85,11 +93,14 @@ class MemoryLoader:
         check_views(views)
         progress = progress or Progress()
         pictures, augmentation = self._pictures, self._augmentation
-        order = epoch_order(len(pictures), self._seed, number, self._shuffle).to(pictures.images.device)
-        variants = augmentation.variant(self._seed, number, order)
+        device = pictures.images.device
+        drawn = epoch_order(len(pictures), self._seed, number, self._shuffle)
+        met = augmentation.variant(self._seed, number, drawn)
+        order, variants = drawn.to(device), met.to(device)
         for begin, end in self._bounds:
             index = order[begin:end]
             images = pictures.images[index]
             x = augmentation.apply(images, variants[begin:end])
             further = further_views(views, images, augmentation, seed=self._seed, epoch=number, index=index)
-            yield Batch(x, pictures.labels[index], index, progress, further)
+            draw = Draw(drawn[begin:end], number, met[begin:end])
+            yield Batch(x, pictures.labels[index], index, progress, further, draw)

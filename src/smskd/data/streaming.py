@@ -1,5 +1,6 @@
 """Batches from a data set that gives one sample at a time: for large data, or transforms of your own."""
 
+import hashlib
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,14 +15,17 @@ from torch.utils.data import Dataset as MapStyle
 
 from smskd.data.augment import Augmentation
 from smskd.data.hashing import mix
+from smskd.data.orbit import Orbit, identified, seen_through
 from smskd.data.order import batch_bounds, epoch_order
 from smskd.data.samples import image_tensor, label_index
 from smskd.data.views import check_views, further_views
 from smskd.errors import UserError
-from smskd.types import Batch, DataInfo, Progress
+from smskd.types import Batch, DataInfo, Draw, Progress
 
 _TRANSFORMS = 0x7472616E73
 """Sets the draws of the user's transforms apart from other draws from (seed, epoch)."""
+
+_CHECKSUM_BYTES = 8
 
 
 class Samples(Protocol):
@@ -54,6 +58,8 @@ class StreamingLoader:
         workers: processes that load samples, kept from epoch to epoch; default 0, loading in this process,
             which is best for small sets.
         memory_format: of float images; those of bytes have the augmentation's.
+        checksums: tell of every batch which pictures it holds (:class:`~smskd.types.Draw`), each with a checksum of
+            what the data set gave. Nothing else tells whether that is the same as the time before.
 
     Raises:
         UserError: no batch can be made. While iterating: an image or label is not what it has to be, or the
@@ -73,6 +79,7 @@ class StreamingLoader:
         drop_last: bool = False,
         workers: int = 0,
         memory_format: torch.memory_format = torch.contiguous_format,
+        checksums: bool = False,
     ) -> None:
         self._samples = len(dataset)
         self._bounds = batch_bounds(self._samples, batch_size, drop_last=drop_last, training=shuffle)
@@ -82,9 +89,11 @@ class StreamingLoader:
         self._device = torch.device(device)
         self._memory_format = memory_format
         self._info = DataInfo(self._samples, classes, batch_size, _known_labels(dataset, classes))
+        self._batches = identified(self._bounds, shuffle)
+        self._reader = _Reader(dataset, classes, checksums)
         self._plan = _Plan()
         self._loader: DataLoader[Any] = DataLoader(
-            _Reader(dataset, classes),
+            self._reader,
             batch_sampler=self._plan,
             collate_fn=_as_it_is,
             num_workers=workers,
@@ -98,6 +107,27 @@ class StreamingLoader:
     def info(self) -> DataInfo:
         """Number of samples and classes, batch size, and labels if ``targets`` of the data set tells them."""
         return self._info
+
+    @property
+    def orbit(self) -> Orbit:
+        """All the pictures that it can give, told by the data set's type and by three of its samples.
+
+        Raises:
+            UserError: one of the three is not what it has to be.
+        """
+        indices = sorted({0, self._samples // 2, self._samples - 1})
+        seen = [self._reader.load(_Wanted(_TRANSFORMS, [index]), checksums=True) for index in indices]
+        images = seen[0][0]
+        facts = (
+            type(self._reader.dataset).__qualname__,
+            self._samples,
+            [images.shape, *(int(content) for *_, content in seen if content is not None)],
+        )
+        if images.dtype != torch.uint8:
+            return Orbit(identified(*facts, "floats"), self._samples, None, self._batches)
+        augmentation = self._augmentation_of_bytes(images.shape[1])
+        identity = identified(*facts, seen_through(augmentation))
+        return Orbit(identity, self._samples, augmentation.variants, self._batches)
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -127,10 +157,19 @@ class StreamingLoader:
         for loaded in self._loader:
             if isinstance(loaded, _Fault):
                 raise UserError(loaded.message)
-            images, y, index = (part.to(self._device, non_blocking=True) for part in loaded)
+            images, y, index = (part.to(self._device, non_blocking=True) for part in loaded[:3])
             augmentation = self._augmentation_of_bytes(images.shape[1])
             further = further_views(views, images, augmentation, seed=self._seed, epoch=number, index=index)
-            yield Batch(self._ready(images, index, number), y, index, progress, further)
+            draw = self._draw(number, images.dtype, augmentation, loaded[2], loaded[3])
+            yield Batch(self._ready(images, index, number), y, index, progress, further, draw)
+
+    def _draw(
+        self, epoch: int, dtype: torch.dtype, augmentation: Augmentation, index: Tensor, content: Tensor | None
+    ) -> Draw | None:
+        if content is None:
+            return None
+        variant = augmentation.variant(self._seed, epoch, index) if dtype == torch.uint8 else None
+        return Draw(index, epoch, variant, content)
 
     def _ready(self, images: Tensor, index: Tensor, epoch: int) -> Tensor:
         if images.dtype != torch.uint8:
@@ -171,30 +210,46 @@ class _Plan:
         return len(self.batches)
 
 
+_Loaded = tuple[Tensor, Tensor, Tensor, Tensor | None]
+
+
 class _Reader(MapStyle[Any]):
     """Loads whole batches of the data set."""
 
-    def __init__(self, dataset: Samples, classes: int) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: Samples, classes: int, checksums: bool) -> None:
+        self.dataset = dataset
         self._classes = classes
+        self._checksums = checksums
 
-    def __getitems__(self, wanted: list[_Wanted]) -> tuple[Tensor, Tensor, Tensor] | _Fault:
+    def __getitems__(self, wanted: list[_Wanted]) -> _Loaded | _Fault:
         (batch,) = wanted
         try:
-            with _seeded(batch.seed):
-                images, labels = zip(*(self._sample(index) for index in batch.indices), strict=True)
-            return _stacked(images, batch.indices), torch.tensor(labels), torch.tensor(batch.indices)
+            return self.load(batch, checksums=self._checksums)
         except UserError as error:
             return _Fault(str(error))
 
+    def load(self, batch: _Wanted, *, checksums: bool) -> _Loaded:
+        """Images, labels, indices and, where they are wanted, checksums of the images."""
+        with _seeded(batch.seed):
+            images, labels = zip(*(self._sample(index) for index in batch.indices), strict=True)
+        content = torch.tensor([_checksum(image) for image in images]) if checksums else None
+        return _stacked(images, batch.indices), torch.tensor(labels), torch.tensor(batch.indices), content
+
     def _sample(self, index: int) -> tuple[Tensor, int]:
-        sample = self._dataset[index]
+        sample = self.dataset[index]
         if not isinstance(sample, Sequence) or len(sample) != 2:
             raise UserError(f"sample {index} is a {type(sample).__name__}; it has to be a pair (image, label)")
         try:
             return image_tensor(sample[0]), label_index(sample[1], self._classes)
         except UserError as error:
             raise UserError(f"sample {index}: {error}") from error
+
+
+def _checksum(image: Tensor) -> int:
+    """63 bits of a hash of type, shape and values."""
+    digest = hashlib.blake2b(_described(image).encode(), digest_size=_CHECKSUM_BYTES)
+    digest.update(image.contiguous().numpy().data)
+    return int.from_bytes(digest.digest(), "little") >> 1
 
 
 def _stacked(images: Sequence[Tensor], indices: Sequence[int]) -> Tensor:

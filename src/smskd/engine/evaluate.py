@@ -62,7 +62,7 @@ def hits(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def evaluate(model: nn.Module, batches: Iterable[Batch], *, classes: int) -> Accuracy:
     """The accuracy of a model, in eval mode, which it leaves as it was."""
     first, five = [], []
-    with _in_eval_mode(model):
+    with in_eval_mode(model):
         for batch in batches:
             top1, top5 = hits(model(batch.x), batch.y)
             first.append(top1)
@@ -78,7 +78,8 @@ def percent(correct: Tensor) -> float:
 
 
 @contextmanager
-def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Eval mode within; afterwards every module is in the mode that it was in."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from smskd.data import Loader, mix
 from smskd.engine.average import Average
+from smskd.engine.clock import sampled_steps
 from smskd.engine.evaluate import TOP5_CLASSES, Accuracy, evaluate, hits
 from smskd.engine.optim import learning_rate, set_learning_rate
 from smskd.engine.pace import Pace
@@ -30,6 +31,8 @@ class EpochReport:
         losses: the mean of each weighted part over the epoch's samples, and their ``total``.
         train_top1, train_top5, test_top1, test_top5: percent; top-5 None with fewer than six classes.
         images_per_second: of training. seconds: of the whole epoch.
+        cache_hits: of the samples for which the teacher was asked, the share that its cache held already; None, and not
+            in the line, without a cache.
         test: the accuracy on the test pictures, sample by sample.
     """
 
@@ -44,15 +47,21 @@ class EpochReport:
     images_per_second: float
     seconds: float
     test: Accuracy
+    cache_hits: float | None = None
 
     def __str__(self) -> str:
         losses = "  ".join(f"{name} {value:.4f}" for name, value in self.losses.items())
         top1 = f"train {self.train_top1:.2f}%  test {self.test_top1:.2f}%"
+        if self.cache_hits is not None:
+            top1 += f"  cache {self.cache_hits:.0%}"
         return f"epoch {self.epoch}  stage {self.stage}  lr {self.learning_rate:.3g}  {losses}  {top1}"
 
     def as_dict(self) -> dict[str, Any]:
         """The values as JSON has them."""
-        return {name: value for name, value in asdict(self).items() if name != "test"}
+        values = {name: value for name, value in asdict(self).items() if name != "test"}
+        if self.cache_hits is None:
+            del values["cache_hits"]
+        return values
 
 
 def fit(
@@ -76,7 +85,9 @@ def fit(
         rate = learning_rate(pace.optimizer.learning_rate, pace.schedule, pace.epochs, stage, epoch)
         set_learning_rate(step.optimizer, rate)
         batches = train.epoch(epoch, Progress(epoch - stage.first + 1, stage.epochs), objective.views)
-        sums = _train(step, track(batches, len(train), f"epoch {epoch}"), average)
+        timed = sampled_steps(len(train)) if epoch == stage.first else ()
+        sums = train_batches(step, track(batches, len(train), f"epoch {epoch}"), average, timed=timed)
+        cache_hits = objective.cache.share_of_hits() if objective.cache else None
         trained = time.perf_counter()
         with step.numerics.autocast(step.device):
             accuracy = evaluate(objective.predictor, test.epoch(0), classes=classes)
@@ -94,10 +105,11 @@ def fit(
             images_per_second=round(sums.samples / (trained - started), 1),
             seconds=round(time.perf_counter() - started, 3),
             test=accuracy,
+            cache_hits=cache_hits,
         )
 
 
-class _Sums:
+class Sums:
     """Sums over an epoch, kept on the device: nothing is waited for before the epoch's end."""
 
     def __init__(self) -> None:
@@ -125,10 +137,20 @@ class _Sums:
         return [name for name, batches in lasted.items() if batches == min(lasted.values())]
 
 
-def _train(step: Step, batches: Iterable[Batch], average: Average | None) -> _Sums:
+def train_batches(
+    step: Step, batches: Iterable[Batch], average: Average | None = None, *, timed: Collection[int] = ()
+) -> Sums:
+    """Trains on some batches.
+
+    Args:
+        step: trains on one.
+        batches: of an epoch, or some of them.
+        average: takes every step's weights in.
+        timed: numbers of the steps, from 0, whose parts the step's clock times.
+    """
     step.objective.train()
-    sums = _Sums()
-    for batch in batches:
+    sums = Sums()
+    for batch in step.clock.steps(batches, timed):
         losses = step(batch)
         if average is not None:
             average.update(step.objective.predictor)

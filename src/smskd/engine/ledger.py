@@ -14,6 +14,7 @@ class Ledger:
         top1, top5: of the last epoch.
         prepared: epochs done of the phases before the stage. preparations: of all such phases so far.
         scaler: of float16 gradients.
+        cost: of the stage's steps, once they have been timed.
         stages: the summaries of the stages that are over.
     """
 
@@ -28,8 +29,9 @@ class Ledger:
     prepared: int = 0
     preparations: int = 0
     scaler: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] | None = None
     stages: list[dict[str, Any]] = field(default_factory=list)
 
     def enter(self, stage: int) -> None:
         """A stage begins."""
-        self.stage, self.stage_best, self.prepared, self.average_steps = stage, None, 0, 0
+        self.stage, self.stage_best, self.prepared, self.average_steps, self.cost = stage, None, 0, 0, None

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smskd.anchors.frozen import Frozen
+from smskd.engine.cache import TeacherCache
+from smskd.engine.clock import IDLE
 from smskd.engine.reading import output, read, side, views
 from smskd.engine.transformed import TransformedModel
 from smskd.errors import UserError
@@ -105,6 +107,9 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.example = example
+        self.clock = IDLE
+        self.cache: TeacherCache | None = None
+        """Of the teacher's outputs; used from the next stage on."""
         image_shape = (int(example.shape[1]), int(example.shape[2]), int(example.shape[3]))
         self.student: FeatureModel = adapt(student, example)
         self.student_layout = describe(self.student, image_shape)
@@ -165,12 +170,22 @@ class Objective(nn.Module):
             if self.teacher is None:
                 raise UserError("an anchor whose source is the teacher needs a teacher")
             self._teacher_taps |= {LOGITS}
+        self._cached = self.cache is not None and self.cache.covers(self._teacher_taps)
         # In a tuple, so that torch does not register it: its parts are registered already.
         self._transformed = self._transformation()
 
     def frozen(self) -> Frozen:
         """A frozen copy of the student as it is now, the reference of a stage to come."""
         return Frozen(self.predictor, self.example)
+
+    def teacher_taps(self, methods: Sequence[WeightedMethod], anchor: Anchor | None) -> frozenset[str]:
+        """What a stage with these methods and this anchor will read of the teacher; nothing where the methods find
+        nothing in the student as it is now."""
+        own = {LOGITS} if anchor is not None and anchor.weight > 0 and anchor.needs_teacher else set()
+        try:
+            return frozenset(own.union(*(self._taps(item).teacher for item in methods)))
+        except UserError:
+            return frozenset()
 
     @property
     def views(self) -> frozenset[str]:
@@ -195,8 +210,10 @@ class Objective(nn.Module):
         """
         if not isinstance(batch, Batch):
             batch = Batch(*batch)
-        student = read(self.student, batch, self._student_taps)
-        teacher = read(self.teacher, batch, self._teacher_taps)
+        with self.clock.part("student_forward"):
+            student = read(self.student, batch, self._student_taps)
+        with self.clock.part("teacher"):
+            teacher = self._teacher_outputs(batch)
         outputs = [output(student, taps.student) for taps in self.taps]
         for place, (item, state) in enumerate(zip(self.methods, self.states, strict=True)):
             if item.method.transforms_student:
@@ -210,7 +227,8 @@ class Objective(nn.Module):
                 parts[key] = item.weight * loss
         logits = student[LOGITS]
         if self.reference is not None and self.anchor is not None:
-            reference = read(self.reference, batch, {LOGITS})[LOGITS]
+            with self.clock.part("reference"):
+                reference = read(self.reference, batch, {LOGITS})[LOGITS]
             loss = self.anchor.loss(logits, reference, teacher.get(LOGITS), batch.y)
             parts["anchor"] = self.anchor.weight * loss
         return Losses(torch.stack(list(parts.values())).sum(), parts, logits)
@@ -226,6 +244,13 @@ class Objective(nn.Module):
     def student_side(self, place: int) -> Side:
         """What the method at this place knows of the student."""
         return side(self.student, self.student_layout, self.taps[place].student)
+
+    def _teacher_outputs(self, batch: Batch) -> dict[str, Tensor]:
+        if self._cached and self.cache is not None:
+            found: dict[str, Tensor] | None = self.cache.read(batch, self._teacher_taps)
+            if found is not None:
+                return found
+        return read(self.teacher, batch, self._teacher_taps)
 
     @staticmethod
     def _class_loss(student: dict[str, Tensor], y: Tensor) -> Tensor:

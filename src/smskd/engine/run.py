@@ -2,12 +2,15 @@
 
 from collections.abc import Generator, Iterator
 
+import torch
+
 from smskd.engine.fit import EpochReport, fit
 from smskd.engine.ledger import Ledger
 from smskd.engine.prepare import PreparationReport
 from smskd.engine.setup import Setup
 from smskd.engine.store import CHECKPOINT, RECIPE, Checkpoint, RunFolder
 from smskd.engine.summary import summary
+from smskd.engine.threads import fitting_threads
 from smskd.engine.track import Track, untracked
 from smskd.engine.trainee import Trainee
 from smskd.errors import UserError
@@ -22,6 +25,12 @@ def run(setup: Setup, folder: RunFolder, *, track: Track = untracked) -> Generat
     Killed at any moment, it goes on from the last checkpoint as if it had never been: everything random follows from
     the seed and the epoch.
     """
+    with fitting_threads(setup):
+        folder.note_threads(torch.get_num_threads())
+        return (yield from _run(setup, folder, track))
+
+
+def _run(setup: Setup, folder: RunFolder, track: Track) -> Generator[Report, None, FeatureModel]:
     if folder.finished:
         return Trainee(setup).recall(folder)
     checkpoint = folder.load_checkpoint()

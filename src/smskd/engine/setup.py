@@ -6,6 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from smskd.data import Loader
+from smskd.data.orbit import Orbit
+from smskd.engine.cache import CacheOptions
 from smskd.engine.pace import Pace
 from smskd.engine.stage import Stage
 from smskd.engine.step import Numerics
@@ -24,6 +26,7 @@ class Setup:
         example: a picture [1, channels, height, width], for the shapes of the features.
         pictures: facts of the data for the summary.
         numerics: how a step is computed.
+        cache: how the teacher's outputs are kept. orbit: all pictures that ``train`` can give; only a cache needs it.
         student_metadata: goes into the files of the student's weights, so that they can be loaded alone.
     """
 
@@ -41,4 +44,6 @@ class Setup:
     pictures: dict[str, Any]
     student_metadata: dict[str, str] = field(default_factory=dict)
     numerics: Numerics = field(default_factory=Numerics)
+    cache: CacheOptions = field(default_factory=CacheOptions)
+    orbit: Orbit | None = None
     checkpoint_every: int = 1

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 
+from smskd.engine.clock import COMPILED, Clock
 from smskd.engine.objective import Losses, Objective
 from smskd.types import Batch
 
@@ -41,6 +42,8 @@ class Step:
         objective: whose stage has begun.
         optimizer: of its trainable parameters.
         numerics: how it is computed.
+
+    Its ``clock`` times the steps whose batches come through it.
     """
 
     def __init__(self, objective: Objective, optimizer: torch.optim.Optimizer, numerics: Numerics) -> None:
@@ -52,15 +55,23 @@ class Step:
         self._losses: Callable[[Batch], Losses] = objective
         if numerics.compile == "on":
             self._losses = torch.compile(objective, backend=BACKEND)
+            self.clock, self._objective_part = Clock(self.device, COMPILED), "forward"
+        else:
+            self.clock, self._objective_part = Clock(self.device), "losses"
+            objective.clock = self.clock
 
     def __call__(self, batch: Batch) -> Losses:
         """Trains on a batch."""
-        with self.numerics.autocast(self.device):
+        part = self.clock.part
+        with part(self._objective_part), self.numerics.autocast(self.device):
             losses = self._losses(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        with part("optimizer"):
+            self.optimizer.zero_grad(set_to_none=True)
+        with part("backward"):
+            self.scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
+        with part("optimizer"):
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         return losses
 
     def state(self) -> dict[str, Any]:

@@ -70,6 +70,13 @@ class RunFolder:
         """Whether the run has come to its end, its page included."""
         return (self.path / SUMMARY).is_file() and not (self.path / CHECKPOINT).exists()
 
+    def note_threads(self, threads: int) -> None:
+        """Puts the number of threads that the run computes with into its environment."""
+        path = self.path / ENVIRONMENT
+        if path.is_file() and not self.finished:
+            environment = json.loads(path.read_text(encoding="utf-8"))
+            files.write_json(path, {**environment, "threads": threads})
+
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Adds the line of an epoch."""
         _append(self.path / METRICS, line)

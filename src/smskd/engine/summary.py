@@ -1,10 +1,13 @@
 """What a finished run says of itself."""
 
+import copy
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from smskd.engine.evaluate import Accuracy, evaluate
+from smskd.engine.latency import latency
 from smskd.engine.ledger import Ledger
 from smskd.engine.setup import Setup
 from smskd.engine.trainee import Trainee
@@ -48,4 +51,14 @@ def _teacher(setup: Setup, trainee: Trainee) -> dict[str, Any] | None:
 def _cost(name: str, model: FeatureModel, example: Tensor) -> dict[str, Any]:
     _, channels, height, width = example.shape
     shape = (int(channels), int(height), int(width))
-    return {"model": name, "parameters": parameters(model.wrapped), "macs": macs(model.wrapped, shape)}
+    return {
+        "model": name,
+        "parameters": parameters(model.wrapped),
+        "macs": macs(model.wrapped, shape),
+        "latency_milliseconds": latency(_channels_last(model), example),
+    }
+
+
+def _channels_last(model: nn.Module) -> nn.Module:
+    """A copy in the format in which networks run here: teacher and student are timed alike."""
+    return copy.deepcopy(model).to(memory_format=torch.channels_last)

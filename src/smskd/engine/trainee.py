@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,9 +12,11 @@ from smskd.anchors import catalog as anchors
 from smskd.anchors.frozen import Frozen
 from smskd.data import Loader, mix
 from smskd.engine.average import Average
+from smskd.engine.cache import TeacherCache, cacheable, key_of
 from smskd.engine.evaluate import Accuracy, evaluate, memory
 from smskd.engine.fit import EpochReport
 from smskd.engine.ledger import Ledger
+from smskd.engine.memory import forget_peak, peak_memory
 from smskd.engine.objective import Objective
 from smskd.engine.optim import build_optimizer, carry_state, load_state_tensors, state_tensors
 from smskd.engine.prepare import Phase
@@ -60,6 +63,8 @@ class Trainee:
     def enter(self, stage: Stage, index: int) -> Step:
         """Begins a stage: new methods, and what they train joins the optimizer."""
         setup = self.setup
+        if self.objective.cache is None:
+            self.objective.cache = self._cache()
         torch.manual_seed(mix(setup.pace.seed, 0, index))
         self.objective.begin_stage(
             stage.methods, class_weight=stage.class_weight, anchor=stage.anchor, reference=self.reference
@@ -71,6 +76,7 @@ class Trainee:
         self.phases = list(self._phases(index))
         self.average = Average(self.student, stage.average_decay) if stage.keeps("average") else None
         self.best = {}
+        forget_peak(self.step.device)
         return self.step
 
     def leave(self, stage: Stage, index: int, test: Loader, ledger: Ledger) -> Accuracy:
@@ -96,6 +102,7 @@ class Trainee:
                 "top1_best": ledger.stage_best,
                 "top1_carried": carried.top1,
                 **change,
+                "cost": ledger.cost,
             }
         )
         self.known = carried.correct
@@ -109,6 +116,8 @@ class Trainee:
         ledger.top1, ledger.top5 = report.test_top1, report.test_top5
         ledger.best_top1 = max(ledger.best_top1, report.test_top1)
         ledger.average_steps = self.average.steps if self.average else 0
+        if report.epoch == stage.first:
+            ledger.cost = self._cost()
         if ledger.stage_best is None or report.test_top1 > ledger.stage_best:
             ledger.stage_best = report.test_top1
             if stage.keeps("best"):
@@ -172,6 +181,33 @@ class Trainee:
                 self.objective.begin_stage(stage.methods)
         load_weights(self.student, folder.path)
         return self.student
+
+    def _cost(self) -> dict[str, Any] | None:
+        assert self.step is not None
+        cost = self.step.clock.cost()
+        return {**asdict(cost), "peak_memory_bytes": peak_memory(self.step.device)} if cost else None
+
+    def _cache(self) -> TeacherCache | None:
+        """The cache of what the stages read of the teacher, if one is wanted and any stage can use it."""
+        setup, teacher, layout = self.setup, self.objective.teacher, self.objective.teacher_layout
+        if setup.cache.mode == "off" or setup.orbit is None or teacher is None or layout is None:
+            return None
+        taps = [self.objective.teacher_taps(stage.methods, stage.anchor) for stage in setup.stages]
+        outputs = frozenset[str]().union(*(cacheable(own, layout) for own in taps))
+        if not outputs:
+            return None
+        on_disk = setup.cache.mode != "memory"
+        device = setup.example.device
+        return TeacherCache(
+            teacher,
+            layout,
+            outputs,
+            orbit=setup.orbit,
+            options=setup.cache,
+            key=key_of(teacher.model, setup.orbit, setup.cache, device, setup.numerics.precision) if on_disk else None,
+            epochs=setup.stages[-1].last,
+            example=setup.example,
+        )
 
     def _phases(self, index: int) -> Iterator[Phase]:
         for place, item in enumerate(self.objective.methods):

@@ -6,9 +6,11 @@ is missing is empty.
 """
 
 import inspect
+import json
 import re
 import sys
 from dataclasses import MISSING, Field, dataclass, fields
+from importlib.resources import files
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -56,6 +58,7 @@ class MethodDescription:
         hyperparameters: its fields.
         published_weight: of its loss.
         published_class_weight: of the cross-entropy beside it.
+        golden_cases: results of published code that the method is compared with in the tests, and equals.
     """
 
     name: str
@@ -72,6 +75,7 @@ class MethodDescription:
     hyperparameters: tuple[HyperParameter, ...]
     published_weight: float
     published_class_weight: float
+    golden_cases: int
 
 
 def describe(name: str) -> MethodDescription:
@@ -110,7 +114,14 @@ def describe_class(cls: type[Method], name: str) -> MethodDescription:
         hyperparameters=_hyperparameters(cls, own_doc),
         published_weight=cls.published_weight,
         published_class_weight=cls.published_class_weight,
+        golden_cases=golden_cases().get(name, 0),
     )
+
+
+def golden_cases() -> dict[str, int]:
+    """The number of results of published code by the method that is compared with them."""
+    text = files("smskd.methods").joinpath("golden.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
 
 
 def _sections(doc: str) -> tuple[str, dict[str, str]]:

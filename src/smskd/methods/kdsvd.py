@@ -117,16 +117,31 @@ class KDSVD(Method):
         """Nothing; the columns of the matrices have to agree.
 
         Raises:
-            UserError: they do not.
+            UserError: they do not, or the teacher's matrices have fewer than ``rank`` singular vectors.
         """
         axis, what = (0, "channels") if self.matrix == "positions" else (2, "columns of width")
         for level, (own, other) in enumerate(zip(student.shapes, teacher.shapes, strict=True)):
             if own[axis] != other[axis]:
                 raise UserError(
                     f"KDSVD compares vectors of as many entries as a map has {what}; at level {level + 1} the "
-                    f"student's has {own[axis]} and the teacher's {other[axis]}"
+                    f"student's has {own[axis]} and the teacher's {other[axis]}{self._advice(student, teacher)}"
                 )
+            self._require_rank(level, *other)
         return nn.Module()
+
+    def _advice(self, student: Side, teacher: Side) -> str:
+        fits = all(own[2] == other[2] for own, other in zip(student.shapes, teacher.shapes, strict=True))
+        choice = ", or take matrix: rows, which compares their widths" if self.matrix == "positions" and fits else ""
+        return f"; they must be equal{choice}"
+
+    def _require_rank(self, level: int, channels: int, height: int, width: int) -> None:
+        positions = self.matrix == "positions"
+        count = min(channels, height * width) if positions else min(channels * height, width)
+        if count < self.rank:
+            raise UserError(
+                f"rank {self.rank} is too high: the teacher's map {channels}x{height}x{width} at level {level + 1} "
+                f"has no more than {count} singular vectors"
+            )
 
     def matrices(self, feature: Tensor) -> Tensor:
         """A map [N, C, H, W] as a matrix for each sample."""

@@ -61,10 +61,11 @@ class Embedding(nn.Module):
         self.linear1 = nn.Linear(batch_size, 2 * width)
         self.linear2 = nn.Linear(2 * width, width)
 
+    @full_precision
     def forward(self, feature: Tensor) -> Tensor:
-        """[N, ...] to unit vectors [N, N / factor]."""
+        """[N, ...] to unit vectors [N, N / factor]. The squares of a whole map overflow in float16."""
         rows = flat(feature)
-        return _unit(self.linear2(F.relu(self.linear1(rows @ rows.T))))
+        return safe_normalize(self.linear2(F.relu(self.linear1(rows @ rows.T))))
 
 
 class Projector(nn.Module):
@@ -82,11 +83,6 @@ class Projector(nn.Module):
         """[N, student channels, H, W] to [N, teacher channels, H, W]."""
         y: Tensor = self.conv3(F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))))
         return y
-
-
-@full_precision
-def _unit(x: Tensor) -> Tensor:
-    return safe_normalize(x)
 
 
 @full_precision
@@ -149,7 +145,7 @@ class SemCKD(Method):
         first = state.get_submodule("query0")
         assert isinstance(first, Embedding)
         if len(student.features[0]) != first.linear1.in_features:
-            return {"level": sum((feature.sum() * 0.0 for feature in student.features), start=torch.zeros(()))}
+            return {"level": sum(((0.0 * feature).sum() for feature in student.features), start=torch.zeros(()))}
         rows = []
         for i, own in enumerate(student.features):
             pairs = [pool_to_smaller(own, other) for other in teacher.features]

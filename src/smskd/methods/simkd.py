@@ -21,6 +21,8 @@ Differences:
     - The published experiments use neither labels nor logits: cross-entropy has weight 0.
     - A student map that is larger is averaged down to the teacher's size before the projector; otherwise the
       teacher's is averaged down to the student's.
+    - The last map of a wide ResNet is a raw sum. The teacher's is compared behind the batch norm and the ReLU that
+      follow, which is what its classifier reads; the published code has no such networks.
     - The teacher's classifier must read the channels of its last map, which MobileNetV2's and ShuffleNetV2's do not.
 """
 
@@ -30,7 +32,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smskd.adapters import LenientBatchNorm2d, last_maps, reused_classifier
+from smskd.adapters import ClassifierInput, LenientBatchNorm2d, last_maps, reused_classifier
 from smskd.errors import require_count
 from smskd.functional import full_precision
 from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
@@ -84,19 +86,24 @@ class ReusedHead(nn.Module):
     Args:
         projector: from the student's map to the teacher's channels.
         classifier: a frozen copy of the teacher's.
+        target: from the teacher's last map to what its classifier reads.
         size: height and width of the teacher's map.
     """
 
-    def __init__(self, projector: Projector, classifier: nn.Linear, size: tuple[int, int]) -> None:
+    def __init__(
+        self, projector: Projector, classifier: nn.Linear, target: ClassifierInput, size: tuple[int, int]
+    ) -> None:
         super().__init__()
         self.projector = projector
         self.teacher_classifier = classifier
+        self.target = target
         self.size = size
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The projected map and the logits of a student's map [N, channels, H, W]."""
-        if x.shape[2] > self.size[0]:
-            x = F.adaptive_avg_pool2d(x, self.size)
+        size = (min(x.shape[2], self.size[0]), min(x.shape[3], self.size[1]))
+        if tuple(x.shape[2:]) != size:
+            x = F.adaptive_avg_pool2d(x, size)
         projected = self.projector(x)
         return projected, self.teacher_classifier(projected.mean((2, 3)))
 
@@ -127,7 +134,8 @@ class SimKD(Method):
         """The student's new last layers."""
         channels, height, width = teacher.shapes[0]
         projector = Projector(student.shapes[0][0], channels, self.factor)
-        return ReusedHead(projector, reused_classifier(teacher, channels, "SimKD"), (height, width))
+        classifier = reused_classifier(teacher, channels, "SimKD")
+        return ReusedHead(projector, classifier, ClassifierInput(teacher), (height, width))
 
     def transform(self, student: Output, state: nn.Module) -> Output:
         """The logits of the teacher's classifier, and the projected map."""
@@ -136,4 +144,5 @@ class SimKD(Method):
 
     def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``feature``: the mean squared difference of the maps."""
-        return {"feature": simkd_loss(student.features[0], teacher.features[0])}
+        target = state.get_submodule("target")(teacher.features[0])
+        return {"feature": simkd_loss(student.features[0], target)}

@@ -20,6 +20,8 @@ Source: jingyang2017/KD_SRRL, distiller_zoo/AIN.py (original); DefangChen/SimKD,
 Differences:
     - The variant original applies the connector to the map and averages afterwards; simkd applies it to the pooled
       vector, as a map of 1x1. With the ReLU in between the two differ.
+    - The last map of a wide ResNet is a raw sum; the original variant compares the teacher's behind the batch norm and
+      the ReLU that follow, which is what its classifier reads.
     - The regression is a mean squared error of logits, not a divergence of softmaxes.
     - The published training of SimKD's code adds plain KD of weight 1; make it a method of the same stage.
 """
@@ -30,7 +32,7 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smskd.adapters import LenientBatchNorm2d, last_maps, pooled_vectors, reused_classifier
+from smskd.adapters import ClassifierInput, LenientBatchNorm2d, last_maps, pooled_vectors, reused_classifier
 from smskd.errors import UserError, require_between
 from smskd.functional import full_precision
 from smskd.types import LOGITS, Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
@@ -110,17 +112,17 @@ class SRRL(Method):
             {
                 "connector": Connector(student.shapes[0][0], wanted),
                 "teacher_classifier": reused_classifier(teacher, wanted, "SRRL"),
+                "target": ClassifierInput(teacher),
             }
         )
 
     def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``feature`` and ``softmax_regression``: the two terms with their weights."""
         connected = state.get_submodule("connector")(student.features[0])
-        target = teacher.features[0]
+        target = state.get_submodule("target")(teacher.features[0])
+        target = target.mean((2, 3)) if target.dim() == 4 else target
         logits = state.get_submodule("teacher_classifier")(connected)
-        feature, regression = srrl_loss(
-            connected, target.mean((2, 3)) if target.dim() == 4 else target, logits, teacher.logits
-        )
+        feature, regression = srrl_loss(connected, target, logits, teacher.logits)
         return {
             "feature": self.feature_weight * feature,
             "softmax_regression": self.regression_weight * regression,

@@ -43,24 +43,25 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(ZooModel):
-    """ResNet-50 with stages of 3, 4, 6 and 3 blocks and 256, 512, 1024 and 2048 channels.
+    """ResNet-50 with stages of 3, 4, 6 and 3 blocks and, at width 64, of 256, 512, 1024 and 2048 channels.
 
     Args:
         classes: number of classes.
         channels: channels of the pictures.
+        width: channels of the stem, and inside of the first stage's blocks.
     """
 
     stage_count = 4
 
-    def __init__(self, classes: int = 100, channels: int = 3) -> None:
+    def __init__(self, classes: int = 100, channels: int = 3, width: int = 64) -> None:
         super().__init__()
-        self.conv1 = conv3x3(channels, 64)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.layer1 = _stage(3, 64, 64, stride=1)
-        self.layer2 = _stage(4, 256, 128, stride=2)
-        self.layer3 = _stage(6, 512, 256, stride=2)
-        self.layer4 = _stage(3, 1024, 512, stride=2)
-        self.linear = nn.Linear(2048, classes)
+        self.conv1 = conv3x3(channels, width)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = _stage(3, width, width, stride=1)
+        self.layer2 = _stage(4, 4 * width, 2 * width, stride=2)
+        self.layer3 = _stage(6, 8 * width, 4 * width, stride=2)
+        self.layer4 = _stage(3, 16 * width, 8 * width, stride=2)
+        self.linear = nn.Linear(32 * width, classes)
         init_convolutions(self)
 
     @property

@@ -10,6 +10,7 @@ from smskd.recipe.spec import (
     Recipe,
     ScheduleSpec,
     StageSpec,
+    TeacherSpec,
 )
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Recipe",
     "ScheduleSpec",
     "StageSpec",
+    "TeacherSpec",
     "overridden",
     "parse",
     "read",

@@ -16,8 +16,8 @@ from smskd.recipe.wording import kind_of, mistake
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 where it matters: ``1e-3`` is a number, which YAML 1.1 (PyYAML) reads as a text, a date is a text, and
-    no key stands twice."""
+    """YAML 1.2 where it matters: ``1e-3`` is a number, which YAML 1.1 (PyYAML) reads as a text; a date, ``on`` and
+    ``off`` are texts; and no key stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -35,10 +35,13 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Loader.yaml_implicit_resolvers = {
-    start: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:timestamp"]
+    start: [(tag, pattern) for tag, pattern in pairs if tag.rpartition(":")[2] not in ("timestamp", "bool")]
     for start, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+    )
     _side.add_implicit_resolver(
         "tag:yaml.org,2002:float",
         re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),

@@ -3,7 +3,9 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -11,6 +13,10 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
 )
+from pydantic_core import PydanticCustomError
+
+from smskd.errors import UserError
+from smskd.recipe.sizes import EXPECTED, in_bytes
 
 Which = Literal["last", "best", "average"]
 
@@ -90,6 +96,37 @@ class ModelSpec(Spec):
     weights: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     features: dict[str, str] | None = None
+
+
+def _as_text(size: Any) -> Any:
+    return str(size) if isinstance(size, int) and not isinstance(size, bool) else size
+
+
+def _checked_size(size: str) -> str:
+    try:
+        in_bytes(size)
+    except UserError:
+        raise PydanticCustomError("size", EXPECTED) from None
+    return size
+
+
+Size = Annotated[str, BeforeValidator(_as_text), AfterValidator(_checked_size)]
+
+
+class TeacherSpec(ModelSpec):
+    """The network to learn from, and how its outputs are kept.
+
+    Attributes:
+        cache: logits and pooled features of each variant of each picture that augmentation can make are computed once
+            and kept, as float16: ``memory``: for this run; ``disk``: for all runs; ``off``: they are not.
+        cache_folder: of the cache on disk; by default that of the environment variable ``SMSKD_CACHE``, or ``smskd``
+            in the user's folder for caches.
+        cache_limit: a cache that may become larger than this is refused.
+    """
+
+    cache: Literal["off", "memory", "disk"] = "off"
+    cache_folder: str | None = None
+    cache_limit: Size = "16GB"
 
 
 class OptimizerSpec(Spec):
@@ -182,7 +219,7 @@ class Recipe(Spec):
 
     name: str = "run"
     data: DataSpec
-    teacher: ModelSpec | None = None
+    teacher: TeacherSpec | None = None
     student: ModelSpec
     epochs: PositiveInt = 240
     batch_size: Annotated[int, Field(ge=2)] = 64

@@ -18,7 +18,7 @@ from smskd.files import write_text
 from smskd.report import theme
 from smskd.report.charts import OUTCOMES, run_charts, save_svg, vega_lite_version
 from smskd.report.comparison_charts import comparison_chart, curves_chart
-from smskd.report.marks import Chart, Record, methods_words
+from smskd.report.marks import Chart, Record, methods_words, stage_label
 
 PAGE = "report.html"
 CHARTS = "charts"
@@ -95,6 +95,7 @@ def _section(key: str, run: Run) -> Record:
         "summary": run.summary,
         "charts": {f"{key}-{name}": chart for name, chart in run_charts(run).items()},
         "measures": list(_measures(run)),
+        "costs": _costs(run),
         "best": max(run.metrics, key=lambda entry: float(entry["test_top1"]))["epoch"],
         "recipe": yaml.safe_dump(dict(run.recipe), sort_keys=False, allow_unicode=True),
         "environment": dict(_flat(run.environment)),
@@ -125,6 +126,32 @@ def _measures(run: Run) -> Iterator[tuple[str, str, str, str]]:
         yield accuracy("Top-5, last epoch %", "top5_last", "top5_last")
     yield cost("Parameters", "parameters")
     yield cost("MACs for a picture", "macs")
+    for size, words in (("1", "Prediction of a picture"), ("64", "Prediction of 64 pictures")):
+        ours, theirs = ((side.get("latency_milliseconds") or {}).get(size) for side in (student, teacher))
+        if ours is not None:
+            times = wording.ratio(theirs, ours)
+            faster = times if times == wording.NONE else f"{times} faster"
+            yield words, wording.milliseconds(theirs), wording.milliseconds(ours), faster
+
+
+def _costs(run: Run) -> Record | None:
+    """What a step of each stage costs, a line a part; None for a run that does not tell."""
+    told = [(stage, stage["cost"]) for stage in run.stages if stage.get("cost")]
+    parts = dict.fromkeys(part for _, cost in told for part in cost["milliseconds"])
+    shown = [part for part in parts if any(cost["milliseconds"].get(part) for _, cost in told)]
+    if not shown:
+        return None
+    costs = [cost for _, cost in told]
+    return {
+        "stages": [stage_label(stage) for stage, _ in told],
+        "parts": [
+            (wording.part_name(part), [wording.milliseconds(cost["milliseconds"].get(part) or None) for cost in costs])
+            for part in shown
+        ],
+        "step": [wording.milliseconds(cost["step_milliseconds"]) for cost in costs],
+        "speed": [wording.count(cost["images_per_second"]) for cost in costs],
+        "memory": [wording.memory(cost["peak_memory_bytes"]) for cost in costs],
+    }
 
 
 def _comparison(rows: Sequence[Row]) -> Record:

@@ -1,0 +1,93 @@
+"""`smskd bench`: how fast training is."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from smskd import files
+from smskd.analysis.wording import NONE, count, duration, memory, part_name
+from smskd.errors import UserError
+
+STDOUT = Path("-")
+
+
+def print_step(options: Mapping[str, Any], target: Path | None) -> None:
+    """Times a case and prints it."""
+    _check(target)
+    from smskd.bench.case import Case
+    from smskd.bench.step import bench_step
+
+    case = Case(**options)
+    with _waiting(f"timing {case.steps} steps"):
+        result = bench_step(case)
+    if _written(result, target):
+        return
+    console = Console()
+    plain = result["plain"]
+    table = Table("", "smskd", *(["plain loop"] if plain else []), box=None, pad_edge=False)
+    columns = [result, *([plain] if plain else [])]
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for part in result["milliseconds"]:
+        values = [column["milliseconds"].get(part) for column in columns]
+        if any(values):
+            table.add_row(part_name(part), *(NONE if value is None else f"{value:.2f} ms" for value in values))
+    table.add_row("step", *(f"{column['step_milliseconds']:.2f} ms" for column in columns), style="bold")
+    table.add_row("images a second", *(count(column["images_per_second"]) for column in columns))
+    table.add_row("peak memory", *(memory(column["peak_memory_bytes"]) for column in columns))
+    console.print(table, highlight=False)
+    if plain:
+        console.print(f"\n{result['ratio']:.2f} times as fast as the plain loop", style="bold", highlight=False)
+    else:
+        console.print(f"\nthe plain loop has no {case.method}", style="dim", highlight=False)
+
+
+def print_run(recipe: str | None, overrides: Sequence[str], target: Path | None) -> None:
+    """Trains a recipe and prints how long that took."""
+    _check(target)
+    from smskd.bench.whole import bench_run
+
+    with tempfile.TemporaryDirectory() as folder, _waiting("training"):
+        result = bench_run(recipe, overrides, Path(folder))
+    if _written(result, target):
+        return
+    console = Console()
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    whole, teacher = result["seconds"], result["teacher_seconds"]
+    table.add_row("recipe", f"{result['recipe']}, {result['epochs']} epochs")
+    table.add_row("in all", duration(whole) + (f", of which {duration(teacher)} for the teacher" if teacher else ""))
+    table.add_row("images a second", count(result["images_per_second"]))
+    for part, share in result["share"].items():
+        if share:
+            table.add_row(part_name(part), f"{share:.1f} %")
+    console.print(table, highlight=False)
+
+
+def _check(target: Path | None) -> None:
+    """Refuses a file that cannot be written before anything is measured."""
+    if target is not None and target != STDOUT:
+        if target.is_dir():
+            raise UserError(f"--json: {target} is a folder; give the name of a file, or - for the output")
+        if not target.absolute().parent.is_dir():
+            raise UserError(f"--json: {target.absolute().parent} is no folder")
+
+
+def _written(result: Mapping[str, Any], target: Path | None) -> bool:
+    """Writes the result to the file that was asked for; true if nothing else shall be printed."""
+    if target == STDOUT:
+        typer.echo(json.dumps(result, indent=2))
+        return True
+    if target is not None:
+        files.write_json(target, result)
+    return False
+
+
+def _waiting(what: str) -> Any:
+    """Something that moves, where somebody looks."""
+    return Console(stderr=True).status(what)

@@ -1,0 +1,86 @@
+"""What a method reads, learns and does beforehand, as it says itself of two networks of the zoo."""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import nn
+
+from smskd.engine.reading import side
+from smskd.errors import UserError
+from smskd.methods.discovery import find
+from smskd.models import create, describe
+from smskd.types import DataInfo, FeatureModel, Layout, Method, Taps
+
+STUDENT = "resnet8"
+TEACHERS = ("resnet8x4", "resnet20")
+"""A wider one, and one of the same widths for methods that refuse others."""
+
+_CLASSES = 10
+_DATA = DataInfo(100, _CLASSES, batch_size=64, labels=torch.arange(100) % _CLASSES)
+_NUMBER = re.compile(r"_?\d[\d_]*$")
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    """What a method does, with its defaults, with a ``resnet8`` that learns from a wider one.
+
+    Attributes:
+        reads: the features of the student.
+        learns: its own parts that are trained, each kind once.
+        phase_epochs: of the phase before the stage; 0: there is none.
+    """
+
+    reads: tuple[str, ...] = ()
+    learns: tuple[str, ...] = ()
+    phase_epochs: int = 0
+
+
+def method_facts(name: str) -> MethodFacts:
+    """The facts of a method; empty ones where it refuses the networks.
+
+    Args:
+        name: as for :func:`smskd.methods.discovery.find`.
+    """
+    for teacher in TEACHERS:
+        with suppress(UserError):
+            return _facts(find(name)(), teacher)
+    return MethodFacts()
+
+
+def compact(taps: tuple[str, ...]) -> str:
+    """The names in few words: ``stage1 stage2 stage3`` is ``stage1-3``."""
+    names: list[str] = []
+    for tap in taps:
+        family = re.fullmatch(r"(\D+)(\d+)(\D*)", tap)
+        last = re.fullmatch(r"(\D+)(\d+)(?:-(\d+))?(\D*)", names[-1]) if names else None
+        if family and last and (family[1], family[3]) == (last[1], last[4]):
+            names[-1] = f"{last[1]}{last[2]}-{family[2]}{last[4]}"
+        else:
+            names.append(tap)
+    return " ".join(names)
+
+
+def _facts(method: Method, teacher: str) -> MethodFacts:
+    (student, own_layout), (other, other_layout) = _model(STUDENT), _model(teacher)
+    taps: Taps = method.taps(own_layout, other_layout)
+    own = side(student, own_layout, taps.student)
+    state = method.build(own, side(other, other_layout, taps.teacher), _DATA)
+    phase = method.preparation(own)
+    if phase is not None:
+        method.prepared(state).requires_grad_(True)
+    return MethodFacts(taps.student, _learned(state), phase.epochs if phase else 0)
+
+
+@cache
+def _model(name: str) -> tuple[FeatureModel, Layout]:
+    model = create(name, _CLASSES)
+    return model, describe(model, (3, 32, 32))
+
+
+def _learned(state: nn.Module) -> tuple[str, ...]:
+    """The names of the parts, without the numbers by which parts of a kind differ."""
+    trained = [name.partition(".")[0] for name, value in state.named_parameters() if value.requires_grad]
+    return tuple(dict.fromkeys(_NUMBER.sub("", part) for part in trained))

@@ -1,0 +1,13 @@
+"""The orbit cache: the teacher's logits and pooled features, computed once for each picture that augmentation can make.
+
+Crop and flip have finitely many outcomes (9 x 9 offsets x 2 = 162 with 4 pixels of padding), so the teacher's outputs
+of each (sample, variant) are kept as float16 and shared by epochs and, on disk, by runs and processes. Where transforms
+have no countable outcomes, ``replay`` keeps the outputs of each (epoch, sample) instead.
+"""
+
+from smskd.engine.cache.key import Key, key_of
+from smskd.engine.cache.options import MODES, CacheMode, CacheOptions
+from smskd.engine.cache.seed import replayed_seed
+from smskd.engine.cache.teacher import TeacherCache, cacheable
+
+__all__ = ["MODES", "CacheMode", "CacheOptions", "Key", "TeacherCache", "cacheable", "key_of", "replayed_seed"]

@@ -1,0 +1,113 @@
+"""A method between all families of the zoo: every pair is trained, or refused in one line."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from smskd.engine.reading import side
+from smskd.errors import UserError
+from smskd.models import create, describe
+from smskd.models.resnet50 import ResNet50
+from smskd.testing.expect import require, require_finite_scalars
+from smskd.testing.inputs import CLASSES, DATA, LABELS, Inputs, loss_parts, output, preparation_parts
+from smskd.types import Batch, FeatureModel, Layout, Method, Shape
+
+FAMILIES = ("resnet8", "wrn_16_1", "vgg8", "ResNet50", "MobileNetV2", "ShuffleV1", "ShuffleV2")
+FURTHER_LAYERS = ("MobileNetV2", "ShuffleV2")
+"""Their classifier does not read the last stage's map: there are layers between, which a method may refuse."""
+
+IMAGE_SHAPE = (3, 32, 32)
+SAMPLES = 4
+THIN = 8
+"""Width of the ResNet50, an eighth of the true one: nothing but time and memory depends on it."""
+
+_DRAWN = 2**16
+"""Numbers of a large weight that are drawn."""
+
+
+def pairs(method: Method) -> None:
+    """With its hyper-parameters as they are: a finite loss, or a UserError of one line for two architectures.
+
+    The networks' outputs are random, not computed: what is checked is that shapes fit.
+    """
+    failures = [
+        f"student {student}, teacher {teacher}: {failure}"
+        for student in FAMILIES
+        for teacher in FAMILIES
+        if (failure := _failure(method, student, teacher))
+    ]
+    require(not failures, "; ".join(failures))
+
+
+def _failure(method: Method, student: str, teacher: str) -> str:
+    try:
+        _try(method, student, teacher)
+    except UserError as error:
+        if student == teacher and student not in FURTHER_LAYERS:
+            return f"refused: {error}"
+        return "" if str(error) and "\n" not in str(error) else f"refused, not in one line: {error}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return ""
+
+
+def _try(method: Method, student: str, teacher: str) -> None:
+    (own, own_layout), (other, other_layout) = _model(student), _model(teacher)
+    taps = method.taps(own_layout, other_layout)
+    sides = side(own, own_layout, taps.student), side(other, other_layout, taps.teacher)
+    with _QuickInitialisation():
+        state = method.build(*sides, replace(DATA, batch_size=SAMPLES))
+    views = {name.partition("@")[2]: _random(IMAGE_SHAPE) for name in (*taps.student, *taps.teacher) if "@" in name}
+    batch = Batch(_random(IMAGE_SHAPE), LABELS[:SAMPLES], torch.arange(SAMPLES), views=views)
+    inputs = Inputs(
+        output(own_layout, taps.student, _random), output(other_layout, taps.teacher, lambda s: -_random(s)), batch
+    )
+    require_finite_scalars(loss_parts(method, state, inputs), "the loss")
+    if method.preparation(sides[0]) is not None:
+        require_finite_scalars(preparation_parts(method, state, inputs), "the loss of the phase before the stage")
+
+
+@cache
+def _model(name: str) -> tuple[FeatureModel, Layout]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = ResNet50(CLASSES, width=THIN) if name == "ResNet50" else create(name, CLASSES)
+    return model, describe(model, IMAGE_SHAPE)
+
+
+@cache
+def _random(shape: Shape) -> Tensor:
+    generator = torch.Generator().manual_seed(sum(shape))
+    return torch.randn(SAMPLES, *shape, generator=generator)
+
+
+class _QuickInitialisation(TorchFunctionMode):
+    """Of a large weight only the first rows are drawn, which the others repeat.
+
+    Drawing millions of numbers for each pair would take most of the time, and shapes do not depend on them.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is not nn.init.kaiming_uniform_:
+            return func(*args, **(kwargs or {}))
+        given = inspect.signature(func).bind(*args, **(kwargs or {})).arguments
+        weight: Tensor = given.pop("tensor")
+        rows = max(1, _DRAWN * len(weight) // weight.numel())
+        with torch.no_grad():
+            func(weight[:rows], **given)
+            for start in range(rows, len(weight), rows):
+                block = weight[start : start + rows]
+                block.copy_(weight[: len(block)])
+        return weight

@@ -1,0 +1,78 @@
+"""What `smskd methods` tells of each method beside its description: what it reads and learns, golden cases."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from smskd.cli.method_facts import MethodFacts, compact, method_facts
+
+from .program import fine
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "losses"
+
+
+@pytest.mark.parametrize(
+    ("name", "reads", "learns", "phase_epochs"),
+    [
+        ("kd", ("logits",), (), 0),
+        ("mlkd", ("logits", "logits@strong"), (), 0),
+        ("fitnet", ("stage2",), ("regressor",), 0),
+        ("crd", ("pooled",), ("embed_student", "embed_teacher"), 0),
+        ("ab", ("stage1.preact", "stage2.preact", "stage3"), ("connector",), 30),
+        ("fsp", ("stem", "stage1", "stage2", "stage3"), (), 30),
+        ("ft", ("stage3",), ("paraphraser", "translator"), 30),
+    ],
+)
+def test_what_a_method_does(name: str, reads: tuple[str, ...], learns: tuple[str, ...], phase_epochs: int) -> None:
+    facts = method_facts(name)
+    assert (set(facts.learns), facts.phase_epochs) == (set(learns), phase_epochs)
+    assert tuple(tap.removesuffix(".preact") for tap in facts.reads) == tuple(
+        tap.removesuffix(".preact") for tap in reads
+    )
+
+
+def test_names_in_few_words() -> None:
+    assert compact(("stem", "stage1", "stage2", "stage3", "pooled")) == "stem stage1-3 pooled"
+    assert compact(("stage1.preact", "stage2.preact")) == "stage1-2.preact"
+    assert compact(("stage1.preact", "stage2")) == "stage1.preact stage2"
+    assert compact(("logits", "logits@strong")) == "logits logits@strong"
+    assert compact(("stage2",)) == "stage2"
+    assert compact(()) == ""
+
+
+def test_the_table_says_so() -> None:
+    rows = {line.split()[0]: line.split() for line in fine("methods").splitlines() if not line.startswith(" ")}
+    golden = len(list(GOLDEN.glob("fitnet__*.safetensors")))
+    assert rows["fitnet"] == ["fitnet", "feature", "stage2", "regressor", "100", str(golden)]
+    assert rows["ft"][-3:] == ["30", "200", str(len(list(GOLDEN.glob("ft__*.safetensors"))))]
+    assert rows["method"] == ["method", "kind", "reads", "learns", "phase", "weight", "golden"]
+
+
+def test_a_method_in_full_says_so() -> None:
+    words = " ".join(fine("methods", "ft").split())
+    assert "learns paraphraser, translator phase 30 epochs before the stage golden equals 4 results" in words
+    assert "learns nothing of its own phase none before the stage" in " ".join(fine("methods", "kd").split())
+    told = json.loads(fine("methods", "ft", "--json"))
+    assert (told["reads"], told["phase_epochs"], told["golden_cases"]) == (["stage3"], 30, 4)
+
+
+def test_a_method_that_takes_neither_pair_is_listed_nevertheless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "picky.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from smskd.errors import UserError\n"
+        "from smskd.methods.kd import KD\n"
+        "@dataclass(frozen=True)\n"
+        "class Picky(KD):\n"
+        "    def taps(self, student, teacher):\n"
+        "        raise UserError('nothing will do')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert method_facts("picky:Picky") == MethodFacts()
+    printed = fine("methods", "picky:Picky")
+    assert "learns nothing of its own" in " ".join(printed.split())
+    assert "golden none" in " ".join(printed.split())
+    del sys.modules["picky"]

@@ -1,0 +1,280 @@
+"""SimKD and SRRL: what the teacher's classifier reads, the student that SimKD makes, all the way to a loaded file."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import smskd
+from engine import tiny
+from smskd import training
+from smskd.adapters import ClassifierInput
+from smskd.anchors.frozen import Frozen
+from smskd.anchors.true_class import TrueClass
+from smskd.engine.objective import Objective
+from smskd.engine.transformed import TransformedModel, rebuilt
+from smskd.errors import UserError
+from smskd.methods import discovery
+from smskd.methods.simkd import SimKD, simkd_loss
+from smskd.methods.srrl import SRRL
+from smskd.models import create, describe, save_weights
+from smskd.recipe import parse
+from smskd.types import FeatureModel, Layout, Method, Output, Side
+
+from .example import DATA, MLP, STUDENT, TEACHER, batch, taps
+
+DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "defaults.json").read_text())
+NOTHING = torch.empty(0)
+X, Y = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 5
+METHODS = [SimKD(), SRRL(variant="original"), SRRL(variant="simkd")]
+
+
+def _model(name: str, seed: int) -> FeatureModel:
+    """A network whose batch norms are not the identity."""
+    torch.manual_seed(seed)
+    model = create(name, classes=5, image_size=(16, 16)).train()
+    with torch.no_grad():
+        for _ in range(2):
+            model(torch.randn(8, 3, 16, 16))
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.uniform_(-0.5, 0.5)
+    return model
+
+
+def _side(model: FeatureModel) -> tuple[Side, str]:
+    layout = describe(model, (3, 16, 16))
+    last = layout.last_map
+    norms = (model.norm_before_relu(last),)
+    return Side((layout.features[last],), 5, model.classifier, norms, type(model.wrapped).__name__), last
+
+
+def test_the_defaults_are_the_published_ones() -> None:
+    assert SimKD().factor == DEFAULTS["simkd"]["hyperparameters"]["factor"]
+    assert {name: getattr(SRRL(), name) for name in ("feature_weight", "regression_weight")} == DEFAULTS["srrl"][
+        "hyperparameters"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        ("simkd", {"factor": 0}, "factor must be a whole number of 1 or more, not 0"),
+        ("srrl", {"feature_weight": -1}, "feature_weight must be 0 or more, not -1"),
+        ("srrl", {"regression_weight": float("inf")}, "regression_weight must be 0 or more, not inf"),
+        ("srrl", {"variant": "paper"}, "variant must be simkd or original, not paper"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(name: str, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        discovery.find(name)(**fields)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("method", METHODS[:2])
+@pytest.mark.parametrize(("student", "teacher"), [(MLP, TEACHER), (STUDENT, MLP)])
+def test_models_without_maps_are_refused(method: Method, student: Layout, teacher: Layout) -> None:
+    with pytest.raises(UserError, match="compares feature maps"):
+        taps(method, student, teacher)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_teacher_without_a_classifier_that_fits_is_refused(method: Method) -> None:
+    vector = isinstance(method, SRRL) and method.variant == "simkd"
+    student, teacher = (Side(((8,) if vector else (8, 4, 4),), 5), ((16,) if vector else (16, 4, 4)))
+    with pytest.raises(UserError, match="reuses the teacher's classifier, a last linear layer, and this teacher has"):
+        method.build(student, Side((teacher,), 5), DATA)
+    with pytest.raises(UserError, match="which reads 20 channels; the features compared have 16"):
+        method.build(student, Side((teacher,), 5, nn.Linear(20, 5)), DATA)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_classifier_is_a_frozen_copy(method: Method) -> None:
+    vector = isinstance(method, SRRL) and method.variant == "simkd"
+    classifier = nn.Linear(16, 5)
+    shapes = (((8,),), ((16,),)) if vector else (((8, 4, 4),), ((16, 4, 4),))
+    state = method.build(Side(shapes[0], 5), Side(shapes[1], 5, classifier), DATA)
+    copied = state.get_submodule("teacher_classifier")
+    assert isinstance(copied, nn.Linear)
+    assert torch.equal(copied.weight, classifier.weight)
+    assert copied.weight.data_ptr() != classifier.weight.data_ptr()
+    assert classifier.weight.requires_grad
+    assert not any(parameter.requires_grad for parameter in copied.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet8_w4", "wrn_16_1", "vgg8", "ShuffleV1", "ResNet50"])
+def test_what_the_teachers_maps_are_compared_as_is_what_its_classifier_reads(name: str) -> None:
+    model = _model(name, seed=0).eval()
+    side, last = _side(model)
+    tensors = model.extract(X, (last, "pooled", "logits"))
+    read = ClassifierInput(side)
+    pooled = read(tensors[last]).mean((2, 3))
+    torch.testing.assert_close(pooled, tensors["pooled"], rtol=1e-4, atol=1e-5)
+    assert side.classifier is not None
+    torch.testing.assert_close(side.classifier(pooled), tensors["logits"], rtol=1e-4, atol=1e-4)
+    assert not read.state_dict()
+
+
+@pytest.mark.parametrize("method", METHODS[:2])
+def test_the_raw_last_map_of_a_wide_resnet_is_not_compared(method: Method) -> None:
+    side, last = _side(_model("wrn_16_1", seed=0).eval())
+    state = method.build(side, side, DATA)
+    target = state.get_submodule("target")
+    raw = torch.randn(2, *side.shapes[0])
+    assert last == "stage3"
+    assert float(target(raw).detach().min()) == 0
+    assert not torch.allclose(target(raw), raw.relu())
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "compared"),
+    [((8, 8), (4, 4), (4, 4)), ((2, 2), (4, 4), (2, 2)), ((8, 2), (4, 4), (4, 2)), ((2, 8), (4, 4), (2, 4))],
+)
+def test_simkd_compares_at_the_smaller_size(
+    student: tuple[int, int], teacher: tuple[int, int], compared: tuple[int, int]
+) -> None:
+    method = SimKD()
+    state = method.build(Side(((6, *student),), 5), Side(((12, *teacher),), 5, nn.Linear(12, 5)), DATA)
+    transformed = method.transform(Output(NOTHING, (torch.randn(3, 6, *student),)), state)
+    assert transformed.features[0].shape == (3, 12, *compared)
+    assert transformed.logits.shape == (3, 5)
+    target = torch.randn(3, 12, *teacher)
+    (loss,) = method.loss(transformed, Output(NOTHING, (target,)), batch(torch.arange(3)), state).values()
+    expected = (transformed.features[0] - nn.functional.adaptive_avg_pool2d(target, compared)).square().mean()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_simkd_loss_by_hand() -> None:
+    teacher = torch.tensor([[[[0.0, 4.0], [8.0, 0.0]]]])
+    assert float(simkd_loss(torch.tensor([[[[1.0]]]]), teacher)) == 4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_single_picture_in_train_mode_with_maps_of_one_position(method: Method) -> None:
+    vector = isinstance(method, SRRL) and method.variant == "simkd"
+    shapes = (((8,),), ((16,),)) if vector else (((8, 1, 1),), ((16, 1, 1),))
+    state = method.build(Side(shapes[0], 5), Side(shapes[1], 5, nn.Linear(16, 5)), DATA).train()
+    feature = torch.randn(1, *shapes[0][0], requires_grad=True)
+    student = method.transform(Output(NOTHING, (feature,)), state)
+    teacher = Output(torch.randn(1, 5), (torch.randn(1, *shapes[1][0]),))
+    loss = torch.stack(list(method.loss(student, teacher, batch(torch.tensor([0])), state).values())).sum()
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert feature.grad is not None
+    assert torch.isfinite(feature.grad).all()
+
+
+@pytest.mark.parametrize(("weights", "zero"), [((1, 0), "softmax_regression"), ((0, 1), "feature")])
+def test_srrl_weights_its_terms(weights: tuple[float, float], zero: str) -> None:
+    method = SRRL(*weights)
+    state = method.build(Side(((8,),), 5), Side(((16,),), 5, nn.Linear(16, 5)), DATA)
+    student, teacher = Output(NOTHING, (torch.randn(4, 8),)), Output(torch.randn(4, 5), (torch.randn(4, 16),))
+    parts = method.loss(student, teacher, batch(torch.arange(4)), state)
+    assert float(parts.pop(zero).detach()) == 0
+    (other,) = parts.values()
+    assert float(other.detach()) > 0
+
+
+def _objective(teacher: str = "resnet8_w4") -> Objective:
+    objective = Objective(
+        _model("resnet8_w2", seed=1), _model(teacher, seed=2), methods=["simkd"], example=X, data=DATA
+    )
+    optimizer = torch.optim.SGD(objective.trainable(), lr=0.01)
+    for _ in range(2):
+        optimizer.zero_grad()
+        objective((X, Y)).total.backward()
+        optimizer.step()
+    return objective
+
+
+def test_the_exported_student_is_made_again_from_its_description() -> None:
+    predictor = _objective().predictor.eval()
+    assert isinstance(predictor, TransformedModel)
+    torch.manual_seed(9)
+    again = rebuilt(create("resnet8_w2", classes=5, image_size=(16, 16)), predictor.description())
+    again.load_state_dict(predictor.state_dict())
+    assert torch.equal(again.eval()(X), predictor(X))
+
+
+@pytest.mark.parametrize("teacher", ["resnet8_w4", "wrn_16_1"])
+def test_it_can_be_copied_and_frozen(teacher: str) -> None:
+    predictor = _objective(teacher).predictor.eval()
+    expected = predictor(X).detach()
+    torch.testing.assert_close(copy.deepcopy(predictor)(X), expected)
+    frozen = Frozen(predictor, X)
+    torch.testing.assert_close(frozen(X), expected, rtol=1e-4, atol=1e-5)
+    assert frozen.folds
+    with torch.no_grad():
+        for parameter in predictor.parameters():
+            parameter.zero_()
+    torch.testing.assert_close(frozen(X), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_cross_entropy_is_off_and_the_students_own_classifier_is_not_trained() -> None:
+    student = _model("resnet8_w2", seed=1)
+    objective = Objective(student, _model("resnet8_w4", seed=2), methods=["simkd"], example=X, data=DATA)
+    losses = objective((X, Y))
+    losses.total.backward()
+    assert float(losses.parts["class"].detach()) == 0
+    assert student.classifier is not None
+    assert student.classifier.weight.grad is None or student.classifier.weight.grad.abs().max() == 0
+    torch.testing.assert_close(objective.predictor(X), losses.logits)
+
+
+def test_the_next_stage_trains_the_projector_and_leaves_the_classifier() -> None:
+    objective = _objective()
+    predictor = objective.predictor
+    assert isinstance(predictor, TransformedModel)
+    objective.next_stage(["kd"], anchor=TrueClass())
+    assert objective.predictor is predictor
+    before = {name: value.clone() for name, value in predictor.state_dict().items()}
+    optimizer = torch.optim.SGD(objective.trainable(), lr=0.1, weight_decay=0.1)
+    losses = objective((X, Y))
+    losses.total.backward()
+    optimizer.step()
+    changed = {name for name, value in predictor.state_dict().items() if not torch.equal(value, before[name])}
+    assert {"head.projector.conv1.weight", "head.projector.bn3.bias", "backbone.conv1.weight"} <= changed
+    assert not any("teacher_classifier" in name for name in changed)
+
+
+def test_simkd_can_follow_simkd() -> None:
+    objective = _objective()
+    objective.next_stage(["simkd"], anchor=TrueClass())
+    losses = objective((X, Y))
+    losses.total.backward()
+    assert torch.isfinite(losses.total)
+    outer = objective.predictor
+    assert isinstance(outer, TransformedModel)
+    assert isinstance(outer.backbone, TransformedModel)
+    torch.testing.assert_close(outer(X), losses.logits)
+
+
+@pytest.mark.parametrize("teacher", ["resnet8_w4", "wrn_16_1"])
+def test_two_stages_on_digits_from_recipe_to_loaded_file(
+    teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "write_run_report", lambda _: None)  # its charts take longer than the run
+    torch.manual_seed(2)
+    save_weights(create(teacher, classes=10, channels=1, image_size=(8, 8)), tmp_path / "teacher.safetensors")
+    value = {
+        "data": {"name": "digits", "train_limit": tiny.TRAIN, "test_limit": tiny.TEST},
+        "teacher": {"model": teacher, "weights": str(tmp_path / "teacher.safetensors")},
+        "student": "resnet8_w2",
+        "epochs": 2,
+        "batch_size": tiny.BATCH,
+        "device": "cpu",
+        "stages": [{"methods": ["simkd"], "until": 1}, {"methods": ["kd"]}],
+    }
+    result = smskd.train(parse(value), out=tmp_path / "run")
+    x: Tensor = torch.rand(3, *tiny.SHAPE)
+    assert isinstance(result.student, TransformedModel)
+    for place in (tmp_path / "run", tmp_path / "run" / "stages" / "1"):
+        assert isinstance(smskd.load(place), TransformedModel)
+    loaded = smskd.load(tmp_path / "run")
+    assert tiny.same(tiny.bits(loaded), tiny.bits(result.student))
+    torch.testing.assert_close(loaded(x), result.student(x), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,139 @@
+"""SemCKD: its formula, batches of another size, embeddings of zero, sixteen bits, what it refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from smskd.errors import UserError
+from smskd.methods.semckd import SemCKD, semckd_loss
+from smskd.types import DataInfo, Layout, Output, Side
+
+from .example import DATA, MLP, STUDENT, TEACHER, batch, build, detached, leaves, output, taps
+
+DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "defaults.json").read_text())["semckd"]
+
+
+def _outputs(samples: int, scale: float = 1.0) -> tuple[Output, Output]:
+    chosen = taps(SemCKD())
+
+    def make(*shape: int) -> Tensor:
+        return scale * torch.rand(*shape)
+
+    return output(STUDENT, chosen.student, samples, make), detached(output(TEACHER, chosen.teacher, samples, make))
+
+
+def test_the_defaults_are_the_published_ones() -> None:
+    method, published = SemCKD(), DEFAULTS["hyperparameters"]
+    assert (method.temperature, method.factor) == (published["soft"], published["factor"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"factor": 0}, "factor must be a whole number of 1 or more, not 0"),
+        ({"temperature": 0}, "temperature must be positive, not 0"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        SemCKD(**fields)
+    assert str(caught.value) == message
+
+
+def test_a_batch_smaller_than_the_factor_is_refused() -> None:
+    sides = Side(((4, 8, 8),), 5), Side(((6, 8, 8),), 5)
+    with pytest.raises(UserError, match="SemCKD needs batches of at least factor = 4 samples, not 3"):
+        SemCKD().build(*sides, DataInfo(40, 5, batch_size=3))
+    assert list(SemCKD().build(*sides, DataInfo(40, 5, batch_size=4)).parameters())
+
+
+@pytest.mark.parametrize(("student", "teacher"), [(MLP, TEACHER), (STUDENT, MLP)])
+def test_models_without_maps_are_refused(student: Layout, teacher: Layout) -> None:
+    with pytest.raises(UserError, match="SemCKD compares feature maps"):
+        taps(SemCKD(), student, teacher)
+
+
+def test_all_stages_of_both_are_read_also_where_one_model_has_more() -> None:
+    longer = Layout({f"stage{n}": (4, 2, 2) for n in range(1, 6)} | {"pooled": (4,)}, 5)
+    chosen = taps(SemCKD(), STUDENT, longer)
+    assert chosen.student == ("stage1", "stage2", "stage3")
+    assert chosen.teacher == longer.stages
+    attention = SemCKD().attention(
+        output(STUDENT, chosen.student, 8), output(longer, chosen.teacher, 8), build(SemCKD(), STUDENT, longer)
+    )
+    assert attention.shape == (8, 3, 5)
+    torch.testing.assert_close(attention.sum(2), torch.ones(8, 3))
+
+
+def test_the_loss_by_hand() -> None:
+    attention = torch.tensor([[[0.25, 0.75]], [[1.0, 0.0]]])
+    differences = torch.tensor([[[4.0, 8.0]], [[3.0, 100.0]]])
+    assert float(semckd_loss(attention, differences)) == (1 + 6 + 3) / 2
+
+
+def test_the_order_of_the_batch_changes_the_loss() -> None:
+    torch.manual_seed(0)
+    method, state = SemCKD(), build(SemCKD())
+    student, teacher = _outputs(8)
+    turned = [Output(x.logits, tuple(feature.flip(0) for feature in x.features)) for x in (student, teacher)]
+    losses = [method.loss(*pair, batch(torch.arange(8)), state)["level"] for pair in ((student, teacher), turned)]
+    assert method.order_matters
+    assert abs(float(losses[0].detach()) - float(losses[1].detach())) > 1e-6
+
+
+@pytest.mark.parametrize("samples", [1, 7, 9])
+def test_a_batch_of_another_size_costs_nothing_and_keeps_the_graph(samples: int) -> None:
+    state = build(SemCKD())
+    student, teacher = _outputs(samples)
+    before = {name: value.clone() for name, value in state.state_dict().items()}
+    parts = SemCKD().loss(student, teacher, batch(torch.arange(samples)), state)
+    (loss,) = parts.values()
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert all(x.grad is not None and x.grad.abs().max() == 0 for x in leaves(student))
+    assert all(torch.equal(value, before[name]) for name, value in state.state_dict().items())
+    assert parts.keys() == SemCKD().loss(*_outputs(8), batch(torch.arange(8)), state).keys()
+
+
+def test_embeddings_of_zero_do_no_harm() -> None:
+    torch.manual_seed(0)
+    state = build(SemCKD())
+    for module in state.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+    student, teacher = _outputs(8)
+    with torch.no_grad():
+        for feature in (*student.features, *teacher.features):
+            feature[2] = 0
+    loss = SemCKD().loss(student, teacher, batch(torch.arange(8)), state)["level"]
+    loss.backward()
+    assert torch.isfinite(loss)
+    gradients = [x.grad for x in (*leaves(student), *state.parameters())]
+    assert all(gradient is not None and gradient.abs().max() < 1e4 for gradient in gradients)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_large_activations_survive_sixteen_bits(dtype: torch.dtype) -> None:
+    """A sample's squares sum to more than 65504, the largest float16."""
+    torch.manual_seed(0)
+    state = build(SemCKD())
+    student, teacher = _outputs(8, scale=40.0)
+    assert float(student.features[0].detach()[0].square().sum()) > 65504
+    exact = SemCKD().attention(student, teacher, state)
+    with torch.autocast("cpu", dtype=dtype):
+        loss = SemCKD().loss(student, teacher, batch(torch.arange(8)), state)["level"]
+        rounded = SemCKD().attention(student, teacher, state)
+    assert torch.isfinite(loss)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=0.01)
+
+
+def test_the_batch_size_of_the_data_is_that_of_the_layers() -> None:
+    state = build(SemCKD())
+    layer = state.get_submodule("query0.linear1")
+    assert isinstance(layer, nn.Linear)
+    assert layer.in_features == DATA.batch_size
