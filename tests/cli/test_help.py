@@ -12,7 +12,19 @@ from smskd.recipe import shipped
 
 from .program import PROCESS, fine, smskd
 
-COMMANDS = ("train", "resume", "eval", "compare", "report", "methods", "models", "recipe", "demo", "bench")
+COMMANDS = (
+    "train",
+    "resume",
+    "eval",
+    "compare",
+    "report",
+    "methods",
+    "new-method",
+    "models",
+    "recipe",
+    "demo",
+    "bench",
+)
 OF_BENCH = ("bench step", "bench run")
 
 WITHOUT_TORCH = """

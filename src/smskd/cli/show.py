@@ -90,7 +90,7 @@ def print_method(name: str, *, as_json: bool) -> None:
         ("reads", method.taps),
         ("learns", ", ".join(facts.learns) or "nothing of its own"),
         ("phase", f"{facts.phase_epochs} epochs before the stage" if facts.phase_epochs else "none before the stage"),
-        ("golden", f"equals {method.golden_cases} results of published code" if method.golden_cases else "none"),
+        ("golden", _equal_results(method.golden_cases)),
         ("weight", f"{method.published_weight:g}, beside cross-entropy of weight {method.published_class_weight:g}"),
     )
     if method.formula:
@@ -102,6 +102,10 @@ def print_method(name: str, *, as_json: bool) -> None:
     if method.differences:
         _title("\nnotes")
         _lines(*(("-", difference) for difference in method.differences))
+
+
+def _equal_results(count: int) -> str:
+    return f"equals {count} result{'s' if count > 1 else ''} of published code" if count else "none"
 
 
 def print_recipes() -> None:
