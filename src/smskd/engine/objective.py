@@ -212,7 +212,7 @@ class Objective(nn.Module):
             batch = Batch(*batch)
         with self.clock.part("student_forward"):
             student = read(self.student, batch, self._student_taps)
-        with self.clock.part("teacher"):
+        with self.clock.part("teacher") if self._teacher_taps else nullcontext():
             teacher = self._teacher_outputs(batch)
         outputs = [output(student, taps.student) for taps in self.taps]
         for place, (item, state) in enumerate(zip(self.methods, self.states, strict=True)):
