@@ -126,11 +126,13 @@ def test_json_rows_are_plain_json(rows: list[Row]) -> None:
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_terminal_table_loses_nothing(rows: list[Row], width: int) -> None:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(rich_table(rows))
+    console.print(rich_table(rows, width=width))
     shown = console.export_text()
     assert all(len(line) <= width for line in shown.splitlines())
     for text in ("fitnet", "plain", "66.00", "67.00", "+6.00", "7.50", "forgotten"):
         assert text in shown
+    for text in ("−12.50", "12.0 s"):
+        assert (text in shown) == (width == 120), "where room is scarce, it is in the other forms of the table"
     assert "…" not in shown
     assert "student resnet8x4 · teacher resnet20 · data digits" in " ".join(shown.split())
     assert "teacher top-1 78.50 %" in " ".join(shown.split())

@@ -29,6 +29,9 @@ class Column:
 LONG_NAME = 24
 """Longer names are broken in a table of 80 characters."""
 
+NARROW, WIDE = 80, 110
+"""Characters of a usual terminal, and of one that has room for all columns."""
+
 _LESS_TELLING = ("top-5 last %", "vs teacher", "time")
 """Left out where room is scarce."""
 
@@ -71,10 +74,15 @@ def worded(shared: Mapping[str, str]) -> list[str]:
     ]
 
 
-def rich_table(rows: Sequence[Row], title: str | None = None) -> Table:
-    """The comparison as a table for a rich console, narrow enough for 80 characters.
+def rich_table(rows: Sequence[Row], title: str | None = None, width: int = NARROW) -> Table:
+    """The comparison as a table for a rich console, narrow enough for 80 characters; all columns where there is room.
 
     What all rows have in common (student, teacher, its accuracy, the data) stands below the table.
+
+    Args:
+        rows: the comparison.
+        title: above it.
+        width: of the console.
     """
     shared = common(rows)
     table = Table(
@@ -86,7 +94,9 @@ def rich_table(rows: Sequence[Row], title: str | None = None) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    shown = [column for column in columns(rows) if column.title not in {*shared, *_LESS_TELLING}]
+    shown = [
+        column for column in columns(rows) if column.title not in {*shared, *(_LESS_TELLING if width < WIDE else ())}
+    ]
     for column in shown:
         header = column.title.removesuffix(" %")
         table.add_column(

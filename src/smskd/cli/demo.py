@@ -41,7 +41,7 @@ def run_demo(out: Path, seeds: list[int], epochs: int | None, *, quiet: bool) ->
     page = out / PAGE
     write_report(finished, page)
     if not quiet:
-        display.console.print(rich_table(compare(finished)))
+        display.console.print(rich_table(compare(finished), width=display.console.width))
     display.say(f"runs: {out}\npage: {page}")
 
 

@@ -34,7 +34,7 @@ def print_comparison(paths: Sequence[Path], form: Literal["table", "csv", "markd
     elif form == "json":
         typer.echo(json.dumps(json_rows(rows), indent=2))
     else:
-        console.print(rich_table(rows))
+        console.print(rich_table(rows, width=console.width))
 
 
 def write_page(paths: Sequence[Path], out: Path | None) -> None:
