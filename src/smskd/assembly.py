@@ -171,6 +171,7 @@ def _absolute(path: str) -> str:
 
 def _load_weights(model: FeatureModel, path: str, pictures: Dataset, role: str) -> None:
     try:
+        models.check_classes(model, path)
         models.load_weights(model.wrapped, path)
     except UserError as error:
         raise UserError(f"{role}.weights: {str(error).removeprefix('weights: ')}") from None

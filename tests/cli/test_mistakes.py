@@ -83,6 +83,7 @@ def test_a_teacher_with_another_number_of_classes(here: Path, taught: tuple[str,
     save_file(weights, here / "twenty.safetensors")
     message = mistake("train", "digits/kd", *taught, "teacher.weights=twenty.safetensors", "--out", "r")
     assert message.startswith("teacher.weights: ")
+    assert "tells 20 classes apart and the data have 10" in message
     assert "fc.weight is [20, 64] in the file and [10, 64] in the model" in message
     assert list(everything_in(here)) == ["twenty.safetensors"]
 

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from smskd.models.hooked import adapt
     from smskd.models.layout import describe
     from smskd.models.listing import names
-    from smskd.models.weights import load_weights, read_metadata, save_weights
+    from smskd.models.weights import check_classes, load_weights, read_metadata, save_weights
 
 __all__ = [
     "adapt",
+    "check_classes",
     "create",
     "describe",
     "load_weights",
@@ -30,6 +31,7 @@ __all__ = [
 # No file may bear the name of what it exports: importing it would put the module in the function's place.
 _FILES = {
     "adapt": "hooked",
+    "check_classes": "weights",
     "create": "catalog",
     "describe": "layout",
     "load_weights": "weights",

@@ -49,6 +49,29 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
     target.load_state_dict(weights, strict=False)
 
 
+def check_classes(model: FeatureModel, path: str | Path) -> None:
+    """Refuses weights whose classifier tells another number of classes apart than the model's.
+
+    Args:
+        model: the model. One without a last linear layer is not checked.
+        path: as for :func:`load_weights`.
+
+    Raises:
+        UserError: the numbers differ, or the file cannot be read.
+    """
+    names = [name for name, module in model.wrapped.named_modules() if module is model.classifier]
+    if not names:
+        return
+    file, key = _file(Path(path)), f"{names[0]}.weight"
+    current = model.wrapped.state_dict()
+    found = _without_prefix(_read(file), current).get(key)
+    if found is not None and found.dim() == 2 and len(found) != len(current[key]):
+        raise UserError(
+            f"weights: {file} tells {len(found)} classes apart and the data have {len(current[key])} "
+            f"({key} is {list(found.shape)} in the file and {list(current[key].shape)} in the model)"
+        )
+
+
 def save_weights(module: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a model's weights and buffers as safetensors; the file is there whole or not at all.
 
