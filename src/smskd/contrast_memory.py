@@ -26,10 +26,10 @@ def memory_scores(embedding: Tensor, memory: Tensor, contrast_index: Tensor, tem
     Returns:
         [N, K + 1].
     """
-    memory = memory.detach()
+    memory, scaled = memory.detach(), embedding / temperature
     if len(memory) <= GATHERED_COST * contrast_index.shape[1]:
-        return (embedding @ memory.T).gather(1, contrast_index) / temperature
-    return torch.einsum("nkd,nd->nk", memory[contrast_index], embedding) / temperature
+        return (scaled @ memory.T).gather(1, contrast_index)
+    return torch.einsum("nkd,nd->nk", memory[contrast_index], scaled)
 
 
 class ContrastMemory(nn.Module):

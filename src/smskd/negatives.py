@@ -59,7 +59,7 @@ class Negatives(nn.Module):
         start, size = self.class_start[y], self.class_size[y]
         pool = len(self.labels) - size
         rows = (start + size).unsqueeze(1) + self._ranks(pool, generator)
-        return torch.cat([self._positive(index, start, size, generator), self.samples_by_class[rows]], dim=1)
+        return torch.cat([self._positive(index, start, size, generator), self.samples_by_class.take(rows)], dim=1)
 
     def _positive(self, index: Tensor, start: Tensor, size: Tensor, generator: torch.Generator) -> Tensor:
         if not self.relax:
@@ -123,5 +123,6 @@ def draw_subsets(subsets: int, pool: int, count: int, generator: torch.Generator
     shuffled = torch.randperm(pool, generator=generator, device=device)
     blocks = shuffled[: pool // block * block].view(-1, block)
     wanted = math.ceil(count / block)
-    chosen = torch.rand(subsets, len(blocks), generator=generator, device=device).argsort(dim=1)[:, :wanted]
-    return blocks[chosen].view(subsets, wanted * block)[:, :count]
+    priority = torch.rand(subsets, len(blocks), generator=generator, device=device)
+    chosen = priority.topk(wanted, dim=1, sorted=False).indices
+    return blocks.index_select(0, chosen.flatten()).view(subsets, wanted * block)[:, :count]

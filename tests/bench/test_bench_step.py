@@ -1,9 +1,10 @@
 """What ``smskd bench step`` tells, and that it times what it says; never how long anything takes."""
 
 import json
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ import torch
 from cli.program import fine, mistake, smskd
 from smskd.bench import step as step_file
 from smskd.bench.case import Case, random_pictures, write_teacher
-from smskd.bench.step import OurLoop, bench_step, plain
+from smskd.bench.step import OurLoop, bench_step
+from smskd.bench.usual import UsualLoop, UsualProcess, plain
 from smskd.engine.clock import COMPILED, SEPARATE, Clock
 from smskd.engine.step import Step
 from smskd.types import Batch
@@ -26,11 +28,23 @@ WORDS = (
 MEASURES = {"images_per_second", "step_milliseconds", "milliseconds", "peak_memory_bytes"}
 
 
+class UsualHere(UsualLoop):
+    """The plain loop without a process of its own."""
+
+    def __enter__(self) -> Self:
+        self.begin()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
 @pytest.fixture(autouse=True)
-def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plain loop reads its pictures in this process, and CRD compares few of them."""
+def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plain loop runs and reads its pictures in this process, and CRD compares few of them."""
     monkeypatch.setattr(plain(), "NEGATIVES", 6)
     monkeypatch.setitem(plain().PlainLoop.__init__.__kwdefaults__, "workers", 0)
+    monkeypatch.setattr(step_file, "UsualProcess", UsualHere)
 
 
 def check_measures(measures: dict[str, Any], stage: int) -> None:
@@ -70,7 +84,7 @@ def test_a_method_that_the_plain_loop_does_not_have() -> None:
 
 def test_as_many_steps_are_timed_as_are_asked_for_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[tuple[str, int]] = []
-    ours, usual = OurLoop.turn, step_file.UsualLoop.turn
+    ours, usual = OurLoop.turn, UsualLoop.turn
 
     def note(name: str, original: Any) -> Any:
         def turn(self: Any, steps: int) -> None:
@@ -80,13 +94,21 @@ def test_as_many_steps_are_timed_as_are_asked_for_in_turn(monkeypatch: pytest.Mo
         return turn
 
     monkeypatch.setattr(OurLoop, "turn", note("ours", ours))
-    monkeypatch.setattr(step_file.UsualLoop, "turn", note("usual", usual))
+    monkeypatch.setattr(UsualLoop, "turn", note("usual", usual))
     costs: list[int] = []
     cost = Clock.cost
     monkeypatch.setattr(Clock, "cost", lambda self: costs.append(len(self._timed)) or cost(self))
     bench_step(replace(TINY, steps=10))
     assert turns == [("ours", 1), ("usual", 1), ("ours", 8), ("usual", 8), ("ours", 2), ("usual", 2)]
     assert costs == [10, 10]
+
+
+def test_the_plain_loop_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where memory is allocated as it is by default."""
+    monkeypatch.setattr(step_file, "UsualProcess", UsualProcess)
+    result = bench_step(replace(TINY, steps=1))
+    check_measures(result["plain"], 1)
+    assert not multiprocessing.active_children()
 
 
 def test_a_compiled_objective_is_one_part(monkeypatch: pytest.MonkeyPatch) -> None:

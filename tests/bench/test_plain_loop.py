@@ -13,7 +13,8 @@ import torch
 
 from smskd.bench import step as step_file
 from smskd.bench.case import Case, random_pictures
-from smskd.bench.step import OurLoop, UsualLoop, plain, plain_data
+from smskd.bench.step import OurLoop
+from smskd.bench.usual import UsualLoop, plain, plain_data, usual_options
 from smskd.contrast_memory import ContrastMemory
 from smskd.types import Batch
 
@@ -30,7 +31,8 @@ class Pair:
         case = replace(CASE, method=method, stage=stage)
         pictures = random_pictures(case)
         self.ours = OurLoop(step_file._setup(case, pictures))
-        usual = UsualLoop(self.ours, plain_data(case, pictures))
+        options = usual_options(self.ours.setup, self.ours.trainee.objective)
+        usual = UsualLoop(options, plain_data(case, pictures))
         self.usual = usual.loop
         generator = torch.Generator().manual_seed(1)
         x = torch.randn(8, 3, 12, 12, generator=generator)

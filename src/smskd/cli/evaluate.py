@@ -14,6 +14,7 @@ from smskd.analysis.wording import percent
 from smskd.assembly import load_data, load_model, test_loader
 from smskd.cli.progress import Display
 from smskd.data import Dataset
+from smskd.engine.allocator import keep_freed_memory
 from smskd.engine.environment import device_of
 from smskd.engine.evaluate import evaluate
 from smskd.engine.store import RECIPE, STUDENT
@@ -55,6 +56,7 @@ def _result(weights: Path, recipe: Recipe, pictures: Dataset) -> dict[str, Any]:
     spec = recipe.student.model_copy(update=update)
     model = load_model(spec, pictures, "student").to(device)
     loader = test_loader(pictures, recipe.test_batch_size, device)
+    keep_freed_memory(device)
     accuracy = evaluate(model, loader.epoch(0), classes=pictures.classes)
     return {
         "weights": str(weights),

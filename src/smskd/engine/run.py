@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator
 
 import torch
 
+from smskd.engine.allocator import keep_freed_memory
 from smskd.engine.fit import EpochReport, fit
 from smskd.engine.ledger import Ledger
 from smskd.engine.prepare import PreparationReport
@@ -25,6 +26,7 @@ def run(setup: Setup, folder: RunFolder, *, track: Track = untracked) -> Generat
     Killed at any moment, it goes on from the last checkpoint as if it had never been: everything random follows from
     the seed and the epoch.
     """
+    keep_freed_memory(setup.example.device)
     with fitting_threads(setup):
         folder.note_threads(torch.get_num_threads())
         return (yield from _run(setup, folder, track))

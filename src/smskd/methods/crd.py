@@ -35,8 +35,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smskd.adapters import flat, linear_embedding, pooled_vectors
@@ -44,6 +42,7 @@ from smskd.contrast_memory import ContrastMemory, memory_scores
 from smskd.errors import UserError, require_between, require_count, require_positive
 from smskd.functional import differentiated, full_precision, safe_normalize
 from smskd.negatives import Negatives
+from smskd.softplus import softplus_sum
 from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
 
 EPSILON = 1e-7
@@ -92,11 +91,13 @@ def crd_loss(
     negatives = contrast_index.shape[1] - 1
     noise = negatives / len(memory)
     # With x = log(P / (K/M + eps)): P / (P + K/M + eps) = sigmoid(x), and the negatives' ratio is sigmoid(-x)
-    # up to a constant. A log-sigmoid holds for every score; an exponential would overflow at low temperature.
-    x = scores - normalizer.log() - math.log(noise + EPSILON)
-    sign = torch.where(torch.arange(negatives + 1, device=x.device) == 0, 1.0, -1.0).to(x.dtype)
+    # up to a constant; -log(sigmoid(-x)) = softplus(x), and softplus(-x) = softplus(x) - x. These hold for every
+    # score; an exponential would overflow at low temperature.
+    shift = normalizer.log() + math.log(noise + EPSILON)
+    positive = (embedding * memory.detach()[contrast_index[:, 0]]).sum(1) / temperature - shift
+    total = softplus_sum(scores - shift) - positive.sum()
     constant = negatives * math.log(noise / (noise + EPSILON))
-    return -(F.logsigmoid(sign * x).sum() / len(x) + constant), normalizer
+    return total / len(scores) - constant, normalizer
 
 
 @full_precision

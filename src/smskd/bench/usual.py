@@ -1,0 +1,158 @@
+"""The plain loop beside ours: on copies of the same networks, in a process of its own."""
+
+import copy
+import multiprocessing
+import pickle
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib import import_module
+from itertools import islice
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from smskd.bench.case import Case
+from smskd.data import Dataset
+from smskd.engine.clock import Clock, Cost
+from smskd.engine.memory import forget_peak, memory_in_use, peak_memory
+from smskd.engine.objective import Objective
+from smskd.engine.setup import Setup
+
+WARM_UP = 2
+"""Steps at the start of each turn that are not timed: caches are cold, and workers have only just begun."""
+
+
+def plain() -> Any:
+    """The file of the plain loop."""
+    return import_module("smskd.bench.plain_loop")
+
+
+def plain_data(case: Case, pictures: Dataset) -> Any | None:
+    """The pictures as the plain loop reads them; None if it does not have the method."""
+    loop = plain()
+    if case.method not in loop.METHODS:
+        return None
+    return loop.PictureData(
+        pictures.train.images.permute(0, 2, 3, 1).contiguous().numpy(),
+        pictures.train.labels.numpy(),
+        loop.training_transform(case.image_size, pictures.mean, pictures.std, pictures.padding, pictures.flip),
+        loop.NEGATIVES if case.method == "crd" else 0,
+    )
+
+
+def usual_options(setup: Setup, objective: Objective) -> dict[str, Any]:
+    """Arguments of the plain loop, but for its data: those of our last stage, with copies of its networks."""
+    assert objective.teacher is not None
+    return {
+        "student": _contiguous(objective.student),
+        "teacher": _contiguous(objective.teacher.model),
+        "method": setup.stages[-1].names[0],
+        "batch_size": setup.data.batch_size,
+        "reference": _contiguous(objective.reference.model) if objective.reference else None,
+        "device": setup.example.device,
+        "learning_rate": setup.pace.optimizer.learning_rate,
+    }
+
+
+class UsualLoop:
+    """The plain loop.
+
+    Args:
+        options: as :func:`usual_options` gives them.
+        data: as :func:`plain_data` makes it.
+    """
+
+    def __init__(self, options: dict[str, Any], data: Any) -> None:
+        self._device = torch.device(options["device"])
+        self._before = memory_in_use(self._device)
+        forget_peak(self._device)
+        self.loop = plain().PlainLoop(data=data, **options)
+        self.memory: int | None = None
+
+    def begin(self) -> None:
+        """A turn before those that count."""
+        self.turn(1)
+        self.memory = more(peak_memory(self._device), self._before)
+        self.loop.clock.forget()
+
+    def turn(self, steps: int) -> None:
+        """Trains and times some steps, after a warm-up."""
+        timed = range(WARM_UP, WARM_UP + steps)
+        self.loop.train(self.loop.clock.steps(islice(self._endless(), timed.stop), timed))
+
+    def measured(self) -> dict[str, Any]:
+        """What was measured in all turns."""
+        return measured(self.loop.clock, self.memory)
+
+    def _endless(self) -> Iterator[Any]:
+        while True:
+            yield from self.loop.batches()
+
+
+class UsualProcess:
+    """:class:`UsualLoop` in a process of its own, where nothing that speeds ours up is in effect.
+
+    Args:
+        options, data: likewise.
+    """
+
+    def __init__(self, options: dict[str, Any], data: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        # Not a daemon: those may not have the worker processes that a DataLoader starts.
+        self._process = context.Process(target=_serve, args=(other, pickle.dumps(data), pickle.dumps(options)))
+        self._process.start()
+        other.close()
+        self._connection.recv()
+
+    def turn(self, steps: int) -> None:
+        """Trains and times some steps, after a warm-up."""
+        self._connection.send(steps)
+        self._connection.recv()
+
+    def measured(self) -> dict[str, Any]:
+        """What was measured in all turns."""
+        self._connection.send(None)
+        result: dict[str, Any] = self._connection.recv()
+        return result
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._process.terminate()
+        self._connection.close()
+        self._process.join()
+
+
+def measured(clock: Clock, memory: int | None) -> dict[str, Any]:
+    """What is told of a loop: the medians of its clock, and how much memory it took."""
+    cost = clock.cost()
+    assert isinstance(cost, Cost)
+    return {**asdict(cost), "peak_memory_bytes": memory}
+
+
+def more(peak: int | None, before: int | None) -> int | None:
+    """Bytes that a peak is above what was in use before it."""
+    return None if peak is None or before is None else max(0, peak - before)
+
+
+def _serve(connection: Connection, data: bytes, options: bytes) -> None:
+    pictures = pickle.loads(data)
+    usual = UsualLoop(pickle.loads(options), pictures)
+    usual.begin()
+    connection.send(None)
+    while (steps := connection.recv()) is not None:
+        usual.turn(steps)
+        connection.send(None)
+    connection.send(usual.measured())
+
+
+def _contiguous(model: Any) -> Any:
+    """A copy in the format that networks have by default."""
+    return copy.deepcopy(model).to(memory_format=torch.contiguous_format)
