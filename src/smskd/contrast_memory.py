@@ -7,29 +7,39 @@ import torch
 from torch import Tensor, nn
 
 from smskd.functional import full_precision, safe_normalize
-from smskd.negatives import Negatives
+from smskd.negatives import Negatives, Shared
 
 GATHERED_COST = 40
 """What it costs to fetch a number of the memory by index, in numbers read in order by a matrix product."""
 
 
 @full_precision
-def memory_scores(embedding: Tensor, memory: Tensor, contrast_index: Tensor, temperature: float) -> Tensor:
+def memory_scores(
+    embedding: Tensor, memory: Tensor, contrast: Shared | Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
     """Logarithms of the unnormalised scores: inner products with the drawn rows of a memory, over T.
 
     Args:
         embedding: [N, D], unit vectors.
         memory: [M, D]; receives no gradient.
-        contrast_index: [N, K + 1] int64 rows of the memory.
+        contrast: rows of the memory: [N, K + 1] int64, the positive first, or shared ones.
         temperature: T, positive.
 
     Returns:
-        [N, K + 1].
+        Of the positives [N], and of the negatives [N, K]; of P shared rows [N, P], -inf where a sample does not take
+        one.
     """
     memory, scaled = memory.detach(), embedding / temperature
-    if len(memory) <= GATHERED_COST * contrast_index.shape[1]:
-        return (scaled @ memory.T).gather(1, contrast_index)
-    return torch.einsum("nkd,nd->nk", memory[contrast_index], scaled)
+    if isinstance(contrast, Shared):
+        positive = contrast.positive
+        negative = torch.addmm(contrast.mask.to(scaled.dtype), scaled, memory.index_select(0, contrast.rows).T)
+    else:
+        positive, rows = contrast[:, 0], contrast[:, 1:]
+        if len(memory) <= GATHERED_COST * contrast.shape[1]:
+            negative = (scaled @ memory.T).gather(1, rows)
+        else:
+            negative = torch.einsum("nkd,nd->nk", memory[rows], scaled)
+    return (scaled * memory[positive]).sum(1), negative
 
 
 class ContrastMemory(nn.Module):

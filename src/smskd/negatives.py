@@ -1,18 +1,35 @@
 """Drawing negatives: for each sample of a batch, training samples of other classes."""
 
-import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError
 
-BLOCK = 64
-"""How many neighbours of a shuffled pool are drawn together."""
+
+@dataclass(frozen=True)
+class Shared:
+    """Negatives that the samples of a batch take from the same rows of the memory.
+
+    Attributes:
+        positive: [N] int64, the row of each sample's positive.
+        rows: [P] int64, rows in random order.
+        mask: [N, P], 0 where one is a sample's negative, K times in each row, and -inf elsewhere.
+        count: K.
+    """
+
+    positive: Tensor
+    rows: Tensor
+    mask: Tensor
+    count: int
 
 
 class Negatives(nn.Module):
     """Draws the rows of the memory that each sample is compared with.
+
+    All training samples are shuffled once for the batch, and each sample takes the first K of other classes. So each
+    sample's negatives are a uniform random subset, as if it had drawn alone, while the batch reads the same rows.
 
     Args:
         labels: [M] int64, the class of each training sample.
@@ -35,47 +52,51 @@ class Negatives(nn.Module):
         class_size = labels.bincount()
         if (class_size > 0).sum() < 2:
             raise UserError("negatives are samples of other classes, and all training samples have the same")
-        by_class = labels.argsort(stable=True)
-        # Twice over: what follows a class, up to the class again, is then one run.
-        self.register_buffer("samples_by_class", torch.cat([by_class, by_class]), persistent=False)
+        self.register_buffer("samples_by_class", labels.argsort(stable=True), persistent=False)
         self.register_buffer("labels", labels, persistent=False)
         self.register_buffer("class_start", class_size.cumsum(0) - class_size, persistent=False)
         self.register_buffer("class_size", class_size, persistent=False)
-        sizes = set((len(labels) - class_size[class_size > 0]).tolist())
-        self._only_pool_size = sizes.pop() if len(sizes) == 1 else None
+        self._largest_class = int(class_size.max())
         self.generator = torch.Generator(labels.device).manual_seed(int(torch.randint(2**62, ())))
 
-    def draw(self, index: Tensor) -> Tensor:
+    def draw(self, index: Tensor) -> Shared | Tensor:
         """Rows to compare with.
 
         Args:
             index: [N] int64, the samples.
 
         Returns:
-            [N, K + 1] int64: the positive, then K samples of other classes.
+            Negatives from shared rows; where a class has fewer than K samples of others, rows of each sample's own,
+            [N, K + 1] int64: the positive, then K samples of other classes, drawn with replacement where needed.
         """
         generator = self._generator_on(index.device)
-        y = self.labels[index]
-        start, size = self.class_start[y], self.class_size[y]
-        pool = len(self.labels) - size
-        rows = (start + size).unsqueeze(1) + self._ranks(pool, generator)
-        return torch.cat([self._positive(index, start, size, generator), self.samples_by_class.take(rows)], dim=1)
+        positive = self._positive(index, generator)
+        if len(self.labels) - self._largest_class < self.count:
+            return torch.cat([positive.unsqueeze(1), self._own(index, generator)], dim=1)
+        # However they are shuffled, that many hold K of other classes for every class.
+        enough = min(len(self.labels), self.count + self._largest_class)
+        rows = torch.randperm(len(self.labels), generator=generator, device=index.device)[:enough]
+        other = self.labels[rows] != self.labels[index].unsqueeze(1)
+        taken = other & (other.cumsum(1, dtype=torch.int32) <= self.count)
+        return Shared(positive, rows, torch.where(taken, 0.0, -torch.inf), self.count)
 
-    def _positive(self, index: Tensor, start: Tensor, size: Tensor, generator: torch.Generator) -> Tensor:
+    def _positive(self, index: Tensor, generator: torch.Generator) -> Tensor:
         if not self.relax:
-            return index.unsqueeze(1)
+            return index
+        y = self.labels[index]
         uniform = torch.rand(len(index), generator=generator, device=index.device, dtype=torch.float64)
-        return self.samples_by_class[start + (uniform * size).long()].unsqueeze(1)
+        return self.samples_by_class[self.class_start[y] + (uniform * self.class_size[y]).long()]
 
-    def _ranks(self, pool: Tensor, generator: torch.Generator) -> Tensor:
-        """[N, K]: for each sample K ranks in its pool of ``pool`` samples of other classes."""
-        if self._only_pool_size is not None:
-            return draw_subsets(len(pool), self._only_pool_size, self.count, generator)
-        ranks = pool.new_empty(len(pool), self.count)
-        for size in set(pool.tolist()):
-            same = pool == size
-            ranks[same] = draw_subsets(int(same.sum()), size, self.count, generator)
-        return ranks
+    def _own(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """[N, K]: drawn for each sample alone, with replacement where there are fewer."""
+        samples, y = len(self.labels), self.labels[index]
+        first, size = self.class_start[y] + self.class_size[y], samples - self.class_size[y]
+        with_replacement = torch.rand(len(index), self.count, generator=generator, device=index.device)
+        ranks = (with_replacement.double() * size.unsqueeze(1)).long()
+        for sample in (size >= self.count).nonzero().flatten().tolist():
+            ranks[sample] = torch.randperm(int(size[sample]), generator=generator, device=index.device)[: self.count]
+        # Sorted by class, what follows a class, around the end to the class again, is its pool.
+        return self.samples_by_class[(first.unsqueeze(1) + ranks) % samples]
 
     def _generator_on(self, device: torch.device) -> torch.Generator:
         if self.generator.device.type != device.type:
@@ -94,35 +115,3 @@ class Negatives(nn.Module):
         if state.numel() == generator.get_state().numel():
             generator.set_state(state)
         self.generator = generator
-
-
-def draw_subsets(subsets: int, pool: int, count: int, generator: torch.Generator) -> Tensor:
-    """Random subsets of range(pool), one a row: each is uniform among all subsets of that size.
-
-    The pool is shuffled once for all rows and cut into blocks, and each row takes random blocks. Whatever
-    places of a shuffled pool are taken, their content is a uniform random subset; so each row by itself is
-    distributed as if it were drawn alone, at the price of one shuffle, and of a random number a block instead
-    of one a sample of the pool. Rows are not independent of each other, but as each takes blocks of its own,
-    they overlap by about as much as independent ones would.
-
-    Args:
-        subsets: number of rows.
-        pool: size of the pool.
-        count: size of each subset; if there are fewer in the pool, rows are drawn with replacement.
-        generator: of the device on which the result shall be.
-
-    Returns:
-        [subsets, count] int64.
-    """
-    device = generator.device
-    if count > pool:
-        return torch.randint(pool, (subsets, count), generator=generator, device=device)
-    block = min(BLOCK, count)
-    if math.ceil(count / block) > pool // block:
-        block = 1
-    shuffled = torch.randperm(pool, generator=generator, device=device)
-    blocks = shuffled[: pool // block * block].view(-1, block)
-    wanted = math.ceil(count / block)
-    priority = torch.rand(subsets, len(blocks), generator=generator, device=device)
-    chosen = priority.topk(wanted, dim=1, sorted=False).indices
-    return blocks.index_select(0, chosen.flatten()).view(subsets, wanted * block)[:, :count]

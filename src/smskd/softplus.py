@@ -21,7 +21,7 @@ def softplus_sum(x: Tensor) -> Tensor:
     Returns:
         A scalar; its gradient to x is sigmoid(x).
     """
-    total: Tensor = _SoftplusSum.apply(x)  # type: ignore[no-untyped-call]
+    total: Tensor = _SoftplusSum.apply(x)
     return total
 
 
@@ -40,4 +40,5 @@ class _SoftplusSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        return x.sigmoid() * gradients[0]
+        derivative: Tensor = x.sigmoid()
+        return derivative.mul_(gradients[0])

@@ -8,7 +8,7 @@ from smskd import contrast_memory
 from smskd.contrast_memory import ContrastMemory, memory_scores
 from smskd.errors import UserError
 from smskd.methods.crd import CRD, crd_loss
-from smskd.negatives import Negatives, draw_subsets
+from smskd.negatives import Negatives, Shared
 from smskd.types import Batch, DataInfo, Output, Side
 
 UNEQUAL = torch.tensor([0] * 30 + [1] * 7 + [2] * 200 + [4] * 63)[torch.randperm(300, generator=torch.Generator())]
@@ -31,11 +31,21 @@ def _step(method: CRD, state: ContrastMemory, index: Tensor, seed: int) -> dict[
     return method.loss(Output(NOTHING, (student,)), Output(NOTHING, (teacher,)), batch, state)
 
 
+def _rows(drawn: Shared | Tensor) -> Tensor:
+    """[N, K + 1] rows of the memory, however they were drawn."""
+    if not isinstance(drawn, Shared):
+        return drawn
+    negatives = [drawn.rows[mask == 0] for mask in drawn.mask]
+    return torch.cat([drawn.positive.unsqueeze(1), torch.stack(negatives)], dim=1)
+
+
 @pytest.mark.parametrize("labels", [EQUAL, UNEQUAL], ids=["equal classes", "unequal classes"])
 @pytest.mark.parametrize("count", [1, 20, 90])
 def test_negatives_are_of_other_classes_and_drawn_once(labels: Tensor, count: int) -> None:
     index = torch.randint(300, (16,), generator=torch.Generator().manual_seed(1))
-    drawn = Negatives(labels, count, relax=False).draw(index)
+    shared = Negatives(labels, count, relax=False).draw(index)
+    assert isinstance(shared, Shared)
+    drawn = _rows(shared)
     assert drawn.shape == (16, count + 1)
     assert drawn.dtype == torch.int64
     assert torch.equal(drawn[:, 0], index)
@@ -44,45 +54,60 @@ def test_negatives_are_of_other_classes_and_drawn_once(labels: Tensor, count: in
 
 
 @pytest.mark.parametrize("labels", [EQUAL, UNEQUAL], ids=["equal classes", "unequal classes"])
-def test_with_too_few_negatives_they_are_drawn_with_replacement(labels: Tensor) -> None:
+@pytest.mark.parametrize("count", [150, 400])
+def test_with_too_few_negatives_they_are_drawn_with_replacement(labels: Tensor, count: int) -> None:
     index = torch.arange(16)
-    drawn = Negatives(labels, 400, relax=False).draw(index)
-    assert drawn.shape == (16, 401)
+    drawn = _rows(Negatives(labels, count, relax=False).draw(index))
+    assert drawn.shape == (16, count + 1)
     assert (labels[drawn[:, 1:]] != labels[index].unsqueeze(1)).all()
+    for sample, row in zip(index, drawn[:, 1:], strict=True):
+        enough = int((labels != labels[sample]).sum()) >= count
+        assert (len(row.unique()) == count) == enough
 
 
 def test_all_of_the_others_are_drawn_where_as_many_are_asked_for() -> None:
-    drawn = Negatives(EQUAL, 250, relax=False).draw(torch.tensor([4]))
+    drawn = _rows(Negatives(EQUAL, 250, relax=False).draw(torch.tensor([4])))
     assert set(drawn[0, 1:].tolist()) == set((EQUAL[4] != EQUAL).nonzero().flatten().tolist())
 
 
 def test_a_relaxed_positive_is_any_sample_of_the_class() -> None:
     index = torch.full((2000,), 7)
-    positives = Negatives(EQUAL, 1, relax=True).draw(index)[:, 0]
+    positives = _rows(Negatives(EQUAL, 1, relax=True).draw(index))[:, 0]
     assert set(positives.tolist()) == set((EQUAL[7] == EQUAL).nonzero().flatten().tolist())
 
 
-@pytest.mark.parametrize(("pool", "count"), [(250, 70), (100, 8), (65, 64)])
-def test_every_member_of_the_pool_is_drawn_equally_often(pool: int, count: int) -> None:
-    """Each member is drawn with probability count/pool, and each pair as often as in uniform subsets."""
-    generator = torch.Generator().manual_seed(0)
-    calls, rows = 1500, 4
-    hits, together = torch.zeros(pool), 0
+@pytest.mark.parametrize("labels", [EQUAL, UNEQUAL], ids=["equal classes", "unequal classes"])
+@pytest.mark.parametrize("count", [8, 70])
+def test_every_sample_of_other_classes_is_drawn_equally_often(labels: Tensor, count: int) -> None:
+    """Each with probability K/pool, and each pair as often as in uniform subsets."""
+    calls, sample = 3000, 4
+    others = (labels != labels[sample]).nonzero().flatten()
+    pool = len(others)
+    negatives = Negatives(labels, count, relax=False)
+    hits, together = torch.zeros(300), 0
     for _ in range(calls):
-        drawn = draw_subsets(rows, pool, count, generator)
-        hits += drawn.flatten().bincount(minlength=pool)
-        together += int(torch.isin(drawn, torch.tensor([3, 11])).sum(dim=1).eq(2).sum())
+        drawn = _rows(negatives.draw(torch.tensor([sample])))[0, 1:]
+        hits += drawn.bincount(minlength=300)
+        together += int(torch.isin(drawn, others[[3, 11]]).sum()) == 2
     share = count / pool
-    spread = (share * (1 - share) * rows / calls) ** 0.5  # rows of a call may move together
-    assert (hits / (calls * rows) - share).abs().max() < 5 * spread
+    assert (hits[others] / calls - share).abs().max() < 5 * (share * (1 - share) / calls) ** 0.5
     expected = share * (count - 1) / (pool - 1)
-    assert together / (calls * rows) == pytest.approx(expected, abs=5 * (expected * rows / (calls * rows)) ** 0.5)
+    assert together / calls == pytest.approx(expected, abs=5 * (expected / calls) ** 0.5)
 
 
-def test_rows_of_a_call_differ() -> None:
-    drawn = draw_subsets(8, 10_000, 1000, torch.Generator().manual_seed(0))
-    overlap = torch.isin(drawn[0], drawn[1]).float().mean()
-    assert 0 < overlap < 0.3
+def test_shared_rows_score_and_train_as_the_same_rows_listed_for_each_sample() -> None:
+    generator = torch.Generator().manual_seed(0)
+    memory = torch.randn(300, 8, dtype=torch.float64, generator=generator)
+    embedding = torch.randn(16, 8, dtype=torch.float64, generator=generator)
+    shared = Negatives(UNEQUAL, 60, relax=False).draw(torch.arange(16))
+    results = []
+    for contrast in (shared, _rows(shared)):
+        leaf = embedding.clone().requires_grad_()
+        loss, z = crd_loss(leaf, memory, contrast, 0.5)
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        results.append((loss.detach(), z, gradient))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_the_two_ways_to_score_agree(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +117,8 @@ def test_the_two_ways_to_score_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     by_product = memory_scores(embedding, memory, drawn, 0.07)
     monkeypatch.setattr(contrast_memory, "GATHERED_COST", 1)
     by_rows = memory_scores(embedding, memory, drawn, 0.07)
-    torch.testing.assert_close(by_product, by_rows)
+    for one, other in zip(by_product, by_rows, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_the_gradient_is_the_one_of_the_loss_before_the_memory_changed() -> None:
@@ -164,7 +190,7 @@ def test_drawing_leaves_the_global_generator_alone() -> None:
 
 def test_a_seed_decides_what_is_drawn() -> None:
     method = CRD(feature_dim=8, negatives=20)
-    draws = [_memory(method, seed=seed).negatives.draw(torch.arange(4)) for seed in (1, 1, 2)]
+    draws = [_rows(_memory(method, seed=seed).negatives.draw(torch.arange(4))) for seed in (1, 1, 2)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
 

@@ -25,8 +25,10 @@ Differences:
     - The student's embedding is compared with the teacher's memory and the teacher's with the student's.
       Both linear embeddings are trained.
     - The memories start uniform in +-sqrt(3 / D), not normalised. They are updated after the loss read them.
-    - Negatives are samples of other classes, drawn without replacement for each sample, with replacement only
-      where there are fewer than K. The positive is the sample itself (exact) or one of its class (relax).
+    - Negatives are samples of other classes, drawn without replacement, with replacement only where there are
+      fewer than K. Each sample's are a uniform random subset, as published; but there every sample of a batch
+      draws its own, and here they share one shuffle of the training samples.
+      The positive is the sample itself (exact) or one of its class (relax).
     - The published norm has no epsilon and gives NaN for an embedding of zero; its gradient is zero here.
 """
 
@@ -35,13 +37,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from smskd.adapters import flat, linear_embedding, pooled_vectors
 from smskd.contrast_memory import ContrastMemory, memory_scores
 from smskd.errors import UserError, require_between, require_count, require_positive
 from smskd.functional import differentiated, full_precision, safe_normalize
-from smskd.negatives import Negatives
+from smskd.negatives import Negatives, Shared
 from smskd.softplus import softplus_sum
 from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
 
@@ -49,25 +52,26 @@ EPSILON = 1e-7
 
 
 @full_precision
-def crd_normalizer(scores: Tensor, samples: int) -> Tensor:
+def crd_normalizer(positive: Tensor, negative: Tensor, samples: int) -> Tensor:
     """Z of a direction: the mean exponential of the first batch's scores, times the number of samples.
 
     Args:
-        scores: [N, K + 1] of :func:`smskd.contrast_memory.memory_scores`.
+        positive, negative: of :func:`smskd.contrast_memory.memory_scores`.
         samples: M, the training samples in the memory.
 
     Returns:
         A scalar without gradient.
     """
-    scores = scores.detach()
-    return (scores.logsumexp((0, 1)) + math.log(samples / scores.numel())).exp()
+    scores = torch.cat([positive.detach(), negative.detach().flatten()])
+    compared = (scores != -math.inf).sum().to(scores.dtype)
+    return samples * (scores.logsumexp(0) - compared.log()).exp()
 
 
 @full_precision
 def crd_loss(
     embedding: Tensor,
     memory: Tensor,
-    contrast_index: Tensor,
+    contrast: Shared | Tensor,
     temperature: float,
     normalizer: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -78,26 +82,26 @@ def crd_loss(
     Args:
         embedding: [N, D], unit vectors.
         memory: [M, D] of the other model; receives no gradient.
-        contrast_index: [N, K + 1] int64 rows of the memory, column 0 the positive, the others negatives.
+        contrast: rows of the memory that a sample is compared with: [N, K + 1] int64, column 0 the positive, the
+            others negatives; or negatives from shared rows.
         temperature: T, positive.
         normalizer: Z, as the first call returned it; None in the first call.
 
     Returns:
         The scalar loss, averaged over the batch, and Z.
     """
-    scores = memory_scores(embedding, memory, contrast_index, temperature)
+    positive, negative = memory_scores(embedding, memory, contrast, temperature)
     if normalizer is None:
-        normalizer = crd_normalizer(scores, len(memory))
-    negatives = contrast_index.shape[1] - 1
+        normalizer = crd_normalizer(positive, negative, len(memory))
+    negatives = contrast.count if isinstance(contrast, Shared) else contrast.shape[1] - 1
     noise = negatives / len(memory)
     # With x = log(P / (K/M + eps)): P / (P + K/M + eps) = sigmoid(x), and the negatives' ratio is sigmoid(-x)
-    # up to a constant; -log(sigmoid(-x)) = softplus(x), and softplus(-x) = softplus(x) - x. These hold for every
-    # score; an exponential would overflow at low temperature.
+    # up to a constant; -log(sigmoid(x)) = softplus(-x). A softplus holds for every score; an exponential would
+    # overflow at low temperature.
     shift = normalizer.log() + math.log(noise + EPSILON)
-    positive = (embedding * memory.detach()[contrast_index[:, 0]]).sum(1) / temperature - shift
-    total = softplus_sum(scores - shift) - positive.sum()
+    total = softplus_sum((shift - positive).unsqueeze(1)) + softplus_sum(negative - shift)
     constant = negatives * math.log(noise / (noise + EPSILON))
-    return total / len(scores) - constant, normalizer
+    return total / len(positive) - constant, normalizer
 
 
 @full_precision
@@ -162,7 +166,7 @@ class CRD(Method):
         if batch.index is None:
             raise UserError("CRD keeps a memory of every training sample and needs the batch's index")
         index = batch.index
-        contrast_index = state.negatives.draw(index)
+        contrast = state.negatives.draw(index)
         own = _embedded(state.embed_student, student.features[0])
         other = _embedded(state.embed_teacher, teacher.features[0])
         results = []
@@ -170,9 +174,7 @@ class CRD(Method):
             (own, state.memory_teacher, state.normalizer("student")),
             (other, state.memory_student, state.normalizer("teacher")),
         ):
-            loss = partial(
-                crd_loss, memory=memory, contrast_index=contrast_index, temperature=self.temperature, normalizer=z
-            )
+            loss = partial(crd_loss, memory=memory, contrast=contrast, temperature=self.temperature, normalizer=z)
             results.append(differentiated(loss, embedding))
         (of_student, z_student), (of_teacher, z_teacher) = results
         state.set_normalizers(z_student, z_teacher)
