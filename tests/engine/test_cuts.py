@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,8 @@ def test_compiled_likewise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_mixed_precision_is_near(precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # From its usual scale float16 comes down by leaving out the first steps, whose gradients overflow.
+    monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=8.0))
     whole = of_steps(fast(), tmp_path / "whole", monkeypatch)
     mixed = of_steps(replace(fast(), numerics=Numerics(precision)), tmp_path / "mixed", monkeypatch)
     assert mixed[0] == pytest.approx(whole[0], rel=0.05)

@@ -56,7 +56,8 @@ def crd_normalizer(positive: Tensor, negative: Tensor, samples: int) -> Tensor:
     """Z of a direction: the mean exponential of the first batch's scores, times the number of samples.
 
     Args:
-        positive, negative: of :func:`smskd.contrast_memory.memory_scores`.
+        positive: [N] of :func:`smskd.contrast_memory.memory_scores`.
+        negative: [N, K] or [N, P] of the same.
         samples: M, the training samples in the memory.
 
     Returns:
