@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 TINY = ("data.train_limit=128", "data.test_limit=64", "epochs=2", "schedule.decay_epochs=[1]", "device=cpu")
 """Makes a recipe of the digits take a fraction of a second."""
 
-PROCESS = (sys.executable, "-c", "from smskd.cli import main; main()")
+MAIN = "from smskd.cli import main; main()"
+PROCESS = (sys.executable, "-c", MAIN)
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ def mistake(*words: object) -> str:
     return outcome.err.removeprefix("smskd: ").removesuffix("\n")
 
 
-def start(*words: object, **environment: str) -> "subprocess.Popen[str]":
-    """The program as a process of its own, one thread."""
-    command = [*PROCESS, *map(str, words)]
-    added = {"OMP_NUM_THREADS": "1", "COLUMNS": "80", **environment}
+def start(*words: object, code: str = MAIN) -> "subprocess.Popen[str]":
+    """The program, or other code that calls it, as a process of its own, one thread."""
+    command = [sys.executable, "-c", code, *map(str, words)]
+    added = {"OMP_NUM_THREADS": "1", "COLUMNS": "80"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | added)
 
 
