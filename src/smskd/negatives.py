@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError
 
+_MANY = 2**62
+"""So many numbers that the remainder after division by the size of a data set is uniform."""
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -84,15 +87,15 @@ class Negatives(nn.Module):
         if not self.relax:
             return index
         y = self.labels[index]
-        uniform = torch.rand(len(index), generator=generator, device=index.device, dtype=torch.float64)
-        return self.samples_by_class[self.class_start[y] + (uniform * self.class_size[y]).long()]
+        drawn = torch.randint(_MANY, index.shape, generator=generator, device=index.device)
+        return self.samples_by_class[self.class_start[y] + drawn % self.class_size[y]]
 
     def _own(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """[N, K]: drawn for each sample alone, with replacement where there are fewer."""
         samples, y = len(self.labels), self.labels[index]
         first, size = self.class_start[y] + self.class_size[y], samples - self.class_size[y]
-        with_replacement = torch.rand(len(index), self.count, generator=generator, device=index.device)
-        ranks = (with_replacement.double() * size.unsqueeze(1)).long()
+        drawn = torch.randint(_MANY, (len(index), self.count), generator=generator, device=index.device)
+        ranks = drawn % size.unsqueeze(1)
         for sample in (size >= self.count).nonzero().flatten().tolist():
             ranks[sample] = torch.randperm(int(size[sample]), generator=generator, device=index.device)[: self.count]
         # Sorted by class, what follows a class, around the end to the class again, is its pool.

@@ -40,5 +40,5 @@ class _SoftplusSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        derivative: Tensor = x.sigmoid()
-        return derivative.mul_(gradients[0])
+        gradient: Tensor = x.sigmoid() * gradients[0]
+        return gradient

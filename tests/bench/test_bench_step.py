@@ -16,6 +16,7 @@ from smskd.bench.step import OurLoop, bench_step
 from smskd.bench.usual import UsualLoop, UsualProcess, plain
 from smskd.engine.clock import COMPILED, SEPARATE, Clock
 from smskd.engine.step import Step
+from smskd.errors import UserError
 from smskd.types import Batch
 
 TINY = Case(
@@ -106,9 +107,18 @@ def test_as_many_steps_are_timed_as_are_asked_for_in_turn(monkeypatch: pytest.Mo
 def test_the_plain_loop_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where memory is allocated as it is by default."""
     monkeypatch.setattr(step_file, "UsualProcess", UsualProcess)
+    before = set(multiprocessing.active_children())
     result = bench_step(replace(TINY, steps=1))
     check_measures(result["plain"], 1)
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) == before
+
+
+def test_a_plain_loop_that_ends_early_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    before = set(multiprocessing.active_children())
+    with pytest.raises(UserError, match="process ended with exit code 1"):
+        UsualProcess({"device": "cpu", "method": "none of them"}, None)
+    assert "Error" in capfd.readouterr().err
+    assert set(multiprocessing.active_children()) == before
 
 
 def test_a_compiled_objective_is_one_part(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import os, signal
 from smskd.cli import main
 from smskd.engine.store import RunFolder
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts jobs in the background has it ignored
 append = RunFolder.append_metrics
 
 def stopping(self, line):

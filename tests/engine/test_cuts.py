@@ -87,10 +87,6 @@ def without_frozen_channels_last(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Frozen, "_copy_to_run", contiguous)
 
 
-def without_kept_memory(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("smskd.engine.run.keep_freed_memory", lambda device: False)
-
-
 def without_stopping_early(patch: pytest.MonkeyPatch) -> None:
     extract = Frozen.extract
 
@@ -106,7 +102,6 @@ CUTS = (
     without_inference_mode,
     without_fused_update,
     without_frozen_channels_last,
-    without_kept_memory,
     without_stopping_early,
 )
 
@@ -177,7 +172,7 @@ def test_resume_is_exact(
 
     def made(folder: Path) -> Setup:
         planned = tiny.stages(
-            [(StageSpec(until=1), [tiny.SMALL_CRD]), (StageSpec(until=4), ["kd"])], epochs=4, anchor=TrueClass()
+            [(StageSpec(until=3), [tiny.SMALL_CRD, "kd"]), (StageSpec(until=4), ["kd"])], epochs=4, anchor=TrueClass()
         )
         setup = tiny.setup(planned, learner=copy.deepcopy(student))  # type: ignore[arg-type]
         assert isinstance(setup.train, MemoryLoader)
@@ -187,5 +182,6 @@ def test_resume_is_exact(
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     tiny.trained(made(tmp_path / "one"), whole)
     with stopped(made(tmp_path / "other"), parts, 2):
-        tiny.trained(made(tmp_path / "other"), parts)
+        rest = tiny.trained(made(tmp_path / "other"), parts)
+    assert [report.epoch for report in rest] == [3, 4]
     assert tiny.outcome(parts) == tiny.outcome(whole)

@@ -3,7 +3,9 @@
 import copy
 import multiprocessing
 import pickle
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
 from itertools import islice
@@ -16,12 +18,17 @@ import torch
 from smskd.bench.case import Case
 from smskd.data import Dataset
 from smskd.engine.clock import Clock, Cost
+from smskd.engine.environment import allow_tf32
 from smskd.engine.memory import forget_peak, memory_in_use, peak_memory
 from smskd.engine.objective import Objective
 from smskd.engine.setup import Setup
+from smskd.errors import UserError
 
 WARM_UP = 2
 """Steps at the start of each turn that are not timed: caches are cold, and workers have only just begun."""
+
+_PATIENCE = 1.0
+"""Seconds in which a process that is no longer needed may end by itself."""
 
 
 def plain() -> Any:
@@ -101,21 +108,24 @@ class UsualProcess:
     def __init__(self, options: dict[str, Any], data: Any) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
+        given = (pickle.dumps(data), pickle.dumps(options), torch.backends.cuda.matmul.allow_tf32)
         # Not a daemon: those may not have the worker processes that a DataLoader starts.
-        self._process = context.Process(target=_serve, args=(other, pickle.dumps(data), pickle.dumps(options)))
-        self._process.start()
-        other.close()
-        self._connection.recv()
+        self._process = context.Process(target=_serve, args=(other, *given))
+        try:
+            self._process.start()
+            other.close()
+            self._answer()
+        except BaseException:
+            self._stop()
+            raise
 
     def turn(self, steps: int) -> None:
         """Trains and times some steps, after a warm-up."""
-        self._connection.send(steps)
-        self._connection.recv()
+        self._answer(steps)
 
     def measured(self) -> dict[str, Any]:
         """What was measured in all turns."""
-        self._connection.send(None)
-        result: dict[str, Any] = self._connection.recv()
+        result: dict[str, Any] = self._answer(None)
         return result
 
     def __enter__(self) -> Self:
@@ -125,9 +135,28 @@ class UsualProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            self._process.terminate()
+            self._stop()
         self._connection.close()
         self._process.join()
+
+    def _answer(self, *question: int | None) -> Any:
+        """What the process says, to a question or of itself."""
+        try:
+            for value in question:
+                self._connection.send(value)
+            return self._connection.recv()
+        except (EOFError, OSError):
+            self._stop()
+            raise UserError(
+                f"the plain loop's process ended with exit code {self._process.exitcode}; what it said stands above"
+            ) from None
+
+    def _stop(self) -> None:
+        if self._process.pid is not None:
+            self._process.join(timeout=_PATIENCE)
+            self._process.terminate()
+            self._process.join()
+        self._connection.close()
 
 
 def measured(clock: Clock, memory: int | None) -> dict[str, Any]:
@@ -142,15 +171,18 @@ def more(peak: int | None, before: int | None) -> int | None:
     return None if peak is None or before is None else max(0, peak - before)
 
 
-def _serve(connection: Connection, data: bytes, options: bytes) -> None:
+def _serve(connection: Connection, data: bytes, options: bytes, tf32: bool) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the other process's to answer
+    allow_tf32(tf32)
     pictures = pickle.loads(data)
     usual = UsualLoop(pickle.loads(options), pictures)
     usual.begin()
     connection.send(None)
-    while (steps := connection.recv()) is not None:
-        usual.turn(steps)
-        connection.send(None)
-    connection.send(usual.measured())
+    with suppress(EOFError):
+        while (steps := connection.recv()) is not None:
+            usual.turn(steps)
+            connection.send(None)
+        connection.send(usual.measured())
 
 
 def _contiguous(model: Any) -> Any:

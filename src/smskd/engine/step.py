@@ -24,7 +24,7 @@ class Numerics:
     Attributes:
         precision: ``fp32``; ``bf16`` or ``fp16``: mixed, the weights stay float32 and losses are computed in float32.
         compile: ``on``: the objective is compiled (a minute or so at the start of each stage); ``off``; ``auto``: off,
-            since on a CPU no step became faster by it, and on a GPU nothing has been measured yet.
+            since KD on a CPU did not become faster by it, and on a GPU nothing has been measured yet.
     """
 
     precision: Precision = "fp32"
