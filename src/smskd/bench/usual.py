@@ -4,8 +4,9 @@ import copy
 import multiprocessing
 import pickle
 import signal
+import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib import import_module
 from itertools import islice
@@ -27,7 +28,7 @@ from smskd.errors import UserError
 WARM_UP = 2
 """Steps at the start of each turn that are not timed: caches are cold, and workers have only just begun."""
 
-_PATIENCE = 1.0
+_PATIENCE = 5.0
 """Seconds in which a process that is no longer needed may end by itself."""
 
 
@@ -108,13 +109,13 @@ class UsualProcess:
     def __init__(self, options: dict[str, Any], data: Any) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        given = (pickle.dumps(data), pickle.dumps(options), torch.backends.cuda.matmul.allow_tf32)
         # Not a daemon: those may not have the worker processes that a DataLoader starts.
-        self._process = context.Process(target=_serve, args=(other, *given))
+        self._process = context.Process(target=_serve, args=(other, torch.backends.cuda.matmul.allow_tf32))
         try:
-            self._process.start()
+            with _deaf_to_ctrl_c():
+                self._process.start()
             other.close()
-            self._answer()
+            self._answer(pickle.dumps(data), pickle.dumps(options))
         except BaseException:
             self._stop()
             raise
@@ -139,7 +140,7 @@ class UsualProcess:
         self._connection.close()
         self._process.join()
 
-    def _answer(self, *question: int | None) -> Any:
+    def _answer(self, *question: int | bytes | None) -> Any:
         """What the process says, to a question or of itself."""
         try:
             for value in question:
@@ -152,11 +153,11 @@ class UsualProcess:
             ) from None
 
     def _stop(self) -> None:
+        self._connection.close()
         if self._process.pid is not None:
             self._process.join(timeout=_PATIENCE)
             self._process.terminate()
             self._process.join()
-        self._connection.close()
 
 
 def measured(clock: Clock, memory: int | None) -> dict[str, Any]:
@@ -171,14 +172,26 @@ def more(peak: int | None, before: int | None) -> int | None:
     return None if peak is None or before is None else max(0, peak - before)
 
 
-def _serve(connection: Connection, data: bytes, options: bytes, tf32: bool) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the other process's to answer
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """A process that is started meanwhile leaves it to this one to answer a Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may say so
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _serve(connection: Connection, tf32: bool) -> None:
     allow_tf32(tf32)
-    pictures = pickle.loads(data)
-    usual = UsualLoop(pickle.loads(options), pictures)
-    usual.begin()
-    connection.send(None)
-    with suppress(EOFError):
+    with suppress(EOFError, BrokenPipeError):  # the other process has been stopped
+        pictures, options = pickle.loads(connection.recv()), pickle.loads(connection.recv())
+        usual = UsualLoop(options, pictures)
+        usual.begin()
+        connection.send(None)
         while (steps := connection.recv()) is not None:
             usual.turn(steps)
             connection.send(None)
