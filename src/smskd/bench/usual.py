@@ -4,6 +4,7 @@ import copy
 import multiprocessing
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -110,7 +111,8 @@ class UsualProcess:
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
         # Not a daemon: those may not have the worker processes that a DataLoader starts.
-        self._process = context.Process(target=_serve, args=(other, torch.backends.cuda.matmul.allow_tf32))
+        settings = (multiprocessing.get_start_method(), torch.backends.cuda.matmul.allow_tf32)
+        self._process = context.Process(target=_serve, args=(other, *settings))
         try:
             with _deaf_to_ctrl_c():
                 self._process.start()
@@ -185,17 +187,26 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _serve(connection: Connection, tf32: bool) -> None:
+def _serve(connection: Connection, start_method: str, tf32: bool) -> None:
+    multiprocessing.set_start_method(start_method, force=True)  # of a DataLoader's workers: as it is by default
     allow_tf32(tf32)
-    with suppress(EOFError, BrokenPipeError):  # the other process has been stopped
-        pictures, options = pickle.loads(connection.recv()), pickle.loads(connection.recv())
-        usual = UsualLoop(options, pictures)
-        usual.begin()
+    pictures = pickle.loads(_heard(connection))
+    usual = UsualLoop(pickle.loads(_heard(connection)), pictures)
+    usual.begin()
+    with suppress(BrokenPipeError):  # as in _heard
         connection.send(None)
-        while (steps := connection.recv()) is not None:
+        while (steps := _heard(connection)) is not None:
             usual.turn(steps)
             connection.send(None)
         connection.send(usual.measured())
+
+
+def _heard(connection: Connection) -> Any:
+    """What the other process sends; where that has been stopped, this one ends without a word."""
+    try:
+        return connection.recv()
+    except (EOFError, OSError):
+        sys.exit()
 
 
 def _contiguous(model: Any) -> Any:
