@@ -32,7 +32,8 @@ def memory_scores(
     memory, scaled = memory.detach(), embedding / temperature
     if isinstance(contrast, Shared):
         positive = contrast.positive
-        negative = torch.addmm(contrast.mask.to(scaled.dtype), scaled, memory.index_select(0, contrast.rows).T)
+        scores = memory.index_select(0, contrast.rows) @ scaled.T
+        negative = scores.masked_fill_(contrast.left_out, -math.inf).T
     else:
         positive, rows = contrast[:, 0], contrast[:, 1:]
         if len(memory) <= GATHERED_COST * contrast.shape[1]:

@@ -18,13 +18,13 @@ class Shared:
     Attributes:
         positive: [N] int64, the row of each sample's positive.
         rows: [P] int64, rows in random order.
-        mask: [N, P], 0 where one is a sample's negative, K times in each row, and -inf elsewhere.
+        left_out: [P, N] bool, which rows are no negatives of which sample; all but K are.
         count: K.
     """
 
     positive: Tensor
     rows: Tensor
-    mask: Tensor
+    left_out: Tensor
     count: int
 
 
@@ -79,9 +79,11 @@ class Negatives(nn.Module):
         # However they are shuffled, that many hold K of other classes for every class.
         enough = min(len(self.labels), self.count + self._largest_class)
         rows = torch.randperm(len(self.labels), generator=generator, device=index.device)[:enough]
-        other = self.labels[rows] != self.labels[index].unsqueeze(1)
-        taken = other & (other.cumsum(1, dtype=torch.int32) <= self.count)
-        return Shared(positive, rows, torch.where(taken, 0.0, -torch.inf), self.count)
+        left_out = self.labels[rows].unsqueeze(1) == self.labels[index]
+        # Of the first K rows, a sample takes all of other classes; as many as it lacks then, of those that follow.
+        lacking, rest = left_out[: self.count].sum(0), left_out[self.count :]
+        rest |= (~rest).cumsum(0) > lacking
+        return Shared(positive, rows, left_out, self.count)
 
     def _positive(self, index: Tensor, generator: torch.Generator) -> Tensor:
         if not self.relax:

@@ -12,11 +12,8 @@ _FOLDED = 16
 def softplus_sum(x: Tensor) -> Tensor:
     """sum of log(1 + exp(x)), as exact as term by term, with few logarithms.
 
-    log(1 + a) + log(1 + b) = log(1 + (a + b + ab)) halves the numbers whose logarithm, slow on a CPU, is taken; no
-    rounding of a small a to 1 + a comes in. For x > 0, log(1 + exp(x)) = x + log(1 + exp(-x)).
-
     Args:
-        x: [N, width], float32 or float64.
+        x: any shape, float32 or float64.
 
     Returns:
         A scalar; its gradient to x is sigmoid(x).
@@ -25,17 +22,26 @@ def softplus_sum(x: Tensor) -> Tensor:
     return total
 
 
+def softplus_total(x: Tensor) -> Tensor:
+    """The value of :func:`softplus_sum` alone.
+
+    log(1 + a) + log(1 + b) = log(1 + (a + b + ab)) halves the numbers whose logarithm, slow on a CPU, is taken; no
+    rounding of a small a to 1 + a comes in. For x > 0, log(1 + exp(x)) = x + log(1 + exp(-x)).
+    """
+    powers = x.abs().neg_().exp_().flatten()
+    whole = len(powers) // _FOLDED * _FOLDED
+    product, rest = powers[:whole], powers[whole:]
+    while len(product) > whole // _FOLDED:
+        one, other = product.chunk(2)
+        product = torch.addcmul(one, one, other).add_(other)
+    return x.clamp(min=0).sum() + product.log1p_().sum() + rest.log1p().sum()
+
+
 class _SoftplusSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        powers = x.abs().neg_().exp_()
-        whole = powers.shape[1] // _FOLDED * _FOLDED
-        product, rest = powers[:, :whole], powers[:, whole:]
-        while product.shape[1] > whole // _FOLDED:
-            one, other = product.chunk(2, dim=1)
-            product = torch.addcmul(one, one, other).add_(other)
-        return x.clamp(min=0).sum() + product.log1p().sum() + rest.log1p().sum()
+        return softplus_total(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:

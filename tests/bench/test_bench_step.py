@@ -63,8 +63,8 @@ def test_both_loops_are_told_of_in_full(method: str, stage: int) -> None:
     case = replace(TINY, method=method, stage=stage)
     result = bench_step(case)
     assert result.keys() == {
-        "format", "teacher", "student", "method", "stage", "batch_size", "steps", "data_size", "classes",
-        "image_size", "cache", "compile", "precision", "device", *MEASURES, "plain", "ratio", "environment",
+        "format", "teacher", "student", "method", "stage", "batch_size", "steps", "epochs", "data_size",
+        "classes", "image_size", "cache", "compile", "precision", "device", *MEASURES, "plain", "ratio", "environment",
     }  # fmt: skip
     assert result["plain"].keys() == MEASURES
     check_measures(result, stage)

@@ -162,12 +162,14 @@ def stopped(made: Setup, folder: Path, epochs: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("cache", ["off", "memory", "disk"])
-@pytest.mark.parametrize("compiled", ["off", "on"])
+@pytest.mark.parametrize("compiled", ["off", "on", "auto"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_resume_is_exact(
     precision: Precision, compiled: Compile, cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("smskd.engine.step.BACKEND", "aot_eager")
+    monkeypatch.setattr("smskd.engine.compilation.WORTHWHILE", 0)
+    monkeypatch.setattr("smskd.anchors.compiled._compile", lambda graph, pictures: graph)
     student: nn.Module = tiny.student().to(memory_format=torch.channels_last)
 
     def made(folder: Path) -> Setup:

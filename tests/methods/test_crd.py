@@ -35,7 +35,7 @@ def _rows(drawn: Shared | Tensor) -> Tensor:
     """[N, K + 1] rows of the memory, however they were drawn."""
     if not isinstance(drawn, Shared):
         return drawn
-    negatives = [drawn.rows[mask == 0] for mask in drawn.mask]
+    negatives = [drawn.rows[~left_out] for left_out in drawn.left_out.T]
     return torch.cat([drawn.positive.unsqueeze(1), torch.stack(negatives)], dim=1)
 
 

@@ -39,7 +39,7 @@ def folded(model: FeatureModel, example: Tensor) -> FeatureModel | None:
         for convolution, norm in pairs:
             _fold(twin, convolution, norm)
         after = twin.extract(pictures, names)
-    same = all(_close(after[name], before[name]) for name in names)
+    same = all(close(after[name], before[name]) for name in names)
     return twin if same else None
 
 
@@ -99,6 +99,7 @@ def _pictures(model: nn.Module, example: Tensor) -> Tensor:
     return noise.to(device=weight.device, dtype=weight.dtype)
 
 
-def _close(one: Tensor, other: Tensor) -> bool:
+def close(one: Tensor, other: Tensor) -> bool:
+    """Whether an output is what it should be, but for rounding."""
     scale = other.abs().max()
     return bool(torch.isfinite(one).all()) and bool((one - other).abs().max() <= TOLERANCE * scale + 1e-6)

@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from smskd.anchors.compiled import Extract, compiled_extract
 from smskd.anchors.folding import folded
 from smskd.types import FeatureModel
 
@@ -30,6 +31,8 @@ class Frozen(nn.Module):
         self.eval()
         self.model.eval()
         self._example = example
+        self.compiles = False
+        """Whether the features of whole batches are computed by a compiled program; those of others are not."""
         self._copy_to_run()
         self.register_load_state_dict_post_hook(_run_what_was_loaded)  # type: ignore[no-untyped-call]
 
@@ -39,6 +42,8 @@ class Frozen(nn.Module):
         runs = fast if fast is not None else copy.deepcopy(self.model)
         # In a tuple: a parent that walks its modules to train or to unfreeze them does not come here.
         self._runs = (runs.to(memory_format=torch.channels_last),)
+        self._programs: dict[frozenset[str], Extract | None] = {}
+        self._whole: tuple[torch.Size, tuple[int, ...]] | None = None
 
     def train(self, mode: bool = True) -> Self:
         """Stays in eval mode, whatever is asked for."""
@@ -47,8 +52,9 @@ class Frozen(nn.Module):
 
     def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """The named features of a batch, without gradient; see :meth:`FeatureModel.extract`."""
+        program = self._program(x, frozenset(names)) if self.compiles else None
         with torch.inference_mode():
-            tensors = self._runs[0].extract(x, names)
+            tensors = program(x) if program is not None else self._runs[0].extract(x, names)
         # Autograd refuses to save an inference tensor; a copy is an ordinary one.
         return {name: tensor.clone() for name, tensor in tensors.items()}
 
@@ -56,9 +62,21 @@ class Frozen(nn.Module):
         """The logits, without gradient."""
         return self.extract(x, ("logits",))["logits"]
 
+    def _program(self, x: Tensor, names: frozenset[str]) -> Extract | None:
+        """What was compiled for these features; the first batch says which shape those to come have."""
+        x_format = (x.shape, x.stride())
+        if self._whole is None:
+            self._whole = x_format
+        if x_format != self._whole:
+            return None
+        if names not in self._programs:
+            self._programs[names] = compiled_extract(self._runs[0], x, names)
+        return self._programs[names]
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         for module in self._runs:
             module._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._programs.clear()
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
 

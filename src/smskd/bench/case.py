@@ -29,6 +29,7 @@ class Case:
         method: of both stages.
         stage: 2: with the reference and the anchor of a second stage.
         steps: that are timed.
+        epochs: of each stage of the run that they are taken from, which ``compile: auto`` goes by.
         data_size: how many pictures there are. classes: and of how many classes.
         image_size: height and width of the pictures.
         cache: of the teacher's outputs: ``off``, or ``memory``, which is filled beforehand.
@@ -41,6 +42,7 @@ class Case:
     stage: int = 1
     batch_size: int = 64
     steps: int = 40
+    epochs: int = 240
     data_size: int = 50_000
     classes: int = 100
     image_size: int = 32
@@ -67,7 +69,7 @@ class Case:
         Raises:
             UserError: an option is none that a recipe takes.
         """
-        stages = [{"methods": [self.method], "until": number} for number in range(1, self.stage + 1)]
+        stages = [{"methods": [self.method], "until": number * self.epochs} for number in range(1, self.stage + 1)]
         cache = {"cache": self.cache} if self.cache != "off" else {}
         value: dict[str, Any] = {
             "name": "bench",
@@ -75,7 +77,7 @@ class Case:
             "teacher": {"model": self.teacher, **({"weights": str(weights)} if weights else {}), **cache},
             "student": {"model": self.student},
             "stages": stages,
-            "epochs": self.stage,
+            "epochs": self.stage * self.epochs,
             "batch_size": self.batch_size,
             "optimizer": {"learning_rate": LEARNING_RATE},
             "compile": self.compile,

@@ -171,7 +171,7 @@ class Objective(nn.Module):
             if self.teacher is None:
                 raise UserError("an anchor whose source is the teacher needs a teacher")
             self._teacher_taps |= {LOGITS}
-        self._cached = self.cache is not None and self.cache.covers(self._teacher_taps)
+        self.cached = self.cache is not None and self.cache.covers(self._teacher_taps)
         # In a tuple, so that torch does not register it: its parts are registered already.
         self._transformed = self._transformation()
 
@@ -247,7 +247,7 @@ class Objective(nn.Module):
         return side(self.student, self.student_layout, self.taps[place].student)
 
     def _teacher_outputs(self, batch: Batch) -> dict[str, Tensor]:
-        if self._cached and self.cache is not None:
+        if self.cached and self.cache is not None:
             found: dict[str, Tensor] | None = self.cache.read(batch, self._teacher_taps)
             if found is not None:
                 return found

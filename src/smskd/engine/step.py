@@ -23,8 +23,8 @@ class Numerics:
 
     Attributes:
         precision: ``fp32``; ``bf16`` or ``fp16``: mixed, the weights stay float32 and losses are computed in float32.
-        compile: ``on``: the objective is compiled (a minute or so at the start of each stage); ``off``; ``auto``: off,
-            since KD on a CPU did not become faster by it, and on a GPU nothing has been measured yet.
+        compile: ``on``: the objective is compiled (a minute or so at the start of each stage); ``off``; ``auto``: on
+            a CPU, teacher and reference are, in stages long enough (see :mod:`smskd.engine.compilation`).
     """
 
     precision: Precision = "fp32"

@@ -13,6 +13,7 @@ from smskd.anchors.frozen import Frozen
 from smskd.data import Loader, mix
 from smskd.engine.average import Average
 from smskd.engine.cache import TeacherCache, cacheable, key_of
+from smskd.engine.compilation import compile_frozen
 from smskd.engine.evaluate import Accuracy, evaluate, memory
 from smskd.engine.fit import EpochReport
 from smskd.engine.ledger import Ledger
@@ -69,6 +70,8 @@ class Trainee:
         self.objective.begin_stage(
             stage.methods, class_weight=stage.class_weight, anchor=stage.anchor, reference=self.reference
         )
+        epochs = stage.last - stage.first + 1
+        compile_frozen(self.objective, setup.numerics, pictures=epochs * setup.data.samples)
         optimizer = build_optimizer(setup.pace.optimizer, self.objective.trainable())
         if self.step is not None and stage.optimizer == "keep":
             carry_state(self.step.optimizer, optimizer)

@@ -45,6 +45,7 @@ from smskd.contrast_memory import ContrastMemory, memory_scores
 from smskd.errors import UserError, require_between, require_count, require_positive
 from smskd.functional import differentiated, full_precision, safe_normalize
 from smskd.negatives import Negatives, Shared
+from smskd.noise_contrast import shared_softplus_sum
 from smskd.softplus import softplus_sum
 from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
 
@@ -91,18 +92,24 @@ def crd_loss(
     Returns:
         The scalar loss, averaged over the batch, and Z.
     """
-    positive, negative = memory_scores(embedding, memory, contrast, temperature)
     if normalizer is None:
-        normalizer = crd_normalizer(positive, negative, len(memory))
+        with torch.no_grad():
+            normalizer = crd_normalizer(*memory_scores(embedding, memory, contrast, temperature), len(memory))
     negatives = contrast.count if isinstance(contrast, Shared) else contrast.shape[1] - 1
     noise = negatives / len(memory)
     # With x = log(P / (K/M + eps)): P / (P + K/M + eps) = sigmoid(x), and the negatives' ratio is sigmoid(-x)
     # up to a constant; -log(sigmoid(x)) = softplus(-x). A softplus holds for every score; an exponential would
     # overflow at low temperature.
     shift = normalizer.log() + math.log(noise + EPSILON)
-    total = softplus_sum((shift - positive).unsqueeze(1)) + softplus_sum(negative - shift)
+    if isinstance(contrast, Shared):
+        scaled = embedding / temperature
+        positive = (scaled * memory.detach()[contrast.positive]).sum(1)
+        of_negatives = shared_softplus_sum(scaled, memory, contrast, shift)
+    else:
+        positive, negative = memory_scores(embedding, memory, contrast, temperature)
+        of_negatives = softplus_sum(negative - shift)
     constant = negatives * math.log(noise / (noise + EPSILON))
-    return total / len(positive) - constant, normalizer
+    return (softplus_sum(shift - positive) + of_negatives) / len(positive) - constant, normalizer
 
 
 @full_precision

@@ -35,7 +35,8 @@ class BasicBlock(nn.Module):
         shortcut: Tensor = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = self.bn2(self.conv2(x))
-        return x + shortcut
+        x += shortcut
+        return x
 
 
 class ResNet(ZooModel):

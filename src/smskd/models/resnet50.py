@@ -39,7 +39,8 @@ class Bottleneck(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = F.relu(self.bn2(self.conv2(x)), inplace=True)
         x = self.bn3(self.conv3(x))
-        return x + shortcut
+        x += shortcut
+        return x
 
 
 class ResNet50(ZooModel):

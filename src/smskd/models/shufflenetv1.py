@@ -40,7 +40,8 @@ class Unit(nn.Module):
         out = self.bn3(self.conv3(out))
         if self.stride == 2:
             return torch.cat([out, F.avg_pool2d(x, 3, stride=2, padding=1)], dim=1)
-        return out + x
+        out += x
+        return out
 
 
 class ShuffleNetV1(ZooModel):

@@ -63,8 +63,8 @@ class DownUnit(nn.Module):
 class ShuffledStage(Stage):
     """The ReLU acts on all channels. Those that a unit kept have passed one before: it leaves them be."""
 
-    def activate(self, x: Tensor) -> Tensor:
-        return shuffle_channels(F.relu(x), groups=2)
+    def activate(self, x: Tensor, inplace: bool = False) -> Tensor:
+        return shuffle_channels(F.relu(x, inplace=inplace), groups=2)
 
 
 class ShuffleNetV2(ZooModel):

@@ -13,12 +13,12 @@ class Stage(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         for number, block in enumerate(self):
-            x = block(x if number == 0 else self.activate(x))
+            x = block(x if number == 0 else self.activate(x, inplace=True))
         return x
 
-    def activate(self, x: Tensor) -> Tensor:
-        """What follows each block."""
-        return F.relu(x)
+    def activate(self, x: Tensor, inplace: bool = False) -> Tensor:
+        """What follows each block; it may overwrite what nobody else reads."""
+        return F.relu(x, inplace=inplace)
 
 
 def walk_stages(x: Tensor, stages: Iterable[Stage]) -> Generator[tuple[str, Tensor], None, Tensor]:

@@ -31,11 +31,12 @@ class PreactivationBlock(nn.Module):
 
     def forward(self, x: Tensor, normed: Tensor | None = None) -> Tensor:
         """The block's raw sum; ``normed`` is the first batch norm's output, where that is known already."""
-        active = F.relu(self.bn1(x) if normed is None else normed)
+        active = F.relu(self.bn1(x), inplace=True) if normed is None else F.relu(normed)
         shortcut: Tensor = x if self.convShortcut is None else self.convShortcut(active)
         inner: Tensor = F.relu(self.bn2(self.conv1(active)), inplace=True)
         inner = self.conv2(inner)
-        return inner + shortcut
+        inner += shortcut
+        return inner
 
 
 class WideStage(nn.Module):

@@ -1,0 +1,81 @@
+"""Where ``compile: auto`` compiles teacher and reference."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine import tiny
+from smskd.anchors import compiled
+from smskd.anchors.true_class import TrueClass
+from smskd.engine import compilation
+from smskd.engine.cache import CacheOptions
+from smskd.engine.setup import Setup
+from smskd.engine.step import Numerics
+from smskd.engine.trainee import Trainee
+from smskd.models import macs
+from smskd.recipe import StageSpec
+
+FULL = Numerics()
+
+
+def made(numerics: Numerics = FULL, cache: Any = "off") -> Setup:
+    """A stage of one epoch, and one of nine with a reference."""
+    planned = tiny.stages([(StageSpec(until=1), ["kd"]), (StageSpec(until=10), ["kd"])], epochs=10, anchor=TrueClass())
+    setup = tiny.setup(planned)
+    return replace(setup, numerics=numerics, cache=CacheOptions(cache), orbit=setup.train.orbit)  # type: ignore[attr-defined]
+
+
+def choices(setup: Setup) -> list[tuple[bool, bool]]:
+    """Of teacher and reference, in each stage."""
+    trainee, result = Trainee(setup), []
+    for index, stage in enumerate(setup.stages):
+        trainee.enter(stage, index)
+        teacher, reference = trainee.objective.teacher, trainee.objective.reference
+        assert teacher is not None
+        result.append((teacher.compiles, reference is not None and reference.compiles))
+        trainee.reference = trainee.objective.frozen()
+    return result
+
+
+def test_long_stages_of_large_networks_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher, student = macs(tiny.teacher(), tiny.SHAPE), macs(tiny.student(), tiny.SHAPE)
+    assert teacher > student
+    for least, expected in (
+        (tiny.TRAIN * teacher, [(True, False), (True, 9 * student >= teacher)]),
+        (9 * tiny.TRAIN * student, [(teacher >= 9 * student, False), (True, True)]),
+        (9 * tiny.TRAIN * teacher, [(False, False), (True, False)]),
+        (9 * tiny.TRAIN * teacher + 1, [(False, False), (False, False)]),
+    ):
+        monkeypatch.setattr(compilation, "WORTHWHILE", least)
+        assert choices(made()) == expected
+
+
+@pytest.mark.parametrize("numerics", [Numerics(compile="off"), Numerics(compile="on"), Numerics("bf16")])
+def test_only_auto_does_and_in_full_precision(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "WORTHWHILE", 0)
+    assert choices(made(numerics)) == [(False, False), (False, False)]
+
+
+def test_a_teacher_whose_outputs_are_cached_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "WORTHWHILE", 0)
+    assert choices(made(cache="memory")) == [(False, False), (False, True)]
+
+
+def test_a_run_that_compiles_is_the_same_as_one_that_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = tiny.trained(made(), tmp_path / "plain")
+    monkeypatch.setattr(compilation, "WORTHWHILE", 0)
+    programs: list[Any] = []
+
+    def noted(graph: Any, pictures: torch.Tensor) -> Any:
+        programs.append(graph)
+        return graph
+
+    monkeypatch.setattr(compiled, "_compile", noted)
+    fast = tiny.trained(made(), tmp_path / "fast")
+    assert len(programs) == 2  # the teacher's, for both stages, and the reference's
+    assert [report.test_top1 for report in fast] == [report.test_top1 for report in plain]
+    for one, other in zip(fast, plain, strict=True):
+        assert one.losses == pytest.approx(other.losses, rel=2e-5)
