@@ -69,9 +69,7 @@ def test_both_loops_are_told_of_in_full(method: str, stage: int) -> None:
     assert result["plain"].keys() == MEASURES
     check_measures(result, stage)
     check_measures(result["plain"], stage)
-    assert result["ratio"] == pytest.approx(
-        result["images_per_second"] / result["plain"]["images_per_second"], abs=0.001
-    )
+    assert result["ratio"] > 0
     assert (result["device"], result["method"], result["stage"]) == ("cpu", method, stage)
     json.dumps(result, allow_nan=False)
 
@@ -85,23 +83,31 @@ def test_a_method_that_the_plain_loop_does_not_have() -> None:
 
 def test_as_many_steps_are_timed_as_are_asked_for_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[tuple[str, int]] = []
-    ours, usual = OurLoop.turn, UsualLoop.turn
+    speeds = {"ours": iter((1.0, 300.0, 100.0, 900.0)), "usual": iter((1.0, 100.0, 50.0, 100.0))}
 
     def note(name: str, original: Any) -> Any:
-        def turn(self: Any, steps: int) -> None:
+        def turn(self: Any, steps: int) -> float:
             turns.append((name, steps))
-            original(self, steps)
+            assert original(self, steps) > 0
+            return next(speeds[name])
 
         return turn
 
-    monkeypatch.setattr(OurLoop, "turn", note("ours", ours))
-    monkeypatch.setattr(UsualLoop, "turn", note("usual", usual))
+    monkeypatch.setattr(OurLoop, "turn", note("ours", OurLoop.turn))
+    monkeypatch.setattr(UsualLoop, "turn", note("usual", UsualLoop.turn))
     costs: list[int] = []
     cost = Clock.cost
-    monkeypatch.setattr(Clock, "cost", lambda self: costs.append(len(self._timed)) or cost(self))
-    bench_step(replace(TINY, steps=10))
-    assert turns == [("ours", 1), ("usual", 1), ("ours", 8), ("usual", 8), ("ours", 2), ("usual", 2)]
+
+    def of_all(self: Clock, last: int = 0) -> Any:
+        if not last:
+            costs.append(len(self._timed))
+        return cost(self, last)
+
+    monkeypatch.setattr(Clock, "cost", of_all)
+    result = bench_step(replace(TINY, steps=10))
+    assert turns == [(name, steps) for steps in (1, 4, 4, 2) for name in ("ours", "usual")]
     assert costs == [10, 10]
+    assert result["ratio"] == 3
 
 
 def test_the_plain_loop_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

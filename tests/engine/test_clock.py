@@ -73,6 +73,9 @@ def test_of_several_steps_the_median_is_told(ticks: Ticks) -> None:
     cost = clock.cost()
     assert cost is not None
     assert cost.milliseconds["optimizer"] == 3
+    of_last = clock.cost(last=2)
+    assert of_last is not None
+    assert of_last.milliseconds["optimizer"] == pytest.approx(251.5)
 
 
 def test_only_the_chosen_steps_are_timed(ticks: Ticks) -> None:

@@ -6,13 +6,14 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import count, islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
 from smskd.assembly import assemble
 from smskd.bench.case import Case, random_pictures, write_teacher
-from smskd.bench.usual import WARM_UP, UsualProcess, measured, more, plain_data, usual_options
+from smskd.bench.usual import WARM_UP, UsualProcess, measured, more, plain_data, speed, usual_options
 from smskd.data import Dataset
 from smskd.engine.allocator import keep_freed_memory
 from smskd.engine.environment import environment
@@ -25,8 +26,8 @@ from smskd.types import Batch, Progress
 
 FORMAT = 1
 
-_ROUND = 8
-"""Timed steps of one loop before it is the other's turn."""
+_ROUND = 4
+"""Timed steps of one loop before it is the other's turn: few, since a machine's speed changes within seconds."""
 
 
 class OurLoop:
@@ -48,12 +49,13 @@ class OurLoop:
         self._fill(warm)
         self._batches = self._endless()
 
-    def turn(self, steps: int) -> None:
-        """Trains and times some steps, after a warm-up."""
+    def turn(self, steps: int) -> float:
+        """Trains and times some steps, after a warm-up; gives their images a second."""
         timed = range(WARM_UP, WARM_UP + steps)
         with fitting_threads(self.setup):
             sums = train_batches(self.step, islice(self._batches, timed.stop), timed=timed)
         check_finite(sums.means()[0], sums.first_broken(), "while it was timed")
+        return speed(self.step.clock, steps)
 
     def _fill(self, steps: int) -> None:
         """Computes the losses of the batches to come once: then the teacher's outputs are in its cache."""
@@ -72,8 +74,8 @@ def bench_step(case: Case) -> dict[str, Any]:
     Returns:
         The case; ``images_per_second``, ``step_milliseconds`` and ``milliseconds`` by part, medians over the steps;
         ``peak_memory_bytes`` beyond the pictures; ``plain``, the same of the plain loop, and ``ratio``, how many times
-        as many images a second there are, both None for a method that the plain loop does not have; and the
-        environment.
+        as many images a second there are, the median over the turns; both None for a method that the plain loop does
+        not have; and the environment.
 
     Raises:
         UserError: there is no such model, method or device, or they do not fit each other.
@@ -91,15 +93,15 @@ def bench_step(case: Case) -> dict[str, Any]:
     ours.turn(1)  # before those that count: code is compiled, memory is asked for
     memory = more(peak_memory(device), before)
     ours.step.clock.forget()
-    usual = None
+    usual, ratios = None, []
     with ExitStack() as stack:
         theirs = None
         if data is not None:
             theirs = stack.enter_context(UsualProcess(usual_options(setup, ours.trainee.objective), data))
         for steps in rounds:
-            ours.turn(steps)
+            own = ours.turn(steps)
             if theirs is not None:
-                theirs.turn(steps)
+                ratios.append(own / theirs.turn(steps))
         if theirs is not None:
             usual = theirs.measured()
     result = measured(ours.step.clock, memory)
@@ -109,7 +111,7 @@ def bench_step(case: Case) -> dict[str, Any]:
         "device": str(device),
         **result,
         "plain": usual,
-        "ratio": round(result["images_per_second"] / usual["images_per_second"], 3) if usual else None,
+        "ratio": round(median(ratios), 3) if ratios else None,
         "environment": environment(device),
     }
 

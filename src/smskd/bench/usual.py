@@ -86,10 +86,11 @@ class UsualLoop:
         self.memory = more(peak_memory(self._device), self._before)
         self.loop.clock.forget()
 
-    def turn(self, steps: int) -> None:
-        """Trains and times some steps, after a warm-up."""
+    def turn(self, steps: int) -> float:
+        """Trains and times some steps, after a warm-up; gives their images a second."""
         timed = range(WARM_UP, WARM_UP + steps)
         self.loop.train(self.loop.clock.steps(islice(self._endless(), timed.stop), timed))
+        return speed(self.loop.clock, steps)
 
     def measured(self) -> dict[str, Any]:
         """What was measured in all turns."""
@@ -122,9 +123,10 @@ class UsualProcess:
             self._stop()
             raise
 
-    def turn(self, steps: int) -> None:
-        """Trains and times some steps, after a warm-up."""
-        self._answer(steps)
+    def turn(self, steps: int) -> float:
+        """Trains and times some steps, after a warm-up; gives their images a second."""
+        images_per_second: float = self._answer(steps)
+        return images_per_second
 
     def measured(self) -> dict[str, Any]:
         """What was measured in all turns."""
@@ -169,6 +171,13 @@ def measured(clock: Clock, memory: int | None) -> dict[str, Any]:
     return {**asdict(cost), "peak_memory_bytes": memory}
 
 
+def speed(clock: Clock, steps: int) -> float:
+    """Images a second in the last steps that were timed."""
+    cost = clock.cost(last=steps)
+    assert isinstance(cost, Cost)
+    return cost.images_per_second
+
+
 def more(peak: int | None, before: int | None) -> int | None:
     """Bytes that a peak is above what was in use before it."""
     return None if peak is None or before is None else max(0, peak - before)
@@ -196,8 +205,7 @@ def _serve(connection: Connection, start_method: str, tf32: bool) -> None:
     with suppress(BrokenPipeError):  # as in _heard
         connection.send(None)
         while (steps := _heard(connection)) is not None:
-            usual.turn(steps)
-            connection.send(None)
+            connection.send(usual.turn(steps))
         connection.send(usual.measured())
 
 

@@ -240,7 +240,7 @@ def bench_step(
     stage: Annotated[int, typer.Option(min=1, max=2, help="2: with a reference, and the anchor to it.")] = 1,
     batch_size: Annotated[int, typer.Option(min=2, help="Pictures in a step.")] = 64,
     steps: Annotated[int, typer.Option(min=1, help="Steps to time.")] = 40,
-    epochs: Annotated[int, typer.Option(min=1, help="Of a stage they are from: compile auto asks.")] = 240,
+    epochs: Annotated[int, typer.Option(min=1, help="In their stage: what --compile auto goes by.")] = 240,
     data_size: Annotated[int, typer.Option(min=2, help="Pictures there are, of noise.")] = 50_000,
     classes: Annotated[int, typer.Option(min=2, help="Classes of the pictures.")] = 100,
     image_size: Annotated[int, typer.Option(min=1, help="Height and width of the pictures.")] = 32,

@@ -99,15 +99,16 @@ class Clock:
             self._marks = None
             self._open.clear()
 
-    def cost(self) -> Cost | None:
-        """Of the steps that were timed so far; None if there were none."""
+    def cost(self, last: int = 0) -> Cost | None:
+        """Of the steps that were timed so far, or of so many last ones; None if there were none."""
         if not self._timed:
             return None
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        steps = [_by_part(marks) for _, marks in self._timed]
+        timed = self._timed[-last:]
+        steps = [_by_part(marks) for _, marks in timed]
         totals = [sum(step.values()) for step in steps]
-        speeds = [1000 * samples / max(total, 1e-6) for (samples, _), total in zip(self._timed, totals, strict=True)]
+        speeds = [1000 * samples / max(total, 1e-6) for (samples, _), total in zip(timed, totals, strict=True)]
         return Cost(
             {part: round(statistics.median(step.get(part, 0.0) for step in steps), 3) for part in self._parts},
             round(statistics.median(totals), 3),
