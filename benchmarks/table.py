@@ -41,9 +41,9 @@ class Row:
 
 
 ROWS = (
-    Row("resnet56", "resnet20", "kd", wanted=1.6),
     Row("resnet56", "resnet20", "kd", cache="memory", wanted=2.6),
-    Row("resnet56", "resnet20", "kd", stage=2),
+    Row("resnet56", "resnet20", "kd", wanted=1.6),
+    Row("resnet56", "resnet20", "kd", stage=2),  # right after the first stage, which its step is compared with
     Row("resnet56", "resnet20", "fitnet", wanted=1.7),
     Row("resnet56", "resnet20", "crd", wanted=6),
     Row("resnet32x4", "resnet8x4", "kd", cache="memory", wanted=2.2),

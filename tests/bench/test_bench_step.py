@@ -149,7 +149,7 @@ def test_a_cache_is_warm_when_steps_are_timed(stage: int, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Step, "__call__", noted)
     bench_step(replace(TINY, cache="memory", stage=stage, steps=17, data_size=43))
-    assert shares == [1.0] * (1 + 17 + 4 * 2)
+    assert shares == [1.0] * (1 + 17 + 6 * 2)
 
 
 def test_steps_go_on_from_epoch_to_epoch() -> None:

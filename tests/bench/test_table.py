@@ -63,7 +63,7 @@ def test_each_row_is_measured_by_the_program(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(table.subprocess, "run", Done)
     table.main(["--out", str(tmp_path / "R.md"), "--steps", "2"])
-    assert asked[1] == [
+    assert asked[0] == [
         "bench", "step", "--teacher", "resnet56", "--student", "resnet20", "--method", "kd", "--stage", "1",
         "--cache", "memory", "--steps", "2", "--json", "-",
     ]  # fmt: skip
