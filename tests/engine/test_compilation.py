@@ -1,6 +1,8 @@
 """Where ``compile: auto`` compiles teacher and reference."""
 
+import shutil
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ from smskd.anchors import compiled
 from smskd.anchors.true_class import TrueClass
 from smskd.engine import compilation
 from smskd.engine.cache import CacheOptions
+from smskd.engine.run import run
 from smskd.engine.setup import Setup
 from smskd.engine.step import Numerics
+from smskd.engine.store import RunFolder
 from smskd.engine.trainee import Trainee
 from smskd.models import macs
 from smskd.recipe import StageSpec
@@ -79,3 +83,25 @@ def test_a_run_that_compiles_is_the_same_as_one_that_does_not(tmp_path: Path, mo
     assert [report.test_top1 for report in fast] == [report.test_top1 for report in plain]
     for one, other in zip(fast, plain, strict=True):
         assert one.losses == pytest.approx(other.losses, rel=2e-5)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_with_the_real_compiler_too_resume_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "WORTHWHILE", 0)
+    programs: list[Any] = []
+    compiler = compiled._compile
+
+    def noted(graph: Any, pictures: torch.Tensor) -> Any:
+        programs.append(compiler(graph, pictures))
+        return programs[-1]
+
+    monkeypatch.setattr(compiled, "_compile", noted)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    parts.mkdir()
+    tiny.trained(made(), whole)
+    reports = run(made(), RunFolder(parts))
+    list(islice(reports, 3))
+    reports.close()
+    tiny.trained(made(), parts)
+    assert len(programs) == 2 * 3
+    assert tiny.outcome(parts) == tiny.outcome(whole)
