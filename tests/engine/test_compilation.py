@@ -79,6 +79,8 @@ def test_a_run_that_compiles_is_the_same_as_one_that_does_not(tmp_path: Path, mo
 
     monkeypatch.setattr(compiled, "_compile", noted)
     fast = tiny.trained(made(), tmp_path / "fast")
+    stages = tiny.summary(tmp_path / "fast")["stages"]
+    assert [stage["cost"]["compiled"] for stage in stages] == [["teacher"], ["teacher", "reference"]]
     assert len(programs) == 2  # the teacher's, for both stages, and the reference's
     assert [report.test_top1 for report in fast] == [report.test_top1 for report in plain]
     for one, other in zip(fast, plain, strict=True):

@@ -45,6 +45,11 @@ class Frozen(nn.Module):
         self._programs: dict[frozenset[str], Extract | None] = {}
         self._whole: tuple[torch.Size, tuple[int, ...]] | None = None
 
+    @property
+    def compiled(self) -> bool:
+        """Whether a compiled program computes any of its features."""
+        return self.compiles and any(program is not None for program in self._programs.values())
+
     def train(self, mode: bool = True) -> Self:
         """Stays in eval mode, whatever is asked for."""
         self.training = False

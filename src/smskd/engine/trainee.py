@@ -188,7 +188,14 @@ class Trainee:
     def _cost(self) -> dict[str, Any] | None:
         assert self.step is not None
         cost = self.step.clock.cost()
-        return {**asdict(cost), "peak_memory_bytes": peak_memory(self.step.device)} if cost else None
+        if cost is None:
+            return None
+        networks = {"teacher": self.objective.teacher, "reference": self.objective.reference}
+        return {
+            **asdict(cost),
+            "peak_memory_bytes": peak_memory(self.step.device),
+            "compiled": [name for name, network in networks.items() if network is not None and network.compiled],
+        }
 
     def _cache(self) -> TeacherCache | None:
         """The cache of what the stages read of the teacher, if one is wanted and any stage can use it."""
