@@ -168,6 +168,14 @@ class Draw:
 
 
 @dataclass(frozen=True)
+class FrozenOutputs:
+    """What the frozen networks say of the pictures of a batch, by tap."""
+
+    teacher: Mapping[str, Tensor] = field(default_factory=dict)
+    reference: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Batch:
     """Some training samples."""
 
@@ -182,6 +190,8 @@ class Batch:
     """Other views of the same pictures by name, each shaped as ``x``; ``strong`` is a strong augmentation."""
     draw: Draw | None = None
     """Which pictures ``x`` holds; None where the loader does not tell. The cache of the teacher's outputs asks."""
+    outputs: FrozenOutputs | None = None
+    """Of teacher and reference, where they were computed beforehand; None: the objective runs them."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where ``compile: auto`` compiles teacher and reference."""
+"""Where teacher and reference compile."""
 
 import shutil
 from dataclasses import replace
@@ -57,10 +57,15 @@ def test_long_stages_of_large_networks_compile(monkeypatch: pytest.MonkeyPatch) 
         assert choices(made()) == expected
 
 
-@pytest.mark.parametrize("numerics", [Numerics(compile="off"), Numerics(compile="on"), Numerics("bf16")])
-def test_only_auto_does_and_in_full_precision(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("numerics", [Numerics(compile="off"), Numerics("bf16"), Numerics("bf16", "on")])
+def test_nothing_does_if_not_asked_to_or_in_low_precision(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "WORTHWHILE", 0)
     assert choices(made(numerics)) == [(False, False), (False, False)]
+
+
+def test_with_on_all_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "WORTHWHILE", float("inf"))
+    assert choices(made(Numerics(compile="on"))) == [(True, False), (True, True)]
 
 
 def test_a_teacher_whose_outputs_are_cached_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,10 +78,10 @@ class Display:
                 if isinstance(report, EpochReport):
                     methods = "+".join(stages[report.stage - 1].names) or "plain"
                     note = f"stage {report.stage} {methods} test {report.test_top1:.1f}%"
-                    self.bars.update(task, completed=report.epoch, note=escape(note))
+                    self.bars.update(task, completed=report.epoch, note=escape(note), refresh=True)
                 else:
                     note = f"preparing {report.method} {report.epoch}/{report.epochs}"
-                    self.bars.update(task, note=escape(note))
+                    self.bars.update(task, note=escape(note), refresh=True)
         finally:
             self.bars.remove_task(task)
             self._run = None

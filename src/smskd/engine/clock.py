@@ -12,11 +12,17 @@ import torch
 from torch import Tensor
 
 SEPARATE = ("data", "teacher", "reference", "student_forward", "losses", "backward", "optimizer", "other")
-COMPILED = ("data", "forward", "backward", "optimizer", "other")
-"""The parts of a step whose objective is compiled: what happens inside of that cannot be told apart."""
+COMPILED = ("data", "teacher", "reference", "forward", "backward", "optimizer", "other")
+"""The parts of a step whose student and losses are compiled: these cannot be told apart."""
+
+REPLAYED = "replayed"
+"""The part of a step that was recorded; what is told is how it divides into the parts that were recorded in it."""
 
 _FIRST, _COUNT = 4, 10
 """Steps to time, where an epoch has so many: the first ones are slower."""
+
+_GROUPS = 2
+"""Of steps for which the frozen networks look ahead together: so many are timed, after a first one."""
 
 _NOTHING = nullcontext()
 
@@ -31,9 +37,16 @@ class HasLabels(Protocol):
 B = TypeVar("B", bound=HasLabels)
 
 
-def sampled_steps(steps: int) -> range:
-    """Which steps of an epoch to time, counted from 0."""
-    return range(min(_FIRST, steps - 1), min(_FIRST + _COUNT, steps))
+def sampled_steps(steps: int, ahead: int = 1) -> range:
+    """Which steps of an epoch to time, counted from 0.
+
+    Args:
+        steps: of the epoch.
+        ahead: for how many of them the frozen networks look ahead together; these are timed all or none, where the
+            epoch has so many.
+    """
+    first, count = (_FIRST, _COUNT) if ahead == 1 else (ahead, _GROUPS * ahead)
+    return range(min(first, steps - 1), min(first + count, steps))
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,8 @@ class Cost:
     """What a step costs.
 
     Attributes:
-        milliseconds: of each part, the median over the timed steps.
+        milliseconds: of each part, the median over the timed steps; on a GPU their mean, since there the teacher works
+            for several steps at once.
         step_milliseconds: of the whole step, likewise.
         images_per_second: likewise.
     """
@@ -67,6 +81,9 @@ class Clock:
         self._parts = parts
         self._open: list[str] = []
         self._marks: list[tuple[str, Any]] | None = None
+        self._recorded: list[tuple[str, Any]] = []
+        self._external = False
+        self._typical = statistics.fmean if self._device.type == "cuda" else statistics.median
         self._timed: list[tuple[int, list[tuple[str, Any]]]] = []
 
     def part(self, name: str) -> AbstractContextManager[None]:
@@ -106,14 +123,32 @@ class Clock:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         timed = self._timed[-last:]
-        steps = [_by_part(marks) for _, marks in timed]
-        totals = [sum(step.values()) for step in steps]
-        speeds = [1000 * samples / max(total, 1e-6) for (samples, _), total in zip(timed, totals, strict=True)]
+        within = _by_part(self._recorded)
+        steps = [_divided(_by_part(marks), within) for _, marks in timed]
+        totals = [max(sum(step.values()), 1e-6) for step in steps]
+        typical = self._typical
+        samples = typical([samples for samples, _ in timed])
         return Cost(
-            {part: round(statistics.median(step.get(part, 0.0) for step in steps), 3) for part in self._parts},
-            round(statistics.median(totals), 3),
-            round(statistics.median(speeds), 1),
+            {part: round(typical([step.get(part, 0.0) for step in steps]), 3) for part in self._parts},
+            round(typical(totals), 3),
+            round(1000 * samples / typical(totals), 1),
         )
+
+    @contextmanager
+    def recording(self, timed: bool) -> Iterator[None]:
+        """What is done within is recorded by the device, and replayed later.
+
+        Args:
+            timed: whether to know of the parts of what will be replayed.
+        """
+        before, self._marks, self._external = self._marks, [] if timed else None, True
+        try:
+            self._mark("")
+            yield
+            self._mark("other")
+        finally:
+            self._recorded = self._marks or []
+            self._marks, self._external = before, False
 
     def forget(self) -> None:
         """As if nothing had been timed yet."""
@@ -139,7 +174,7 @@ class Clock:
 
     def _now(self) -> Any:
         if self._device.type == "cuda":
-            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event = torch.cuda.Event(enable_timing=True, external=self._external)  # type: ignore[no-untyped-call]
             event.record(torch.cuda.current_stream(self._device))
             return event
         if self._device.type == "mps":
@@ -153,6 +188,14 @@ def _by_part(marks: list[tuple[str, Any]]) -> dict[str, float]:
         spent = before.elapsed_time(now) if isinstance(now, torch.cuda.Event) else 1000 * (now - before)
         times[part] = times.get(part, 0.0) + spent
     return times
+
+
+def _divided(step: dict[str, float], within: dict[str, float]) -> dict[str, float]:
+    """The times of a step, of which what was replayed is divided as it was in the last replay."""
+    replayed, whole = step.pop(REPLAYED, 0.0), sum(within.values())
+    for part, spent in within.items() if whole else ():
+        step[part] = step.get(part, 0.0) + replayed * spent / whole
+    return step if whole else {**step, "other": step.get("other", 0.0) + replayed}
 
 
 IDLE = Clock()

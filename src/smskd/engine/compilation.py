@@ -1,4 +1,4 @@
-"""What ``compile: auto`` comes to: where compiling is measured to be worth its time."""
+"""Which of the frozen networks compile: with ``compile: auto``, where that is measured to be worth its time."""
 
 from smskd.anchors.frozen import Frozen
 from smskd.engine.objective import Objective
@@ -14,8 +14,8 @@ student and losses gain nothing by it there.
 
 
 def compile_frozen(objective: Objective, numerics: Numerics, pictures: int) -> None:
-    """Lets teacher and reference compile where that pays, and only there. A network whose outputs are cached, so that
-    it sees fewer pictures at a time, never does.
+    """Lets teacher and reference compile, on a CPU and in float32. A network whose outputs are cached, so that it sees
+    fewer pictures at a time, never does.
 
     The choice follows from the stage alone, so that a run which is resumed makes it again.
 
@@ -26,12 +26,12 @@ def compile_frozen(objective: Objective, numerics: Numerics, pictures: int) -> N
     """
     _, channels, height, width = (int(size) for size in objective.example.shape)
     shape = (channels, height, width)
-    possible = numerics.compile == "auto" and numerics.precision == "fp32" and objective.example.device.type == "cpu"
+    possible = numerics.compile != "off" and numerics.precision == "fp32" and objective.example.device.type == "cpu"
 
     def pays(network: Frozen) -> bool:
-        return possible and pictures * macs(network.model, shape) >= WORTHWHILE
+        return numerics.compile == "on" or pictures * macs(network.model, shape) >= WORTHWHILE
 
     if objective.teacher is not None:
-        objective.teacher.compiles = not objective.cached and pays(objective.teacher)
+        objective.teacher.compiles = possible and not objective.cached and pays(objective.teacher)
     if objective.reference is not None:
-        objective.reference.compiles = pays(objective.reference)
+        objective.reference.compiles = possible and pays(objective.reference)

@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from smskd.data import Loader, mix
 from smskd.engine.average import Average
 from smskd.engine.clock import sampled_steps
-from smskd.engine.evaluate import TOP5_CLASSES, Accuracy, evaluate, hits
+from smskd.engine.evaluate import TOP5_CLASSES, Accuracy, evaluate
 from smskd.engine.optim import learning_rate, set_learning_rate
 from smskd.engine.pace import Pace
 from smskd.engine.stage import Stage
 from smskd.engine.step import Step
+from smskd.engine.sums import Sums
 from smskd.engine.track import Track, untracked
 from smskd.errors import UserError
 from smskd.types import Batch, Progress
@@ -85,7 +85,7 @@ def fit(
         rate = learning_rate(pace.optimizer.learning_rate, pace.schedule, pace.epochs, stage, epoch)
         set_learning_rate(step.optimizer, rate)
         batches = train.epoch(epoch, Progress(epoch - stage.first + 1, stage.epochs), objective.views)
-        timed = sampled_steps(len(train)) if epoch == stage.first else ()
+        timed = sampled_steps(len(train), step.ahead) if epoch == stage.first else ()
         sums = train_batches(step, track(batches, len(train), f"epoch {epoch}"), average, timed=timed)
         cache_hits = objective.cache.share_of_hits() if objective.cache else None
         trained = time.perf_counter()
@@ -109,34 +109,6 @@ def fit(
         )
 
 
-class Sums:
-    """Sums over an epoch, kept on the device: nothing is waited for before the epoch's end."""
-
-    def __init__(self) -> None:
-        self.samples = 0
-        self.losses: dict[str, Tensor] = {}
-        self.sound: dict[str, Tensor] = {}
-        self.hits: list[Tensor] = []
-
-    def add(self, parts: dict[str, Tensor], logits: Tensor, y: Tensor) -> None:
-        self.samples += len(y)
-        for name, loss in parts.items():
-            value = loss.detach().float() * len(y)
-            self.losses[name] = self.losses[name] + value if name in self.losses else value
-            self.sound[name] = self.losses[name].isfinite() + self.sound.get(name, 0)
-        self.hits.append(torch.stack([hit.sum() for hit in hits(logits.detach(), y)]))
-
-    def means(self) -> tuple[dict[str, float], float, float]:
-        losses = {name: float(value) / self.samples for name, value in self.losses.items()}
-        top1, top5 = (100.0 * int(count) / self.samples for count in torch.stack(self.hits).sum(0))
-        return {"total": sum(losses.values()), **losses}, top1, top5
-
-    def first_broken(self) -> list[str]:
-        """The parts that were the first not to be finite; in the batches after that every part is not."""
-        lasted = {name: int(self.sound[name]) for name, value in self.losses.items() if not math.isfinite(value)}
-        return [name for name, batches in lasted.items() if batches == min(lasted.values())]
-
-
 def train_batches(
     step: Step, batches: Iterable[Batch], average: Average | None = None, *, timed: Collection[int] = ()
 ) -> Sums:
@@ -150,11 +122,17 @@ def train_batches(
     """
     step.objective.train()
     sums = Sums()
-    for batch in step.clock.steps(batches, timed):
+
+    def train(batch: Batch) -> None:
         losses = step(batch)
+        sums.add(losses.parts, losses.logits, batch.y)
+
+    train_on = step.recorded(train, timed=bool(timed))
+    for batch in step.clock.steps(step.looking_ahead(batches), timed):
+        train_on(batch)
+        sums.samples += len(batch.y)
         if average is not None:
             average.update(step.objective.predictor)
-        sums.add(losses.parts, losses.logits, batch.y)
     return sums
 
 

@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 from smskd.anchors.frozen import Frozen
 from smskd.engine.cache import TeacherCache
-from smskd.engine.clock import IDLE
+from smskd.engine.clock import IDLE, Clock
 from smskd.engine.reading import output, read, side, views
 from smskd.engine.transformed import TransformedModel
 from smskd.errors import UserError
 from smskd.methods import discovery
 from smskd.models import adapt, describe
-from smskd.types import LOGITS, Anchor, Batch, DataInfo, FeatureModel, Layout, Method, Side, Taps
+from smskd.types import LOGITS, Anchor, Batch, DataInfo, FeatureModel, FrozenOutputs, Layout, Method, Side, Taps
 
 _OWN_PARTS = {"total", "class", "anchor"}
 """Names of parts of the loss that no method may take."""
@@ -213,8 +213,7 @@ class Objective(nn.Module):
             batch = Batch(*batch)
         with self.clock.part("student_forward"):
             student = read(self.student, batch, self._student_taps)
-        with self.clock.part("teacher") if self._teacher_taps else nullcontext():
-            teacher = self._teacher_outputs(batch)
+        frozen = batch.outputs or self.look(batch, self.clock)
         outputs = [output(student, taps.student) for taps in self.taps]
         for place, (item, state) in enumerate(zip(self.methods, self.states, strict=True)):
             if item.method.transforms_student:
@@ -222,17 +221,24 @@ class Objective(nn.Module):
                 student[LOGITS] = outputs[place].logits
         parts = {"class": self.class_weight * self._class_loss(student, batch.y)}
         for item, own, taps, state in zip(self.methods, outputs, self.taps, self.states, strict=True):
-            losses = item.method.loss(own, output(teacher, taps.teacher), batch, state)
+            losses = item.method.loss(own, output(frozen.teacher, taps.teacher), batch, state)
             for name, loss in losses.items():
                 key = item.name if len(losses) == 1 else f"{item.name}.{name}"
                 parts[key] = item.weight * loss
         logits = student[LOGITS]
         if self.reference is not None and self.anchor is not None:
-            with self.clock.part("reference"):
-                reference = read(self.reference, batch, {LOGITS})[LOGITS]
-            loss = self.anchor.loss(logits, reference, teacher.get(LOGITS), batch.y)
+            loss = self.anchor.loss(logits, frozen.reference[LOGITS], frozen.teacher.get(LOGITS), batch.y)
             parts["anchor"] = self.anchor.weight * loss
         return Losses(torch.stack(list(parts.values())).sum(), parts, logits)
+
+    def look(self, batch: Batch, clock: Clock = IDLE) -> FrozenOutputs:
+        """What teacher and reference say of a batch, as far as the stage reads it; the clock times both."""
+        with clock.part("teacher") if self._teacher_taps else nullcontext():
+            teacher = self._teacher_outputs(batch)
+        if self.reference is None:
+            return FrozenOutputs(teacher)
+        with clock.part("reference"):
+            return FrozenOutputs(teacher, read(self.reference, batch, {LOGITS}))
 
     def prepare(self, place: int, batch: Batch, *, trains_student: bool) -> dict[str, Tensor]:
         """The losses of the phase before the stage, of the method at this place."""
@@ -245,6 +251,11 @@ class Objective(nn.Module):
     def student_side(self, place: int) -> Side:
         """What the method at this place knows of the student."""
         return side(self.student, self.student_layout, self.taps[place].student)
+
+    def generators(self) -> list[torch.Generator]:
+        """The random numbers of the methods' own."""
+        found = (getattr(module, "generator", None) for module in self.states.modules())
+        return [generator for generator in found if isinstance(generator, torch.Generator)]
 
     def _teacher_outputs(self, batch: Batch) -> dict[str, Tensor]:
         if self.cached and self.cache is not None:

@@ -1,6 +1,6 @@
 """From the taps of methods to the tensors they receive: names grouped by view, each read once for all methods."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ def read(model: FeatureModel | Frozen | None, batch: Batch, names: Collection[st
     return tensors
 
 
-def output(tensors: dict[str, Tensor], taps: Sequence[str]) -> Output:
+def output(tensors: Mapping[str, Tensor], taps: Sequence[str]) -> Output:
     """The tensors of one method in the order of its taps."""
     features = tuple(tensors[name] for name in taps if name != LOGITS)
     return Output(tensors[LOGITS] if LOGITS in taps else torch.empty(0), features)

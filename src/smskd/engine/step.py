@@ -1,14 +1,17 @@
 """One step of training: losses, gradients, update; in the precision that is asked for, compiled or not."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 
-from smskd.engine.clock import COMPILED, Clock
+from smskd.engine.ahead import batches_ahead, looking_ahead
+from smskd.engine.clock import COMPILED, REPLAYED, Clock
 from smskd.engine.objective import Losses, Objective
-from smskd.types import Batch
+from smskd.engine.recorded import CudaRecorder, Doing, Recorded, Train
+from smskd.types import Batch, FrozenOutputs
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Compile = Literal["auto", "on", "off"]
@@ -23,8 +26,9 @@ class Numerics:
 
     Attributes:
         precision: ``fp32``; ``bf16`` or ``fp16``: mixed, the weights stay float32 and losses are computed in float32.
-        compile: ``on``: the objective is compiled (a minute or so at the start of each stage); ``off``; ``auto``: on
-            a CPU, teacher and reference are, in stages long enough (see :mod:`smskd.engine.compilation`).
+        compile: ``on``: student and losses are compiled, teacher and reference too where they can be (a minute or so
+            at the start of each stage); ``off``; ``auto``: on a CPU, teacher and reference are, in stages long enough
+            (see :mod:`smskd.engine.compilation`). On a GPU, unless it is ``off``, steps are replayed as CUDA graphs.
     """
 
     precision: Precision = "fp32"
@@ -52,6 +56,12 @@ class Step:
         self.numerics = numerics
         self.device = next(objective.student.parameters()).device
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=numerics.precision == "fp16")
+        self.ahead = batches_ahead(objective.data.batch_size, objective.example)
+        """How many batches the frozen networks look at together."""
+        self.records = self.device.type == "cuda" and numerics.compile != "off"
+        """Whether steps are to be recorded and replayed."""
+        self._recorder = CudaRecorder(objective.generators)
+        self._recorded: Recorded | None = None
         self._losses: Callable[[Batch], Losses] = objective
         if numerics.compile == "on":
             self._losses = torch.compile(objective, backend=BACKEND)
@@ -62,6 +72,8 @@ class Step:
 
     def __call__(self, batch: Batch) -> Losses:
         """Trains on a batch."""
+        if batch.outputs is None:
+            batch = replace(batch, outputs=self._look(batch))
         part = self.clock.part
         with part(self._objective_part), self.numerics.autocast(self.device):
             losses = self._losses(batch)
@@ -73,6 +85,37 @@ class Step:
             self.scaler.step(self.optimizer)
             self.scaler.update()
         return losses
+
+    def looking_ahead(self, batches: Iterable[Batch]) -> Iterable[Batch]:
+        """The batches, on a GPU with what the frozen networks say of them."""
+        if self.device.type != "cuda":
+            return batches
+        return looking_ahead(batches, self.ahead, self._look)
+
+    def recorded(self, train: Train, *, timed: bool) -> Train:
+        """What trains on a batch, recorded if need be.
+
+        Args:
+            train: calls this step, for the batches of an epoch.
+            timed: whether the clock is to know of the parts of what is replayed.
+        """
+        if not self.replays:
+            return train
+
+        def watch(doing: Doing) -> AbstractContextManager[None]:
+            return self.clock.part(REPLAYED) if doing == "replay" else self.clock.recording(timed)
+
+        self._recorded = Recorded(train, self._recorder, watch)
+        return self._recorded
+
+    @property
+    def replays(self) -> bool:
+        """Whether steps are recorded and replayed, as far as was seen."""
+        return self.records and (self._recorded is None or self._recorded.works)
+
+    def _look(self, batch: Batch) -> FrozenOutputs:
+        with self.numerics.autocast(self.device):
+            return self.objective.look(batch, self.clock)
 
     def state(self) -> dict[str, Any]:
         """What the scaling of float16 gradients has come to, as JSON has it; empty in other precisions."""

@@ -98,7 +98,8 @@ class ShuffleNetV2(ZooModel):
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         yield "stem", x
-        x = yield from walk_stages(x, (self.layer1, self.layer2, self.layer3))
+        for name, x in walk_stages(x, (self.layer1, self.layer2, self.layer3)):  # noqa: B020
+            yield name, x
         x = F.relu(self.bn2(self.conv2(x)), inplace=True).mean(dim=(2, 3))
         yield "pooled", x
         yield "logits", self.linear(x)

@@ -1,6 +1,6 @@
 """Stages of blocks that leave their last ReLU to the caller, who thus has the feature before it too."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable, Iterator
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,11 +21,10 @@ class Stage(nn.Sequential):
         return F.relu(x, inplace=inplace)
 
 
-def walk_stages(x: Tensor, stages: Iterable[Stage]) -> Generator[tuple[str, Tensor], None, Tensor]:
-    """Yield ``stage1.preact``, ``stage1``, ``stage2.preact``, ...; return the last stage's output."""
+def walk_stages(x: Tensor, stages: Iterable[Stage]) -> Iterator[tuple[str, Tensor]]:
+    """Yield ``stage1.preact``, ``stage1``, ``stage2.preact``, ..., last the last stage's output."""
     for number, stage in enumerate(stages, start=1):
         before: Tensor = stage(x)
         yield f"stage{number}{PREACTIVATION}", before
         x = stage.activate(before)
         yield f"stage{number}", x
-    return x
