@@ -10,7 +10,7 @@ from smskd import data, models
 from smskd.data import Augmentation, Dataset, MemoryLoader, mix
 from smskd.data.catalog import Track as LoadTrack
 from smskd.engine.cache import CacheOptions
-from smskd.engine.environment import allow_tf32, device_of
+from smskd.engine.environment import allow_tf32, device_of, repeat_sums
 from smskd.engine.pace import Pace
 from smskd.engine.setup import Setup
 from smskd.engine.stage import Stage
@@ -38,6 +38,7 @@ def assemble(recipe: Recipe, pictures: Dataset | None = None, track: LoadTrack |
     stages = plan(recipe)
     device = device_of(recipe.device)
     allow_tf32(recipe.tf32)
+    repeat_sums()
     pictures = pictures or load_data(recipe.data, track)
     torch.manual_seed(mix(recipe.seed, _STUDENT))
     student = load_model(recipe.student, pictures, "student").to(device)

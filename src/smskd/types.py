@@ -261,7 +261,10 @@ class Method(ABC):
     @abstractmethod
     def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """The method's loss on a batch in named parts, scalars, whose sum is the loss. ``state`` is what
-        :meth:`build` made. Where the method transforms the student, ``student`` is transformed already."""
+        :meth:`build` made. Where the method transforms the student, ``student`` is transformed already.
+
+        On a GPU it is recorded once an epoch and replayed: random numbers come from the device, and what is kept from
+        batch to batch is in tensors of ``state``, changed in place."""
 
 
 class Anchor(ABC):

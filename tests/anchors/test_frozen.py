@@ -1,11 +1,14 @@
 """What is frozen stays as it is, whatever is done to it or to what it was copied from."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from engine import tiny
 from smskd.anchors.frozen import Frozen
+from smskd.engine.environment import allow_tf32
 from smskd.models import adapt
 
 
@@ -105,3 +108,23 @@ def test_runs_what_was_loaded_into_it(example: Tensor | None) -> None:
     assert torch.equal(other(pictures()), one(pictures()))
     one.load_state_dict(Frozen(tiny.teacher(seed=5), example).state_dict())
     assert not torch.allclose(other(pictures()), one(pictures()))
+
+
+def test_folding_is_checked_without_the_rounding_of_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bool, bool]] = []
+    model = tiny.teacher()
+    extract = type(model).extract
+
+    def noted(self: Any, x: Tensor, names: Any) -> Any:
+        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+        return extract(self, x, names)
+
+    monkeypatch.setattr(type(model), "extract", noted)
+    before = torch.backends.cuda.matmul.allow_tf32
+    allow_tf32(True)
+    try:
+        assert Frozen(model, tiny.EXAMPLE).folds
+        assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (True, True)
+    finally:
+        allow_tf32(before)
+    assert seen == [(False, False)] * 2

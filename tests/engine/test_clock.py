@@ -10,7 +10,7 @@ import torch
 from engine import tiny
 from smskd.anchors.true_class import TrueClass
 from smskd.engine import clock as clock_file
-from smskd.engine.clock import COMPILED, IDLE, SEPARATE, Clock, sampled_steps
+from smskd.engine.clock import COMPILED, IDLE, REPLAYED, SEPARATE, Clock, sampled_steps
 from smskd.engine.fit import train_batches
 from smskd.engine.latency import latency
 from smskd.engine.memory import forget_peak, memory_in_use, peak_memory
@@ -114,6 +114,46 @@ def test_a_loop_that_is_left_leaves_nothing_open(ticks: Ticks) -> None:
 )
 def test_short_epochs_are_timed_too(steps: int, timed: range) -> None:
     assert sampled_steps(steps) == timed
+
+
+def test_what_is_replayed_is_divided_as_it_was_recorded(ticks: Ticks) -> None:
+    clock = Clock()
+    for number, _ in enumerate(clock.steps(batches(ticks, 3), {1, 2})):
+        if number == 0:
+            with clock.recording(True):
+                with clock.part("losses"):
+                    ticks.now += 0.003
+                with clock.part("backward"):
+                    ticks.now += 0.006
+                ticks.now += 0.001
+        else:
+            with clock.part(REPLAYED):
+                ticks.now += 0.020
+    cost = clock.cost()
+    assert cost is not None
+    shown = {part: value for part, value in cost.milliseconds.items() if value}
+    assert shown == {"data": 1, "losses": 6, "backward": 12, "other": 2}
+    assert cost.step_milliseconds == 21
+
+
+def test_what_is_replayed_and_was_not_timed_is_other(ticks: Ticks) -> None:
+    clock = Clock()
+    for _ in clock.steps(batches(ticks, 2), {1}):
+        with clock.recording(False), clock.part("losses"):
+            ticks.now += 0.005
+        with clock.part(REPLAYED):
+            ticks.now += 0.020
+    cost = clock.cost()
+    assert cost is not None
+    assert {part: value for part, value in cost.milliseconds.items() if value} == {"data": 1, "other": 25}
+
+
+@pytest.mark.parametrize(
+    ("steps", "ahead", "timed"),
+    [(1000, 16, range(16, 48)), (40, 16, range(16, 40)), (10, 16, range(9, 10)), (1, 16, range(1))],
+)
+def test_steps_that_are_looked_at_together_are_timed_together(steps: int, ahead: int, timed: range) -> None:
+    assert sampled_steps(steps, ahead) == timed
 
 
 def trainee(numerics: Numerics | None = None) -> Trainee:

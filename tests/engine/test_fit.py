@@ -95,7 +95,7 @@ class TestReports:
         assert report.losses["total"] == pytest.approx(report.losses["class"] + report.losses["kd"], rel=1e-9)
         assert report.train_top1 == pytest.approx(100 * right / samples)
         learner.eval()
-        (item,) = tiny.test_loader().epoch(0)
+        (item,) = tiny.evaluation_loader().epoch(0)
         correct = learner(item.x).argmax(1) == item.y
         assert report.test.correct.tolist() == correct.tolist()
         assert report.test_top1 == pytest.approx(100 * float(correct.float().mean()))

@@ -130,6 +130,7 @@ class TestSummary:
                 "images_per_second",
                 "peak_memory_bytes",
                 "compiled",
+                "replayed",
             }
             never = {"other"} if entry["index"] == 2 else {"other", "reference"}
             assert set(cost["milliseconds"]) == set(SEPARATE)
@@ -160,7 +161,7 @@ class TestSummary:
 
     def test_the_teachers_accuracy_is_its_own(self, folder: Path) -> None:
         summary = tiny.summary(folder)["teacher"]
-        accuracy = evaluate(tiny.teacher(), tiny.test_loader().epoch(0), classes=tiny.CLASSES)
+        accuracy = evaluate(tiny.teacher(), tiny.evaluation_loader().epoch(0), classes=tiny.CLASSES)
         assert (summary["model"], summary["top1_last"], summary["top5_last"]) == (
             "resnet8_w4",
             accuracy.top1,
@@ -177,13 +178,13 @@ class TestLoading:
         summary = tiny.summary(folder)
         model = smskd.load(folder)
         assert not model.training
-        accuracy = evaluate(model, tiny.test_loader().epoch(0), classes=tiny.CLASSES)
+        accuracy = evaluate(model, tiny.evaluation_loader().epoch(0), classes=tiny.CLASSES)
         assert (accuracy.top1, accuracy.top5) == (summary["student"]["top1"], summary["student"]["top5"])
 
     @pytest.mark.parametrize("stage", [1, 2])
     def test_gives_each_stages_student(self, folder: Path, stage: int) -> None:
         model = smskd.load(folder / "stages" / str(stage) / "student.safetensors")
-        accuracy = evaluate(model, tiny.test_loader().epoch(0), classes=tiny.CLASSES)
+        accuracy = evaluate(model, tiny.evaluation_loader().epoch(0), classes=tiny.CLASSES)
         assert accuracy.top1 == tiny.summary(folder)["stages"][stage - 1]["top1_carried"]
 
     def test_the_last_stages_student_is_the_result(self, folder: Path) -> None:

@@ -166,7 +166,7 @@ class TestCarryAndReference:
         assert (student["top1_last"], student["top1_best"]) == (20.0, 40.0)
         model = tiny.student()
         model.load_state_dict(epochs[1])
-        carried = evaluate(model, tiny.test_loader().epoch(0), classes=tiny.CLASSES)
+        carried = evaluate(model, tiny.evaluation_loader().epoch(0), classes=tiny.CLASSES)
         assert (student["top1"], student["top5"]) == (carried.top1, carried.top5)
 
     def test_the_reference_is_replaced_stage_by_stage(self, starts: list[Start], tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ class TestMemory:
         for place in (1, 2, 3):
             model = tiny.student().eval()
             model.load_state_dict(load_file(tmp_path / "stages" / str(place) / "student.safetensors"))
-            (item,) = tiny.test_loader().epoch(0)
+            (item,) = tiny.evaluation_loader().epoch(0)
             right.append(model(item.x).argmax(1) == item.y)
         entries = tiny.summary(tmp_path)["stages"]
         keys = ("retained", "forgotten", "learned", "never_known")

@@ -53,15 +53,12 @@ def teacher(seed: int = 2) -> FeatureModel:
     return model
 
 
-def loader(seed: int = 5, batch_size: int = BATCH) -> MemoryLoader:
-    return MemoryLoader(digits().train, batch_size, digits().augmentation(), seed=seed)
+def loader(seed: int = 5, batch_size: int = BATCH, device: str = "cpu") -> MemoryLoader:
+    return MemoryLoader(digits().train, batch_size, digits().augmentation(), seed=seed, device=device)
 
 
-def test_loader() -> MemoryLoader:
-    return MemoryLoader(digits().test, TEST, digits().normalisation(), shuffle=False)
-
-
-test_loader.__test__ = False  # type: ignore[attr-defined]
+def evaluation_loader(device: str = "cpu") -> MemoryLoader:
+    return MemoryLoader(digits().test, TEST, digits().normalisation(), shuffle=False, device=device)
 
 
 def stages(
@@ -85,15 +82,17 @@ def setup(
     schedule: ScheduleSpec | None = None,
     checkpoint_every: int = 1,
     learner: FeatureModel | None = None,
+    batch_size: int = BATCH,
+    device: str = "cpu",
 ) -> Setup:
     """A fresh student and all that its run needs."""
-    train = loader(seed=seed)
+    train = loader(seed, batch_size, device)
     return Setup(
         name="tiny",
         student_name="resnet8_w2",
-        student=learner or student(),
+        student=(learner or student()).to(device),
         teacher_name="resnet8_w4",
-        teacher=teacher(),
+        teacher=teacher().to(device),
         stages=planned,
         pace=Pace(
             optimizer or OptimizerSpec(),
@@ -102,9 +101,9 @@ def setup(
             seed=seed,
         ),
         train=train,
-        test=test_loader(),
+        test=evaluation_loader(device),
         data=train.info,
-        example=EXAMPLE,
+        example=EXAMPLE.to(device),
         pictures={"name": "digits"},
         student_metadata={"model": "resnet8_w2"},
         checkpoint_every=checkpoint_every,

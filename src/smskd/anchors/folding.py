@@ -1,6 +1,8 @@
 """Folding batch norms into the convolutions in front of them, in a model that is not trained any more."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -31,7 +33,7 @@ def folded(model: FeatureModel, example: Tensor) -> FeatureModel | None:
         LOGITS,
     ]
     pictures = _pictures(model, example)
-    with torch.no_grad():
+    with torch.no_grad(), _full_products():
         pairs, before = _pairs(model, pictures, names)
         if not pairs:
             return None
@@ -97,6 +99,18 @@ def _pictures(model: nn.Module, example: Tensor) -> Tensor:
     noise = torch.randn(_PICTURES, *example.shape[1:], generator=generator)
     weight = next(iter(model.parameters()), example)
     return noise.to(device=weight.device, dtype=weight.dtype)
+
+
+@contextmanager
+def _full_products() -> Iterator[None]:
+    """A GPU does not round the factors of products to TF32, which is coarser than the tolerance."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 def close(one: Tensor, other: Tensor) -> bool:

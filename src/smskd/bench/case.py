@@ -28,7 +28,7 @@ class Case:
         teacher, student: models.
         method: of both stages.
         stage: 2: with the reference and the anchor of a second stage.
-        steps: that are timed.
+        steps: that are timed; on a GPU as many more as make whole groups, for which the frozen networks look ahead.
         epochs: of each stage of the run that they are taken from, which ``compile: auto`` goes by.
         data_size: how many pictures there are. classes: and of how many classes.
         image_size: height and width of the pictures.

@@ -1,15 +1,13 @@
 """`smskd bench step`: steps of training, timed in turn with steps of the plain loop."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import count, islice
 from pathlib import Path
 from statistics import median
 from typing import Any
-
-import torch
 
 from smskd.assembly import assemble
 from smskd.bench.case import Case, random_pictures, write_teacher
@@ -26,8 +24,10 @@ from smskd.types import Batch, Progress
 
 FORMAT = 1
 
+_ROUNDS = {"cuda": 64}
 _ROUND = 4
-"""Timed steps of one loop before it is the other's turn: few, since a machine's speed changes within seconds."""
+"""Timed steps of one loop before it is the other's turn, by type of device and elsewhere: few, since a machine's speed
+changes within seconds."""
 
 
 class OurLoop:
@@ -35,10 +35,11 @@ class OurLoop:
 
     Args:
         setup: of the case's recipe; its last stage is timed.
-        warm: steps for which the teacher's cache is filled beforehand; 0 without a cache.
+
+    The frozen networks look at ``together`` batches at once: whole groups of that many steps are timed.
     """
 
-    def __init__(self, setup: Setup, warm: int = 0) -> None:
+    def __init__(self, setup: Setup) -> None:
         self.setup = setup
         keep_freed_memory(setup.example.device)
         self.trainee = Trainee(setup)
@@ -46,22 +47,29 @@ class OurLoop:
             if index:
                 self.trainee.reference = self.trainee.objective.frozen()
             self.step = self.trainee.enter(stage, index)
-        self._fill(warm)
+        self.together = self.step.ahead
+        self.warm_up = max(WARM_UP, self.together)
         self._batches = self._endless()
 
     def turn(self, steps: int) -> float:
         """Trains and times some steps, after a warm-up; gives their images a second."""
-        timed = range(WARM_UP, WARM_UP + steps)
+        timed = range(self.warm_up, self.warm_up + steps)
         with fitting_threads(self.setup):
             sums = train_batches(self.step, islice(self._batches, timed.stop), timed=timed)
         check_finite(sums.means()[0], sums.first_broken(), "while it was timed")
         return speed(self.step.clock, steps)
 
-    def _fill(self, steps: int) -> None:
-        """Computes the losses of the batches to come once: then the teacher's outputs are in its cache."""
-        with torch.no_grad():
-            for batch in islice(self._endless(), steps):
-                self.trainee.objective(batch)
+    def fill_cache(self, turns: Sequence[int]) -> None:
+        """Looks once at the batches of these turns: then the teacher's outputs are in its cache."""
+        for batch in islice(self._endless(), sum(turns) + len(turns) * self.warm_up):
+            self.step.look(batch)
+
+    def rounds(self, steps: int) -> list[int]:
+        """The turns in which at least so many steps are timed."""
+        each, total = (
+            -(-count // self.together) * self.together for count in (_ROUNDS.get(self.step.device.type, _ROUND), steps)
+        )
+        return [min(each, total - done) for done in range(0, total, each)]
 
     def _endless(self) -> Iterator[Batch]:
         for epoch in count(1):
@@ -82,15 +90,17 @@ def bench_step(case: Case) -> dict[str, Any]:
     """
     case.recipe()
     pictures = random_pictures(case)
-    rounds = [min(_ROUND, case.steps - done) for done in range(0, case.steps, _ROUND)]
     setup = _setup(case, pictures)
     device = setup.example.device
     data = plain_data(case, pictures)
     before = memory_in_use(device)
     forget_peak(device)
-    warm = case.steps + (len(rounds) + 1) * WARM_UP + 1 if case.cache != "off" else 0
-    ours = OurLoop(setup, warm)
-    ours.turn(1)  # before those that count: code is compiled, memory is asked for
+    ours = OurLoop(setup)
+    rounds = ours.rounds(case.steps)
+    first = ours.together
+    if case.cache != "off":
+        ours.fill_cache([first, *rounds])
+    ours.turn(first)  # before those that count: code is compiled, memory is asked for
     memory = more(peak_memory(device), before)
     ours.step.clock.forget()
     usual, ratios = None, []
@@ -108,6 +118,7 @@ def bench_step(case: Case) -> dict[str, Any]:
     return {
         "format": FORMAT,
         **asdict(case),
+        "steps": sum(rounds),
         "device": str(device),
         **result,
         "plain": usual,

@@ -29,6 +29,9 @@ from smskd.errors import UserError
 WARM_UP = 2
 """Steps at the start of each turn that are not timed: caches are cold, and workers have only just begun."""
 
+_WARM_UPS = {"cuda": 20}
+"""Of the plain loop, by type of device: a GPU's steps are so short that its workers need several to get ahead."""
+
 _PATIENCE = 5.0
 """Seconds in which a process that is no longer needed may end by itself."""
 
@@ -88,7 +91,8 @@ class UsualLoop:
 
     def turn(self, steps: int) -> float:
         """Trains and times some steps, after a warm-up; gives their images a second."""
-        timed = range(WARM_UP, WARM_UP + steps)
+        warm_up = _WARM_UPS.get(self._device.type, WARM_UP)
+        timed = range(warm_up, warm_up + steps)
         self.loop.train(self.loop.clock.steps(islice(self._endless(), timed.stop), timed))
         return speed(self.loop.clock, steps)
 

@@ -3,17 +3,21 @@
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from smskd.data.augment import Augmentation
+from smskd.data.batches import split
 from smskd.data.orbit import Orbit, identified, seen_through
 from smskd.data.order import batch_bounds, epoch_order
 from smskd.data.pictures import Pictures
+from smskd.data.together import batches_together
 from smskd.data.views import check_views, further_views
 from smskd.types import Batch, DataInfo, Draw, Progress
 
 
 class MemoryLoader:
-    """Whole batches cut, flipped and normalised on the device; only the epoch's order is copied to it.
+    """Whole batches cut, flipped and normalised on the device, on a GPU several at once; only the epoch's order is
+    copied to it.
 
     Every epoch follows from (seed, epoch number) alone. With ``shuffle`` it is a loader for training: an
     incomplete last batch is kept, as in the published experiments, unless it is a single sample, which
@@ -92,15 +96,20 @@ class MemoryLoader:
         """
         check_views(views)
         progress = progress or Progress()
-        pictures, augmentation = self._pictures, self._augmentation
-        device = pictures.images.device
+        pictures = self._pictures
         drawn = epoch_order(len(pictures), self._seed, number, self._shuffle)
-        met = augmentation.variant(self._seed, number, drawn)
-        order, variants = drawn.to(device), met.to(device)
-        for begin, end in self._bounds:
-            index = order[begin:end]
-            images = pictures.images[index]
-            x = augmentation.apply(images, variants[begin:end])
-            further = further_views(views, images, augmentation, seed=self._seed, epoch=number, index=index)
+        met = self._augmentation.variant(self._seed, number, drawn)
+        order, variants = drawn.to(pictures.images.device), met.to(pictures.images.device)
+        together = batches_together(pictures.images.device, self._batch_size, pictures.shape)
+        for first in range(0, len(self), together):
+            bounds = self._bounds[first : first + together]
+            begin, end = bounds[0][0], bounds[-1][1]
             draw = Draw(drawn[begin:end], number, met[begin:end])
-            yield Batch(x, pictures.labels[index], index, progress, further, draw)
+            batch = self._batch(order[begin:end], variants[begin:end], draw, progress, views)
+            yield from split(batch, [end - begin for begin, end in bounds])
+
+    def _batch(self, index: Tensor, variants: Tensor, draw: Draw, progress: Progress, views: frozenset[str]) -> Batch:
+        images = self._pictures.images[index]
+        x = self._augmentation.apply(images, variants)
+        further = further_views(views, images, self._augmentation, seed=self._seed, epoch=draw.epoch, index=index)
+        return Batch(x, self._pictures.labels[index], index, progress, further, draw)

@@ -16,7 +16,14 @@ def build_optimizer(spec: OptimizerSpec, parameters: Iterable[nn.Parameter]) -> 
     trained = list(parameters)
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trained) or None
     if spec.name == "adamw":
-        return torch.optim.AdamW(trained, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=fused)
+        # "capturable": may be part of a CUDA graph; there is none elsewhere.
+        return torch.optim.AdamW(
+            trained,
+            lr=spec.learning_rate,
+            weight_decay=spec.weight_decay,
+            fused=fused,
+            capturable=all(parameter.device.type == "cuda" for parameter in trained),
+        )
     optimizer = torch.optim.SGD(
         trained,
         lr=spec.learning_rate,

@@ -2,19 +2,20 @@
 
 To tell a GPU of an operation takes the CPU longer than many an operation of a small network takes. A graph is told of
 at once. What is recorded are the operations with all their numbers, so that learning rate and weights that depend on
-the epoch have to stay as they are: every epoch is recorded anew, which takes about as long as two of its steps.
+the epoch have to stay as they are: every epoch is recorded anew, which takes about as long as two of its steps. What
+Python counts, or draws, from step to step stands still in a replay.
 """
 
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
 
-from smskd.types import Batch, FrozenOutputs
+from smskd.data.batches import mapped, tensors
+from smskd.engine.chance import Chance
+from smskd.types import Batch
 
 _logger = logging.getLogger(__name__)
 
@@ -47,13 +48,21 @@ class CudaRecorder:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def record(self, function: Callable[[], None]) -> None:
+        generators = list(self._generators())
+        chance = Chance(generators)
         graph = torch.cuda.CUDAGraph()
-        for generator in self._generators():
+        for generator in generators:
             if generator.device.type == "cuda":
                 graph.register_generator_state(generator)
-        # The last graph lives until this one is there: without any, its memory would be given back.
-        with torch.cuda.graph(graph, pool=self._graph.pool() if self._graph else None):
-            function()
+        try:
+            # The last graph lives until this one is there: without any, its memory would be given back.
+            with torch.cuda.graph(graph, pool=self._graph.pool() if self._graph else None):
+                function()
+            if chance.moved_on_the_cpu:
+                raise RuntimeError("random numbers are drawn on the CPU, which a replay would not do")
+        except RuntimeError:
+            chance.put_back()
+            raise
         self._graph = graph
 
     def replay(self) -> None:
@@ -77,14 +86,14 @@ class Recorded:
         self._train = train
         self._recorder = recorder
         self._watch = watch
-        self._like: list[tuple[str, torch.Size, tuple[int, ...], torch.dtype]] | None = None
+        self._like: list[tuple[torch.Size, tuple[int, ...], torch.dtype]] | None = None
         self._fixed: Batch | None = None
         self.works = True
         """Whether it can be recorded, as far as was seen."""
 
     def __call__(self, batch: Batch) -> None:
         """Trains on a batch."""
-        like = [(name, value.shape, value.stride(), value.dtype) for name, value in _tensors(batch).items()]
+        like = [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors(batch)]
         if self._like is None:
             self._like = like
             self._train(batch)
@@ -93,12 +102,12 @@ class Recorded:
         else:
             assert self._fixed is not None
             with self._watch("replay"):
-                torch._foreach_copy_(list(_tensors(self._fixed).values()), list(_tensors(batch).values()))
+                torch._foreach_copy_(tensors(self._fixed), tensors(batch))
                 self._recorder.replay()
 
     def _record(self, batch: Batch) -> bool:
         if self.works:
-            fixed = _with(batch, {name: tensor.clone() for name, tensor in _tensors(batch).items()})
+            fixed = mapped(batch, torch.clone)
             try:
                 with self._watch("record"):
                     self._recorder.record(lambda: self._train(fixed))
@@ -107,35 +116,3 @@ class Recorded:
                 self.works = False
                 _logger.info("steps are not recorded: %s", error)
         return self.works
-
-
-def _tensors(batch: Batch) -> dict[str, Tensor]:
-    """The tensors of a batch on its device."""
-    outputs = batch.outputs or FrozenOutputs()
-    return {
-        "x": batch.x,
-        "y": batch.y,
-        **({"index": batch.index} if batch.index is not None else {}),
-        **{f"view {name}": view for name, view in batch.views.items()},
-        **{f"teacher {name}": value for name, value in outputs.teacher.items()},
-        **{f"reference {name}": value for name, value in outputs.reference.items()},
-    }
-
-
-def _with(batch: Batch, tensors: dict[str, Tensor]) -> Batch:
-    """The batch with other tensors."""
-
-    def named(kind: str, names: Iterable[str]) -> dict[str, Tensor]:
-        return {name: tensors[f"{kind} {name}"] for name in names}
-
-    outputs = batch.outputs
-    if outputs is not None:
-        outputs = FrozenOutputs(named("teacher", outputs.teacher), named("reference", outputs.reference))
-    return replace(
-        batch,
-        x=tensors["x"],
-        y=tensors["y"],
-        index=tensors.get("index"),
-        views=named("view", batch.views),
-        outputs=outputs,
-    )

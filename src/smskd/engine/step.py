@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import torch
 
-from smskd.engine.ahead import batches_ahead, looking_ahead
+from smskd.data.together import batches_together
+from smskd.engine.ahead import looking_ahead
 from smskd.engine.clock import COMPILED, REPLAYED, Clock
 from smskd.engine.objective import Losses, Objective
 from smskd.engine.recorded import CudaRecorder, Doing, Recorded, Train
@@ -56,7 +57,7 @@ class Step:
         self.numerics = numerics
         self.device = next(objective.student.parameters()).device
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=numerics.precision == "fp16")
-        self.ahead = batches_ahead(objective.data.batch_size, objective.example)
+        self.ahead = batches_together(self.device, objective.data.batch_size, objective.example.shape[1:])
         """How many batches the frozen networks look at together."""
         self.records = self.device.type == "cuda" and numerics.compile != "off"
         """Whether steps are to be recorded and replayed."""
@@ -73,7 +74,7 @@ class Step:
     def __call__(self, batch: Batch) -> Losses:
         """Trains on a batch."""
         if batch.outputs is None:
-            batch = replace(batch, outputs=self._look(batch))
+            batch = replace(batch, outputs=self.look(batch))
         part = self.clock.part
         with part(self._objective_part), self.numerics.autocast(self.device):
             losses = self._losses(batch)
@@ -87,10 +88,10 @@ class Step:
         return losses
 
     def looking_ahead(self, batches: Iterable[Batch]) -> Iterable[Batch]:
-        """The batches, on a GPU with what the frozen networks say of them."""
-        if self.device.type != "cuda":
+        """The batches; where the frozen networks look ahead or steps are recorded, with what the former say of them."""
+        if self.ahead == 1 and not self.records:
             return batches
-        return looking_ahead(batches, self.ahead, self._look)
+        return looking_ahead(batches, self.ahead, self.look)
 
     def recorded(self, train: Train, *, timed: bool) -> Train:
         """What trains on a batch, recorded if need be.
@@ -113,7 +114,8 @@ class Step:
         """Whether steps are recorded and replayed, as far as was seen."""
         return self.records and (self._recorded is None or self._recorded.works)
 
-    def _look(self, batch: Batch) -> FrozenOutputs:
+    def look(self, batch: Batch) -> FrozenOutputs:
+        """What the frozen networks say of a batch."""
         with self.numerics.autocast(self.device):
             return self.objective.look(batch, self.clock)
 

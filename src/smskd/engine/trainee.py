@@ -195,6 +195,7 @@ class Trainee:
             **asdict(cost),
             "peak_memory_bytes": peak_memory(self.step.device),
             "compiled": [name for name, network in networks.items() if network is not None and network.compiled],
+            "replayed": self.step.replays,
         }
 
     def _cache(self) -> TeacherCache | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from smskd.anchors.frozen import Frozen
 from smskd.data import mix_tensor
 from smskd.data.orbit import Orbit
+from smskd.data.together import batches_together
 from smskd.engine.cache import room
 from smskd.engine.cache.key import Key, describe
 from smskd.engine.cache.options import CacheOptions
@@ -18,11 +19,11 @@ from smskd.engine.cache.rows import Form, Largest, Whole
 from smskd.errors import UserError
 from smskd.types import LOGITS, Batch, Draw, Layout
 
-CHUNKS = {"cpu": 16}
+CHUNKS = {"cpu": 16, "cuda": 256}
 """Pictures that the teacher sees at once, by type of device. Always the same number, filled up with black: how sums are
 rounded depends on it, and then it does not depend on which pictures happened to be missing."""
 CHUNK = 64
-"""Of other devices."""
+"""Of other devices, and of large pictures."""
 
 _PROBE = 2
 
@@ -95,7 +96,7 @@ class TeacherCache:
     ) -> None:
         self._teacher = teacher
         self._device = example.device
-        self._chunk = CHUNKS.get(self._device.type, CHUNK)
+        self._chunk = _chunk(example)
         self._numbering = _numbering(orbit, options, epochs)
         self._forms = {name: _form(name, layout, options) for name in sorted(outputs)}
         self._hits = self._asked = 0
@@ -203,6 +204,12 @@ def cacheable(taps: Collection[str], layout: Layout) -> frozenset[str]:
     """The outputs to keep for a stage with these taps of the teacher: none where a map or another view is among them,
     for which the teacher has to run anyway."""
     return frozenset(taps) if {LOGITS, *_vectors(layout)}.issuperset(taps) else frozenset()
+
+
+def _chunk(example: Tensor) -> int:
+    small = batches_together(example.device, CHUNK, example.shape[1:]) * CHUNK
+    most = CHUNKS.get(example.device.type, CHUNK)
+    return min(most, small)
 
 
 def _vectors(layout: Layout) -> list[str]:
