@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench docs lint format clean
+.PHONY: demo test bench bench-gpu docs lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/smskd demo
@@ -14,6 +14,11 @@ test: $(VENV)/installed-dev
 # Takes some minutes, on a machine that has nothing else to do; written is benchmarks/RESULTS.md.
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/table.py
+
+# Likewise, on a GPU.
+bench-gpu: $(VENV)/installed
+	$(BIN)/python benchmarks/table.py --gpu --out benchmarks/RESULTS-gpu.md --steps 320
+	$(BIN)/python benchmarks/profile_step.py --out benchmarks/PROFILE-gpu.md --precision bf16 --cache memory
 
 # Its pages are in site/, and open from the disk.
 docs: $(VENV)/installed-dev

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,17 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 PROGRAM = (sys.executable, "-c", "from smskd.cli import main; main()")
 
 
+OPTIONS = ("teacher", "student", "method", "stage", "cache", "batch_size", "precision")
+
+TITLES = ["Teacher → student", "Method", "Stage", "Cache", "Batch", "Precision"]
+
+
 @dataclass(frozen=True)
 class Row:
     """A line of the table.
 
     Attributes:
-        teacher, student, method, stage, cache: of ``smskd bench step``.
+        teacher, student, method, stage, cache, batch_size, precision: of ``smskd bench step``.
         wanted: the ratio to the plain loop that is aimed at; None: no such aim.
     """
 
@@ -31,13 +36,21 @@ class Row:
     method: str
     stage: int = 1
     cache: str = "off"
+    batch_size: int = 64
+    precision: str = "fp32"
     wanted: float | None = None
 
     @property
     def words(self) -> list[str]:
         """The command's options."""
-        options = {name: getattr(self, name) for name in ("teacher", "student", "method", "stage", "cache")}
-        return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        options = {name: getattr(self, name) for name in OPTIONS}
+        return [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.method}, stage {self.stage}, {self.teacher} to {self.student}, cache {self.cache}, "
+            f"batches of {self.batch_size}, {self.precision}"
+        )
 
 
 ROWS = (
@@ -49,6 +62,14 @@ ROWS = (
     Row("resnet32x4", "resnet8x4", "kd", cache="memory", wanted=2.2),
 )
 
+GPU_ROWS = tuple(
+    Row("resnet32x4", "resnet8x4", method, stage, cache, batch_size, precision, wanted)
+    for batch_size, wanted in ((64, 10), (1024, None))
+    for precision in ("fp32", "bf16")
+    for method, stage, cache in (("fitnet", 1, "off"), ("kd", 1, "off"), ("kd", 2, "off"), ("kd", 1, "memory"))
+)
+"""FitNets, then KD; and KD alone."""
+
 SECOND_STAGE = 1.25
 """How many times as long a step of the second stage may take, without a cache."""
 
@@ -57,15 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and writes; further options go to each ``smskd bench step``."""
     parser = argparse.ArgumentParser(description=__doc__, epilog="Further options go to smskd bench step.")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the file (default: RESULTS.md beside this one)")
+    parser.add_argument("--gpu", action="store_true", help="the rows for a GPU")
     parser.add_argument("--teacher", help="instead of every row's teacher, to try the table out")
     parser.add_argument("--student", help="likewise")
     known, further = parser.parse_known_args(arguments)
     replaced = {name: value for name in ("teacher", "student") if (value := getattr(known, name))}
-    results = []
-    for row in ROWS:
-        print(f"{row.method}, stage {row.stage}, {row.teacher} to {row.student}, cache {row.cache}", flush=True)
+    rows, results = GPU_ROWS if known.gpu else ROWS, []
+    for row in rows:
+        print(row, flush=True)
         results.append(_timed(row, [*further, *(word for name in replaced for word in (f"--{name}", replaced[name]))]))
-    write_text(known.out, page(list(zip(ROWS, results, strict=True)), date.today()))
+    write_text(known.out, page(list(zip(rows, results, strict=True)), date.today()))
     print(known.out)
 
 
@@ -86,26 +108,15 @@ def page(measured: Sequence[tuple[Row, dict[str, Any]]], day: date) -> str:
         f"Measured on {day.isoformat()} by `make bench`: {device}; {where['platform']}; "
         f"Python {where['python']}, PyTorch {where['torch']}.",
         "",
-        f"Batches of {first['batch_size']}, {first['data_size']:,} random pictures of "
-        f"{first['image_size']}x{first['image_size']}, {first['classes']} classes; medians of {first['steps']} steps. "
+        f"{first['data_size']:,} random pictures of {first['image_size']}x{first['image_size']}, {first['classes']} "
+        f"classes; medians of {first['steps']} steps, on a GPU means. "
         "The plain loop is [plain_loop.py](plain_loop.py); its steps and those of `smskd train` are timed in turn, "
         "and the ratio is the median over these turns. "
         "A cache is warm. Memory is what comes on top of the pictures, and of the plain loop's networks, without its "
         "worker processes.",
         "",
         *_table(
-            [
-                "Teacher → student",
-                "Method",
-                "Stage",
-                "Cache",
-                "Images/s",
-                "Plain loop",
-                "Ratio",
-                "Aim",
-                "Memory",
-                "Plain",
-            ],
+            [*TITLES, "Images/s", "Plain loop", "Ratio", "Aim", "Memory", "Plain"],
             4,
             [_line(row, result) for row, result in measured],
         ),
@@ -116,7 +127,7 @@ def page(measured: Sequence[tuple[Row, dict[str, Any]]], day: date) -> str:
         "Milliseconds; in brackets those of the plain loop.",
         "",
         *_table(
-            ["Teacher → student", "Method", "Stage", "Cache", *map(part_name, parts), "step"],
+            [*TITLES, *map(part_name, parts), "step"],
             4,
             [_parts(row, result, parts) for row, result in measured],
         ),
@@ -134,7 +145,8 @@ def _timed(row: Row, further: Sequence[str]) -> dict[str, Any]:
 
 
 def _name(row: Row, result: dict[str, Any]) -> list[str]:
-    return [f"{result['teacher']} → {result['student']}", row.method, str(row.stage), row.cache]
+    networks = f"{result['teacher']} → {result['student']}"
+    return [networks, row.method, str(row.stage), row.cache, str(row.batch_size), row.precision]
 
 
 def _line(row: Row, result: dict[str, Any]) -> list[str]:
@@ -161,18 +173,22 @@ def _parts(row: Row, result: dict[str, Any], parts: Sequence[str]) -> list[str]:
 
 def _second_stage(measured: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
     """What the reference adds to a step, of each second stage whose first was timed too."""
-    steps = {(row.teacher, row.student, row.method, row.stage, row.cache): result for row, result in measured}
+    steps = {_without_aim(row): result for row, result in measured}
     lines = []
     for row, result in measured:
-        before = steps.get((row.teacher, row.student, row.method, 1, row.cache))
+        before = steps.get(replace(_without_aim(row), stage=1))
         if row.stage == 2 and before is not None:
             times = result["step_milliseconds"] / before["step_milliseconds"]
             lines += [
-                f"A step of the second stage of {row.method} takes **{times:.2f}** times as long as one of the first "
-                f"(aim: ≤ {SECOND_STAGE:g}).",
+                f"A step of the second stage of {row.method} in batches of {row.batch_size}, {row.precision}, takes "
+                f"**{times:.2f}** times as long as one of the first (aim: ≤ {SECOND_STAGE:g}).",
                 "",
             ]
     return lines
+
+
+def _without_aim(row: Row) -> Row:
+    return replace(row, wanted=None)
 
 
 def _table(titles: Sequence[str], words: int, rows: Sequence[Sequence[str]]) -> list[str]:

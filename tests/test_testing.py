@@ -156,6 +156,20 @@ class Forgetful(KD):
         return {"kd": super().loss(student, teacher, batch, state)["kd"] * state.calls}
 
 
+class Averages(KD):
+    """Keeps a running mean, each time in another tensor."""
+
+    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+        state = nn.Module()
+        state.register_buffer("mean", torch.zeros(()))
+        return state
+
+    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> Losses:
+        loss = super().loss(student, teacher, batch, state)["kd"]
+        state.mean = (0.9 * state.get_buffer("mean") + 0.1 * loss).detach()
+        return {"kd": loss - state.mean}
+
+
 class Pickled(nn.Module):
     """Saves a set."""
 
@@ -258,6 +272,7 @@ BROKEN: list[tuple[str, Callable[[], Method], str]] = [
     ("state through safetensors", Forgetful, "goes on with other losses: kd"),
     ("state copied", SharesItsState, "goes on with other losses: kd"),
     ("state without pickle", PicklesItsState, "no tensors: _extra_state|[Uu]npickl|weights_only"),
+    ("state in place", Averages, "replaced instead of changed in place: mean"),
     ("zoo pairs", OneArchitecture, "student resnet8, teacher vgg8: ValueError: shapes"),
     ("zoo pairs", NoSameArchitecture, "student resnet8, teacher resnet8: refused: too easy"),
     ("zoo pairs", Talkative, "student resnet8, teacher vgg8: refused, not in one line"),

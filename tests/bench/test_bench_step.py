@@ -153,7 +153,7 @@ def test_a_cache_is_warm_when_steps_are_timed(stage: int, monkeypatch: pytest.Mo
 
 
 def test_steps_go_on_from_epoch_to_epoch() -> None:
-    ours = OurLoop(step_file._setup(TINY, random_pictures(TINY)))
+    ours = OurLoop(step_file.assembled(TINY, random_pictures(TINY)))
     batches = ours._endless()
     ids = [tuple(next(batches).index.tolist()) for _ in range(10)]  # type: ignore[union-attr]
     assert sorted(sum(ids[:5], ())) == list(range(40))

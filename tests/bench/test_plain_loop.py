@@ -30,7 +30,7 @@ class Pair:
     def __init__(self, method: str, stage: int) -> None:
         case = replace(CASE, method=method, stage=stage)
         pictures = random_pictures(case)
-        self.ours = OurLoop(step_file._setup(case, pictures))
+        self.ours = OurLoop(step_file.assembled(case, pictures))
         options = usual_options(self.ours.setup, self.ours.trainee.objective)
         usual = UsualLoop(options, plain_data(case, pictures))
         self.usual = usual.loop

@@ -42,9 +42,9 @@ def test_the_page_tells_machine_rows_and_the_second_stage() -> None:
     page = table.page(measured, date(2030, 1, 2))
     assert "Measured on 2030-01-02" in page
     assert "Abacus, 2 cores, 2 threads" in page
-    assert "| resnet56 → resnet20 | kd | 1 | memory | 640 | 213.3" in page
+    assert "| resnet56 → resnet20 | kd | 1 | memory | 64 | fp32 | 640 | 213.3" in page
     assert "**3.00** | ≥ 2.6 | 12.0 MB | 12.0 MB |" in page
-    assert "takes **1.20** times as long as one of the first (aim: ≤ 1.25)" in page
+    assert "of kd in batches of 64, fp32, takes **1.20** times as long as one of the first (aim: ≤ 1.25)" in page
     assert "| 1.0 (1.0) | 99.0 (99.0) | 100.0 (300.0) |" in page
     assert page.count("| resnet56 → resnet20 |") == 2 * 5
     assert page.count("| resnet32x4 → resnet8x4 |") == 2
@@ -65,7 +65,25 @@ def test_each_row_is_measured_by_the_program(tmp_path: Path, monkeypatch: pytest
     table.main(["--out", str(tmp_path / "R.md"), "--steps", "2"])
     assert asked[0] == [
         "bench", "step", "--teacher", "resnet56", "--student", "resnet20", "--method", "kd", "--stage", "1",
-        "--cache", "memory", "--steps", "2", "--json", "-",
+        "--cache", "memory", "--batch-size", "64", "--precision", "fp32", "--steps", "2", "--json", "-",
     ]  # fmt: skip
     assert len(asked) == len(table.ROWS)
     assert (tmp_path / "R.md").read_text(encoding="utf-8").startswith("# Benchmarks\n")
+
+
+def test_a_gpu_has_rows_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[table.Row] = []
+
+    def timed(row: table.Row, further: list[str]) -> dict[str, Any]:
+        asked.append(row)
+        return {**result(row, 1.0), "batch_size": row.batch_size}
+
+    monkeypatch.setattr(table, "_timed", timed)
+    table.main(["--gpu", "--out", str(tmp_path / "R.md")])
+    assert tuple(asked) == table.GPU_ROWS
+    assert {(row.method, row.stage, row.batch_size) for row in asked} == {
+        (method, stage, size) for method, stage in (("fitnet", 1), ("kd", 1), ("kd", 2)) for size in (64, 1024)
+    }
+    page = (tmp_path / "R.md").read_text(encoding="utf-8")
+    assert "of kd in batches of 1024, bf16, takes **1.00** times" in page
+    assert page.count("≥ 10") == 8

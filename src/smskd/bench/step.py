@@ -49,13 +49,13 @@ class OurLoop:
             self.step = self.trainee.enter(stage, index)
         self.together = self.step.ahead
         self.warm_up = max(WARM_UP, self.together)
-        self._batches = self._endless()
+        self.batches = self._endless()
 
     def turn(self, steps: int) -> float:
         """Trains and times some steps, after a warm-up; gives their images a second."""
         timed = range(self.warm_up, self.warm_up + steps)
         with fitting_threads(self.setup):
-            sums = train_batches(self.step, islice(self._batches, timed.stop), timed=timed)
+            sums = train_batches(self.step, islice(self.batches, timed.stop), timed=timed)
         check_finite(sums.means()[0], sums.first_broken(), "while it was timed")
         return speed(self.step.clock, steps)
 
@@ -90,7 +90,7 @@ def bench_step(case: Case) -> dict[str, Any]:
     """
     case.recipe()
     pictures = random_pictures(case)
-    setup = _setup(case, pictures)
+    setup = assembled(case, pictures)
     device = setup.example.device
     data = plain_data(case, pictures)
     before = memory_in_use(device)
@@ -127,7 +127,7 @@ def bench_step(case: Case) -> dict[str, Any]:
     }
 
 
-def _setup(case: Case, pictures: Dataset) -> Setup:
+def assembled(case: Case, pictures: Dataset) -> Setup:
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "teacher.safetensors"
         write_teacher(case, pictures, weights)

@@ -38,6 +38,7 @@ _ALL: dict[str, Check] = {
     "state through safetensors": state.through_safetensors,
     "state copied": state.copied,
     "state without pickle": state.without_pickle,
+    "state in place": state.in_place,
     "zoo pairs": zoo.pairs,
     "gradients": stages.gradients,
     "first stage": stages.first,

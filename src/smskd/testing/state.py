@@ -43,6 +43,22 @@ def without_pickle(method: Method) -> None:
     require(not others, f"no tensors: {', '.join(others)}")
 
 
+def in_place(method: Method) -> None:
+    """After the first call its tensors stay the same ones, changed in place: a CUDA graph goes on with those."""
+    pair = pair_for(method)
+    state = pair.build(method)
+    _call(method, state, pair, 0)
+    before = _tensors(state)
+    _call(method, state, pair, 1)
+    after = _tensors(state)
+    replaced = [name for name, tensor in after.items() if tensor is not before.get(name)]
+    require(not replaced, f"replaced instead of changed in place: {', '.join(replaced)}")
+
+
+def _tensors(state: nn.Module) -> dict[str, Tensor]:
+    return {**dict(state.named_parameters()), **dict(state.named_buffers())}
+
+
 def _goes_on(method: Method, again: Callable[[nn.Module, Pair], nn.Module], what: str) -> None:
     pair = pair_for(method)
     state = pair.build(method)

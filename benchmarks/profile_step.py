@@ -1,0 +1,205 @@
+"""Profiles steps of ``smskd train`` and writes PROFILE.md: which kernels run, and how far they are from the limits."""
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import date
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.benchmark import Timer
+
+from smskd.bench.case import Case, random_pictures
+from smskd.bench.step import OurLoop, assembled
+from smskd.engine.environment import environment
+from smskd.engine.fit import train_batches
+from smskd.engine.threads import fitting_threads
+from smskd.errors import UserError
+from smskd.files import write_text
+from smskd.models import macs
+from smskd.types import Batch
+
+PAGE = Path(__file__).parent / "PROFILE.md"
+
+KERNELS = 20
+"""That are told of, the longest."""
+
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_SIDES = {"cuda": 8192}
+_SIDE = 1024
+"""Of the square matrices whose product shows what the device can do, by type of device and elsewhere."""
+
+_TRIES = 10
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What the device did under one name, in a step."""
+
+    name: str
+    calls: float
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Of a step.
+
+    Attributes:
+        milliseconds: it takes without being watched.
+        parts: of it, in milliseconds.
+        kernels: the longest first.
+        gflop: floating-point operations of its convolutions and linear layers.
+        gflop_per_second: that the device reached in a large matrix product of this precision.
+        gigabytes_per_second: that it read and wrote while copying.
+    """
+
+    milliseconds: float
+    parts: dict[str, float]
+    kernels: list[Kernel]
+    gflop: float
+    gflop_per_second: float
+    gigabytes_per_second: float
+
+    @property
+    def busy(self) -> float:
+        """Milliseconds in which the device computes."""
+        return sum(kernel.milliseconds for kernel in self.kernels)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Profiles and writes."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog="The other options are those of smskd bench step.")
+    parser.add_argument("--out", type=Path, default=PAGE, help="the file (default: PROFILE.md beside this one)")
+    given = {"teacher": "resnet32x4", "student": "resnet8x4", "method": "kd"}
+    for field in fields(Case):
+        default: Any = given.get(field.name, field.default)
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(default), default=default)
+    options = vars(parser.parse_args(arguments))
+    out = options.pop("out")
+    try:
+        case = Case(**options)
+        measured, where = profiled(case)
+    except UserError as error:
+        parser.error(str(error))
+    write_text(out, page(case, measured, where, date.today()))
+    print(out)
+
+
+def profiled(case: Case) -> tuple[Profile, dict[str, Any]]:
+    """The profile of a case's steps, and the environment."""
+    setup = assembled(case, random_pictures(case))
+    device = setup.example.device
+    ours = OurLoop(setup)
+    turns = [ours.together, *ours.rounds(case.steps)]
+    if case.cache != "off":
+        ours.fill_cache([*turns, turns[-1]])
+    ours.turn(turns[0])
+    ours.step.clock.forget()
+    for steps in turns[1:]:
+        ours.turn(steps)
+    cost = ours.step.clock.cost()
+    assert cost is not None
+    kernels = _kernels(ours, turns[-1])
+    objective = ours.trainee.objective
+    _, channels, height, width = (int(size) for size in setup.example.shape)
+    shape = (channels, height, width)
+    frozen = [objective.reference, None if objective.cached else objective.teacher]
+    passes = sum(
+        [3 * macs(objective.student, shape), *(macs(network.model, shape) for network in frozen if network is not None)]
+    )
+    return Profile(
+        cost.step_milliseconds,
+        cost.milliseconds,
+        kernels,
+        2e-9 * passes * case.batch_size,
+        *_limits(device, _TYPES[case.precision]),
+    ), environment(device)
+
+
+def page(case: Case, measured: Profile, where: dict[str, Any], day: date) -> str:
+    """The page, in Markdown."""
+    device = where["device_name"] or f"{where['processor']}, {where['threads']} threads"
+    step, busy = measured.milliseconds, measured.busy
+    arithmetic = 1000 * measured.gflop / measured.gflop_per_second
+    parts = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in measured.parts.items() if value)
+    precision = "TF32" if where["tf32"] and where["device_name"] and case.precision == "fp32" else case.precision
+    return "\n".join(
+        [
+            "# Where the time of a step goes",
+            "",
+            f"Measured on {day.isoformat()} by `python benchmarks/profile_step.py`: {device}; "
+            f"Python {where['python']}, PyTorch {where['torch']}.",
+            "",
+            f"{case.teacher} → {case.student}, {case.method}, stage {case.stage}, batches of {case.batch_size} "
+            f"pictures of {case.image_size}x{case.image_size}, cache {case.cache}, {precision}, "
+            f"compile {case.compile}.",
+            "",
+            f"- A step takes **{step:.2f} ms**, {case.batch_size / step * 1000:,.0f} images a second. "
+            f"By part, in milliseconds: {parts}.",
+            f"- The device computes in {busy:.2f} ms of them, {100 * min(1.0, busy / step):.0f} %.",
+            f"- Convolutions and linear layers have {measured.gflop:.1f} GFLOP a step (whole networks, each forward; "
+            f"the student's backward counted as two). A large matrix product reaches "
+            f"{measured.gflop_per_second / 1000:.2f} TFLOP/s here: at that speed they would take {arithmetic:.2f} ms, "
+            f"{100 * arithmetic / step:.0f} % of the step.",
+            f"- Copying reaches {measured.gigabytes_per_second:.0f} GB/s: in a step's time, "
+            f"{measured.gigabytes_per_second * step:.0f} MB can be read and written.",
+            "",
+            f"The {min(KERNELS, len(measured.kernels))} longest of {len(measured.kernels)} kernels:",
+            "",
+            "| ms a step | of it | calls | kernel |",
+            "| ---: | ---: | ---: | --- |",
+            *(
+                f"| {kernel.milliseconds:.3f} | {100 * kernel.milliseconds / busy:.1f} % | {kernel.calls:.1f} | "
+                f"`{kernel.name.replace('|', '/')[:100]}` |"
+                for kernel in measured.kernels[:KERNELS]
+            ),
+            "",
+        ]
+    )
+
+
+def _kernels(ours: OurLoop, steps: int) -> list[Kernel]:
+    """What the device does in some steps, after the warm-up of a turn."""
+    cuda = ours.step.device.type == "cuda"
+    watch = profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])])
+    batches = islice(ours.batches, ours.warm_up + steps)
+    with fitting_threads(ours.setup):
+        train_batches(ours.step, _watched(batches, ours.warm_up, watch, cuda))
+    found: dict[str, tuple[int, float]] = {}
+    for event in watch.events() or ():  # type: ignore[no-untyped-call]
+        if (event.device_type.name == "CUDA") == cuda:
+            calls, spent = found.get(event.name, (0, 0.0))
+            found[event.name] = calls + 1, spent + (event.device_time if cuda else event.self_cpu_time_total)
+    kernels = [Kernel(name, calls / steps, spent / steps / 1000) for name, (calls, spent) in found.items()]
+    return sorted(kernels, key=lambda kernel: -kernel.milliseconds)
+
+
+def _watched(batches: Iterable[Batch], warm_up: int, watch: profile, cuda: bool) -> Iterator[Batch]:
+    """The batches, watched from after the warm-up to the end of the last."""
+    for number, batch in enumerate(batches):
+        if number == warm_up:
+            if cuda:
+                torch.cuda.synchronize()
+            watch.start()
+        yield batch
+    if cuda:
+        torch.cuda.synchronize()
+    watch.stop()
+
+
+def _limits(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
+    """GFLOP a second of a matrix product, and GB a second of a copy, at best."""
+    side = _SIDES.get(device.type, _SIDE)
+    matrix = torch.randn(side, side, device=device, dtype=dtype)
+    target = torch.empty_like(matrix)
+    product = Timer("mm(a, a, out=b)", globals={"mm": torch.mm, "a": matrix, "b": target}).timeit(_TRIES).median
+    copy = Timer("b.copy_(a)", globals={"a": matrix, "b": target}).timeit(_TRIES).median
+    return 2e-9 * side**3 / product, 2e-9 * matrix.nbytes / copy
+
+
+if __name__ == "__main__":
+    main()
