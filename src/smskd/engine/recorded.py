@@ -8,7 +8,7 @@ Python counts, or draws, from step to step stands still in a replay.
 
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Literal, Protocol
 
 import torch
@@ -61,6 +61,8 @@ class CudaRecorder:
             if chance.moved_on_the_cpu:
                 raise RuntimeError("random numbers are drawn on the CPU, which a replay would not do")
         except RuntimeError:
+            with suppress(RuntimeError):
+                graph.reset()
             chance.put_back()
             raise
         self._graph = graph
