@@ -19,7 +19,7 @@ from smskd.engine.environment import allow_tf32, repeat_sums
 from smskd.engine.objective import WeightedMethod
 from smskd.engine.run import run
 from smskd.engine.setup import Setup
-from smskd.engine.step import Compile, Numerics, Precision
+from smskd.engine.step import Compile, Numerics, Precision, Step
 from smskd.engine.store import RunFolder
 from smskd.methods import discovery
 from smskd.models import adapt
@@ -97,6 +97,25 @@ def test_resume_is_exact(precision: Precision, cache: Any, optimizer: OptimizerS
     tiny.trained(made(), parts)
     assert replayed(whole) == [True, True]
     assert tiny.outcome(parts) == tiny.outcome(whole)
+
+
+@pytest.mark.parametrize("cache", ["off", "memory"])
+def test_no_step_waits_for_the_device(cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the first of all, in which things come about that come about once."""
+    call, calls = Step.__call__, 0
+
+    def watched(self: Step, batch: Batch) -> Any:
+        nonlocal calls
+        calls += 1
+        torch.cuda.set_sync_debug_mode("error" if calls > 1 else "default")
+        try:
+            return call(self, batch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(Step, "__call__", watched)
+    tiny.trained(setup(["fitnet", tiny.SMALL_CRD], "off", cache=cache), tmp_path)
+    assert calls == 4 * 8
 
 
 def test_compiled_steps_are_replayed_too(tmp_path: Path) -> None:

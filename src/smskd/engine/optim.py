@@ -61,11 +61,14 @@ def state_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def load_state_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Puts back what :func:`state_tensors` gave."""
     parameters = _parameters(optimizer)
+    counts_there = any(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
     for key, value in tensors.items():
         number, _, name = key.partition(".")
         parameter = parameters[int(number)]
         if value.shape == parameter.shape:  # in the parameter's own memory format, as it was
             value = torch.empty_like(parameter).copy_(value)
+        elif counts_there:  # the steps it has made
+            value = value.to(parameter.device)
         optimizer.state[parameter][name] = value
 
 
