@@ -34,7 +34,7 @@ def softplus_total(x: Tensor) -> Tensor:
     while len(product) > whole // _FOLDED:
         one, other = product.chunk(2)
         product = torch.addcmul(one, one, other).add_(other)
-    return x.clamp(min=0).sum() + product.log1p_().sum() + rest.log1p().sum()
+    return x.relu().sum() + product.log1p_().sum() + rest.log1p().sum()
 
 
 class _SoftplusSum(torch.autograd.Function):
