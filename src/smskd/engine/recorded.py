@@ -55,8 +55,10 @@ class CudaRecorder:
             if generator.device.type == "cuda":
                 graph.register_generator_state(generator)
         try:
-            # The last graph lives until this one is there: without any, its memory would be given back.
-            with torch.cuda.graph(graph, pool=self._graph.pool() if self._graph else None):
+            # The last graph lives until this one is there: without any, its memory would be given back. And what other
+            # threads do, such as a loader's that pins memory, is no part of it.
+            pool = self._graph.pool() if self._graph else None
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 function()
             if chance.moved_on_the_cpu:
                 raise RuntimeError("random numbers are drawn on the CPU, which a replay would not do")
