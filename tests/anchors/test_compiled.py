@@ -103,3 +103,20 @@ def test_other_weights_make_another_program(monkeypatch: pytest.MonkeyPatch) -> 
     double = net.double()(PICTURES.double())
     assert double.dtype == torch.float64
     torch.testing.assert_close(double.float(), after, rtol=1e-4, atol=1e-5)
+
+
+def test_it_says_whether_the_last_whole_batch_was_computed_by_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(graph: Any, pictures: Tensor) -> Any:
+        return wrong(graph, pictures) if len(graph(pictures)) > 1 else graph
+
+    monkeypatch.setattr(compiled, "_compile", refused)
+    net = Frozen(network(), PICTURES)
+    net(PICTURES)
+    assert not net.compiled
+    net.compiles = True
+    net(PICTURES)
+    assert net.compiled
+    net(PICTURES[:2])
+    assert net.compiled
+    net.extract(PICTURES, NAMES)
+    assert not net.compiled

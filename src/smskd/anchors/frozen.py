@@ -43,12 +43,13 @@ class Frozen(nn.Module):
         # In a tuple: a parent that walks its modules to train or to unfreeze them does not come here.
         self._runs = (runs.to(memory_format=torch.channels_last),)
         self._programs: dict[frozenset[str], Extract | None] = {}
+        self._last: Extract | None = None
         self._whole: tuple[torch.Size, tuple[int, ...]] | None = None
 
     @property
     def compiled(self) -> bool:
-        """Whether a compiled program computes any of its features."""
-        return self.compiles and any(program is not None for program in self._programs.values())
+        """Whether a compiled program computed the features of the last whole batch."""
+        return self.compiles and self._last is not None
 
     def train(self, mode: bool = True) -> Self:
         """Stays in eval mode, whatever is asked for."""
@@ -76,12 +77,14 @@ class Frozen(nn.Module):
             return None
         if names not in self._programs:
             self._programs[names] = compiled_extract(self._runs[0], x, names)
-        return self._programs[names]
+        self._last = self._programs[names]
+        return self._last
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         for module in self._runs:
             module._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._programs.clear()
+        self._last = None
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
 
