@@ -7,7 +7,7 @@ import pytest
 
 from cli.program import TINY, fine, mistake
 from smskd.bench.whole import bench_run
-from smskd.engine.clock import SEPARATE
+from smskd.engine.clock import PARTS
 
 SMALL = (*TINY, "student.model=resnet8_w2", "teacher.model=resnet8_w4")
 KEYS = {
@@ -20,7 +20,7 @@ def test_the_teacher_is_trained_first(tmp_path: Path) -> None:
     assert result.keys() == KEYS
     assert (result["recipe"], result["epochs"], result["images"]) == ("fitnet-kd", 2, 256)
     assert result["seconds"] >= result["teacher_seconds"] >= 0
-    assert set(result["share"]) == set(SEPARATE)
+    assert set(result["share"]) == set(PARTS)
     assert sum(result["share"].values()) == pytest.approx(100, abs=0.5)
     assert result["share"]["reference"] > 0
     teacher = json.loads((tmp_path / "teacher" / "summary.json").read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from smskd.bench import step as step_file
 from smskd.bench.case import Case, random_pictures, write_teacher
 from smskd.bench.step import OurLoop, bench_step
 from smskd.bench.usual import UsualLoop, UsualProcess, plain
-from smskd.engine.clock import COMPILED, SEPARATE, Clock
+from smskd.engine.clock import PARTS, Clock
 from smskd.engine.step import Step
 from smskd.errors import UserError
 from smskd.types import Batch
@@ -49,8 +49,8 @@ def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_measures(measures: dict[str, Any], stage: int) -> None:
-    assert set(measures["milliseconds"]) == set(SEPARATE)
-    run = set(SEPARATE) - {"other"} - ({"reference"} if stage == 1 else set())
+    assert set(measures["milliseconds"]) == set(PARTS)
+    run = set(PARTS) - {"other"} - ({"reference"} if stage == 1 else set())
     assert {part for part in run if measures["milliseconds"][part] > 0} == run
     assert (measures["milliseconds"]["reference"] > 0) == (stage == 2)
     assert measures["step_milliseconds"] > 0
@@ -125,13 +125,6 @@ def test_a_plain_loop_that_ends_early_is_told(capfd: pytest.CaptureFixture[str])
         UsualProcess({"device": "cpu", "method": "none of them"}, None)
     assert "Error" in capfd.readouterr().err
     assert set(multiprocessing.active_children()) == before
-
-
-def test_a_compiled_objective_is_one_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smskd.engine.step.BACKEND", "eager")
-    result = bench_step(replace(TINY, compile="on"))
-    assert set(result["milliseconds"]) == set(COMPILED)
-    assert set(result["plain"]["milliseconds"]) == set(SEPARATE)
 
 
 @pytest.mark.parametrize("stage", [1, 2])

@@ -156,7 +156,7 @@ class TestSameResults:
         assert "cache" in str(kept[-1])
 
     def test_compiled_it_is_the_same(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("smskd.engine.step.BACKEND", "eager")
+        monkeypatch.setattr("smskd.engine.compiled.BACKEND", "eager")
         compiled = losses(objective(mode="disk", folder=tmp_path), 7, Numerics(compile="on"))
         assert compiled == pytest.approx(losses(objective(mode="memory"), 7), rel=1e-6)
 

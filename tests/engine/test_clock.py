@@ -10,7 +10,7 @@ import torch
 from engine import tiny
 from smskd.anchors.true_class import TrueClass
 from smskd.engine import clock as clock_file
-from smskd.engine.clock import COMPILED, IDLE, REPLAYED, SEPARATE, Clock, sampled_steps
+from smskd.engine.clock import IDLE, PARTS, REPLAYED, Clock, sampled_steps
 from smskd.engine.fit import train_batches
 from smskd.engine.latency import latency
 from smskd.engine.memory import forget_peak, memory_in_use, peak_memory
@@ -58,7 +58,7 @@ def test_parts_add_up_to_the_step(ticks: Ticks) -> None:
             ticks.now += 0.032
     cost = clock.cost()
     assert cost is not None
-    assert set(cost.milliseconds) == set(SEPARATE)
+    assert set(cost.milliseconds) == set(PARTS)
     shown = {part: value for part, value in cost.milliseconds.items() if value}
     assert shown == {"data": 1, "losses": 10, "teacher": 4, "other": 16, "backward": 32}
     assert cost.step_milliseconds == 63
@@ -183,19 +183,7 @@ def test_every_part_of_a_step_comes_up() -> None:
     train_batches(made.step, made.setup.train.epoch(1), timed=range(3))
     cost = made.step.clock.cost()
     assert cost is not None
-    assert all(cost.milliseconds[part] > 0 for part in SEPARATE if part != "other")
-
-
-def test_a_compiled_objective_is_one_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smskd.engine.step.BACKEND", "eager")
-    made = trainee(Numerics(compile="on"))
-    assert made.step is not None
-    assert made.objective.clock is IDLE
-    train_batches(made.step, made.setup.train.epoch(1), timed=range(1, 3))
-    cost = made.step.clock.cost()
-    assert cost is not None
-    assert set(cost.milliseconds) == set(COMPILED)
-    assert cost.milliseconds["forward"] > 0
+    assert all(cost.milliseconds[part] > 0 for part in PARTS if part != "other")
 
 
 def test_a_run_times_the_first_epoch_of_each_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

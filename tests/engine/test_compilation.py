@@ -32,19 +32,21 @@ def made(numerics: Numerics = FULL, cache: Any = "off") -> Setup:
     return replace(setup, numerics=numerics, cache=CacheOptions(cache), orbit=setup.train.orbit)  # type: ignore[attr-defined]
 
 
-def choices(setup: Setup) -> list[tuple[bool, bool]]:
-    """Of teacher and reference, in each stage."""
+def choices(setup: Setup) -> list[tuple[bool, bool, bool]]:
+    """Of student, teacher and reference, in each stage."""
     trainee, result = Trainee(setup), []
     for index, stage in enumerate(setup.stages):
         trainee.enter(stage, index)
         teacher, reference = trainee.objective.teacher, trainee.objective.reference
         assert teacher is not None
-        result.append((teacher.compiles, reference is not None and reference.compiles))
+        student = trainee.objective.compiled is not None
+        result.append((student, teacher.compiles, reference is not None and reference.compiles))
         trainee.reference = trainee.objective.frozen()
     return result
 
 
 def test_long_stages_of_large_networks_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "TRAINING_WORTHWHILE", float("inf"))
     teacher, student = macs(tiny.teacher(), tiny.SHAPE), macs(tiny.student(), tiny.SHAPE)
     assert teacher > student
     for least, expected in (
@@ -54,28 +56,47 @@ def test_long_stages_of_large_networks_compile(monkeypatch: pytest.MonkeyPatch) 
         (9 * tiny.TRAIN * teacher + 1, [(False, False), (False, False)]),
     ):
         monkeypatch.setattr(compilation, "WORTHWHILE", least)
-        assert choices(made()) == expected
+        assert choices(made()) == [(False, *frozen) for frozen in expected]
 
 
-@pytest.mark.parametrize("numerics", [Numerics(compile="off"), Numerics("bf16"), Numerics("bf16", "on")])
-def test_nothing_does_if_not_asked_to_or_in_low_precision(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_students_do_in_long_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = macs(tiny.student(), tiny.SHAPE)
+    for least, expected in (
+        (3 * tiny.TRAIN * student, [True, True]),
+        (3 * 9 * tiny.TRAIN * student, [False, True]),
+        (3 * 9 * tiny.TRAIN * student + 1, [False, False]),
+    ):
+        monkeypatch.setattr(compilation, "TRAINING_WORTHWHILE", least)
+        assert [choice[0] for choice in choices(made())] == expected
+
+
+@pytest.fixture
+def any_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "WORTHWHILE", 0)
-    assert choices(made(numerics)) == [(False, False), (False, False)]
+    monkeypatch.setattr(compilation, "TRAINING_WORTHWHILE", 0)
 
 
-def test_with_on_all_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compilation, "WORTHWHILE", float("inf"))
-    assert choices(made(Numerics(compile="on"))) == [(True, False), (True, True)]
+@pytest.mark.usefixtures("any_stage")
+@pytest.mark.parametrize("numerics", [Numerics(compile="off"), Numerics("bf16")])
+def test_nothing_does_if_not_asked_to_or_in_low_precision(numerics: Numerics) -> None:
+    assert choices(made(numerics)) == [(False, False, False)] * 2
 
 
-def test_a_teacher_whose_outputs_are_cached_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compilation, "WORTHWHILE", 0)
-    assert choices(made(cache="memory")) == [(False, False), (False, True)]
+def test_with_on_all_do_but_frozen_networks_in_low_precision() -> None:
+    assert choices(made(Numerics(compile="on"))) == [(True, True, False), (True, True, True)]
+    assert choices(made(Numerics("bf16", "on"))) == [(True, False, False), (True, False, False)]
+
+
+@pytest.mark.usefixtures("any_stage")
+def test_a_teacher_whose_outputs_are_cached_does_not() -> None:
+    assert choices(made(cache="memory")) == [(True, False, False), (True, False, True)]
 
 
 def test_a_run_that_compiles_is_the_same_as_one_that_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = tiny.trained(made(), tmp_path / "plain")
     monkeypatch.setattr(compilation, "WORTHWHILE", 0)
+    monkeypatch.setattr(compilation, "TRAINING_WORTHWHILE", 0)
+    monkeypatch.setattr("smskd.engine.compiled.BACKEND", "aot_eager")
     programs: list[Any] = []
 
     def noted(graph: Any, pictures: torch.Tensor) -> Any:
@@ -85,7 +106,10 @@ def test_a_run_that_compiles_is_the_same_as_one_that_does_not(tmp_path: Path, mo
     monkeypatch.setattr(compiled, "_compile", noted)
     fast = tiny.trained(made(), tmp_path / "fast")
     stages = tiny.summary(tmp_path / "fast")["stages"]
-    assert [stage["cost"]["compiled"] for stage in stages] == [["teacher"], ["teacher", "reference"]]
+    assert [stage["cost"]["compiled"] for stage in stages] == [
+        ["student", "teacher"],
+        ["student", "teacher", "reference"],
+    ]
     assert len(programs) == 2  # the teacher's, for both stages, and the reference's
     assert [report.test_top1 for report in fast] == [report.test_top1 for report in plain]
     for one, other in zip(fast, plain, strict=True):
@@ -95,6 +119,7 @@ def test_a_run_that_compiles_is_the_same_as_one_that_does_not(tmp_path: Path, mo
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_with_the_real_compiler_too_resume_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "WORTHWHILE", 0)
+    monkeypatch.setattr(compilation, "TRAINING_WORTHWHILE", 0)
     programs: list[Any] = []
     compiler = compiled._compile
 
@@ -111,4 +136,6 @@ def test_with_the_real_compiler_too_resume_is_exact(tmp_path: Path, monkeypatch:
     reports.close()
     tiny.trained(made(), parts)
     assert len(programs) == 2 * 3
+    for folder in (whole, parts):
+        assert all("student" in stage["cost"]["compiled"] for stage in tiny.summary(folder)["stages"])
     assert tiny.outcome(parts) == tiny.outcome(whole)

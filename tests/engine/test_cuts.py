@@ -135,9 +135,11 @@ def test_without_all_of_them_and_with_a_contiguous_student_likewise(
 
 
 def test_compiled_likewise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smskd.engine.step.BACKEND", "aot_eager")
+    monkeypatch.setattr("smskd.engine.compiled.BACKEND", "aot_eager")
     eager = of_steps(fast(), tmp_path / "eager", monkeypatch)
     compiled = of_steps(replace(fast(), numerics=Numerics(compile="on")), tmp_path / "compiled", monkeypatch)
+    stages = tiny.summary(tmp_path / "compiled")["stages"]
+    assert ["student" in stage["cost"]["compiled"] for stage in stages] == [True, True]
     check_same(compiled, eager)
 
 
@@ -167,8 +169,9 @@ def stopped(made: Setup, folder: Path, epochs: int) -> Iterator[None]:
 def test_resume_is_exact(
     precision: Precision, compiled: Compile, cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smskd.engine.step.BACKEND", "aot_eager")
+    monkeypatch.setattr("smskd.engine.compiled.BACKEND", "aot_eager")
     monkeypatch.setattr("smskd.engine.compilation.WORTHWHILE", 0)
+    monkeypatch.setattr("smskd.engine.compilation.TRAINING_WORTHWHILE", 0)
     monkeypatch.setattr("smskd.anchors.compiled._compile", lambda graph, pictures: graph)
     student: nn.Module = tiny.student().to(memory_format=torch.channels_last)
 

@@ -14,7 +14,7 @@ import smskd
 from engine import tiny
 from smskd import models, training
 from smskd.cli.train import resume_runs
-from smskd.engine.clock import SEPARATE
+from smskd.engine.clock import PARTS
 from smskd.engine.evaluate import evaluate
 from smskd.engine.store import Checkpoint, RunFolder
 from smskd.errors import UserError
@@ -133,8 +133,8 @@ class TestSummary:
                 "replayed",
             }
             never = {"other"} if entry["index"] == 2 else {"other", "reference"}
-            assert set(cost["milliseconds"]) == set(SEPARATE)
-            assert {part for part, value in cost["milliseconds"].items() if value > 0} >= set(SEPARATE) - never
+            assert set(cost["milliseconds"]) == set(PARTS)
+            assert {part for part, value in cost["milliseconds"].items() if value > 0} >= set(PARTS) - never
             assert (cost["milliseconds"]["reference"] > 0) == (entry["index"] == 2)
 
     def test_values(self, folder: Path) -> None:

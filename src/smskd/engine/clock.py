@@ -11,9 +11,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-SEPARATE = ("data", "teacher", "reference", "student_forward", "losses", "backward", "optimizer", "other")
-COMPILED = ("data", "teacher", "reference", "forward", "backward", "optimizer", "other")
-"""The parts of a step whose student and losses are compiled: these cannot be told apart."""
+PARTS = ("data", "teacher", "reference", "student_forward", "losses", "backward", "optimizer", "other")
+"""Of a step; one that never came up has 0 milliseconds."""
 
 REPLAYED = "replayed"
 """The part of a step that was recorded; what is told is how it divides into the parts that were recorded in it."""
@@ -73,12 +72,10 @@ class Clock:
 
     Args:
         device: where the steps run.
-        parts: that are told of; one that never came up has 0 milliseconds.
     """
 
-    def __init__(self, device: torch.device | None = None, parts: tuple[str, ...] = SEPARATE) -> None:
+    def __init__(self, device: torch.device | None = None) -> None:
         self._device = device or torch.device("cpu")
-        self._parts = parts
         self._open: list[str] = []
         self._marks: list[tuple[str, Any]] | None = None
         self._recorded: list[tuple[str, Any]] = []
@@ -129,7 +126,7 @@ class Clock:
         typical = self._typical
         samples = typical([samples for samples, _ in timed])
         return Cost(
-            {part: round(typical([step.get(part, 0.0) for step in steps]), 3) for part in self._parts},
+            {part: round(typical([step.get(part, 0.0) for step in steps]), 3) for part in PARTS},
             round(typical(totals), 3),
             round(1000 * samples / typical(totals), 1),
         )

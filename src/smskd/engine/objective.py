@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from smskd.anchors.frozen import Frozen
 from smskd.engine.cache import TeacherCache
 from smskd.engine.clock import IDLE, Clock
+from smskd.engine.compiled import CompiledStudent
 from smskd.engine.reading import output, read, side, views
 from smskd.engine.transformed import TransformedModel
 from smskd.errors import UserError
@@ -158,6 +159,7 @@ class Objective(nn.Module):
         A student that the stage before has transformed is the student from now on.
         """
         self.student = self.predictor
+        self.compiled: CompiledStudent | None = None
         self.methods = weighted(methods)
         self.class_weight = published_class_weight(self.methods) if class_weight is None else class_weight
         self.anchor = anchor.settled({item.method.kind for item in self.methods}) if anchor else None
@@ -212,7 +214,7 @@ class Objective(nn.Module):
         if not isinstance(batch, Batch):
             batch = Batch(*batch)
         with self.clock.part("student_forward"):
-            student = read(self.student, batch, self._student_taps)
+            student = read(self.compiled or self.student, batch, self._student_taps)
         frozen = batch.outputs or self.look(batch, self.clock)
         outputs = [output(student, taps.student) for taps in self.taps]
         for place, (item, state) in enumerate(zip(self.methods, self.states, strict=True)):

@@ -1,11 +1,11 @@
 """From the taps of methods to the tensors they receive: names grouped by view, each read once for all methods."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from smskd.anchors.frozen import Frozen
 from smskd.errors import UserError
 from smskd.types import LOGITS, PREACTIVATION, Batch, FeatureModel, Layout, Output, Side
 
@@ -17,7 +17,15 @@ def views(names: Collection[str]) -> frozenset[str]:
     return frozenset(name.partition(_VIEW)[2] for name in names if _VIEW in name)
 
 
-def read(model: FeatureModel | Frozen | None, batch: Batch, names: Collection[str]) -> dict[str, Tensor]:
+class Readable(Protocol):
+    """A model, or what computes the features of one."""
+
+    def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """See :meth:`FeatureModel.extract`."""
+        ...
+
+
+def read(model: Readable | None, batch: Batch, names: Collection[str]) -> dict[str, Tensor]:
     """The tapped tensors of a batch by their tap. A model is not run on a view of which nothing is tapped."""
     if model is None:
         return {}

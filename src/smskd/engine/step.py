@@ -1,6 +1,6 @@
 """One step of training: losses, gradients, update; in the precision that is asked for, compiled or not."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -9,7 +9,7 @@ import torch
 
 from smskd.data.together import batches_together
 from smskd.engine.ahead import looking_ahead
-from smskd.engine.clock import COMPILED, REPLAYED, Clock
+from smskd.engine.clock import REPLAYED, Clock
 from smskd.engine.objective import Losses, Objective
 from smskd.engine.recorded import CudaRecorder, Doing, Recorded, Train
 from smskd.types import Batch, FrozenOutputs
@@ -17,7 +17,6 @@ from smskd.types import Batch, FrozenOutputs
 Precision = Literal["fp32", "bf16", "fp16"]
 Compile = Literal["auto", "on", "off"]
 
-BACKEND = "inductor"
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -27,9 +26,9 @@ class Numerics:
 
     Attributes:
         precision: ``fp32``; ``bf16`` or ``fp16``: mixed, the weights stay float32 and losses are computed in float32.
-        compile: ``on``: student and losses are compiled, teacher and reference too where they can be (a minute or so
-            at the start of each stage); ``off``; ``auto``: on a CPU, teacher and reference are, in stages long enough
-            (see :mod:`smskd.engine.compilation`). On a GPU, unless it is ``off``, steps are replayed as CUDA graphs.
+        compile: ``on``: the student is compiled, and on a CPU in float32 teacher and reference (half a minute or so at
+            the start of each stage); ``off``; ``auto``: likewise on a CPU in float32, in stages long enough (see
+            :mod:`smskd.engine.compilation`). On a GPU, unless it is ``off``, steps are replayed as CUDA graphs.
     """
 
     precision: Precision = "fp32"
@@ -63,21 +62,16 @@ class Step:
         """Whether steps are to be recorded and replayed."""
         self._recorder = CudaRecorder(objective.generators)
         self._recorded: Recorded | None = None
-        self._losses: Callable[[Batch], Losses] = objective
-        if numerics.compile == "on":
-            self._losses = torch.compile(objective, backend=BACKEND)
-            self.clock, self._objective_part = Clock(self.device, COMPILED), "forward"
-        else:
-            self.clock, self._objective_part = Clock(self.device), "losses"
-            objective.clock = self.clock
+        self.clock = Clock(self.device)
+        objective.clock = self.clock
 
     def __call__(self, batch: Batch) -> Losses:
         """Trains on a batch."""
         if batch.outputs is None:
             batch = replace(batch, outputs=self.look(batch))
         part = self.clock.part
-        with part(self._objective_part), self.numerics.autocast(self.device):
-            losses = self._losses(batch)
+        with part("losses"), self.numerics.autocast(self.device):
+            losses: Losses = self.objective(batch)
         with part("optimizer"):
             self.optimizer.zero_grad(set_to_none=True)
         with part("backward"):

@@ -13,7 +13,7 @@ from smskd.anchors.frozen import Frozen
 from smskd.data import Loader, mix
 from smskd.engine.average import Average
 from smskd.engine.cache import TeacherCache, cacheable, key_of
-from smskd.engine.compilation import compile_frozen
+from smskd.engine.compilation import choose_compiled
 from smskd.engine.evaluate import Accuracy, evaluate, memory
 from smskd.engine.fit import EpochReport
 from smskd.engine.ledger import Ledger
@@ -71,7 +71,7 @@ class Trainee:
             stage.methods, class_weight=stage.class_weight, anchor=stage.anchor, reference=self.reference
         )
         epochs = stage.last - stage.first + 1
-        compile_frozen(self.objective, setup.numerics, pictures=epochs * setup.data.samples)
+        choose_compiled(self.objective, setup.numerics, pictures=epochs * setup.data.samples)
         optimizer = build_optimizer(setup.pace.optimizer, self.objective.trainable())
         if self.step is not None and stage.optimizer == "keep":
             carry_state(self.step.optimizer, optimizer)
@@ -190,7 +190,12 @@ class Trainee:
         cost = self.step.clock.cost()
         if cost is None:
             return None
-        networks = {"teacher": self.objective.teacher, "reference": self.objective.reference}
+        objective = self.objective
+        networks = {
+            "student": objective.compiled,
+            "teacher": objective.teacher,
+            "reference": objective.reference,
+        }
         return {
             **asdict(cost),
             "peak_memory_bytes": peak_memory(self.step.device),

@@ -211,9 +211,9 @@ class Recipe(Spec):
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         precision: of the networks' arithmetic: ``fp32``, or mixed with ``bf16`` or ``fp16``; losses and weights
             stay float32.
-        compile: ``on``: student and losses are compiled, which takes a minute or so a stage; ``off``; ``auto``: on a
-            CPU, teacher and reference are, in stages so long that it pays. On a GPU, unless it is ``off``, steps are
-            replayed as CUDA graphs.
+        compile: ``on``: the networks are compiled, which takes half a minute or so a stage; ``off``; ``auto``: on a
+            CPU in float32, in stages so long that it pays. On a GPU, unless it is ``off``, steps are replayed as CUDA
+            graphs.
         tf32: let a GPU round the factors of float32 products to 19 bits, which is much faster.
         checkpoint_every: epochs between two checkpoints.
     """
