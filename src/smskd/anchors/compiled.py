@@ -43,8 +43,7 @@ def compiled_extract(model: FeatureModel, pictures: Tensor, names: Collection[st
 
 
 def _compile(graph: torch.fx.GraphModule, pictures: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    # Where CUDA is installed but no GPU is, importing it says so, in the middle of the progress display.
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    hush_compiler()
     import torch._inductor  # takes a second: not before it is needed
 
     # "freezing": the weights are constants, which it may bring into the form that a convolution likes best.
@@ -52,3 +51,8 @@ def _compile(graph: torch.fx.GraphModule, pictures: Tensor) -> Callable[[Tensor]
         graph, [pictures], options={"freezing": True}
     )
     return program
+
+
+def hush_compiler() -> None:
+    """Where CUDA is installed but no GPU is, importing the compiler says so, in the middle of the progress display."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 from torch import Tensor
 
+from smskd.anchors.compiled import hush_compiler
 from smskd.types import FeatureModel
 
 Program = Callable[[Tensor], tuple[Tensor, ...]]
@@ -73,6 +74,7 @@ def compiled_training(model: FeatureModel, pictures: Tensor, names: Sequence[str
         found = model.extract(x, names)
         return tuple(found[name] for name in names)
 
+    hush_compiler()
     before = [buffer.clone() for buffer in model.buffers()]
     try:
         # All of it or nothing: what fails halfway would have moved the batch norms.
