@@ -17,6 +17,29 @@ def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
 
 
+NARROW = 16
+"""Input channels below which a strided 1x1 convolution is not left to oneDNN."""
+
+
+class NarrowProjection(nn.Conv2d):
+    """A strided 1x1 convolution of few channels, computed at stride 1 on the positions that the stride leaves.
+
+    The values are the same. In channels-last format on a CPU, oneDNN 3.12 (torch 2.14) writes beyond its buffers in the
+    weight gradient of a strided 1x1 convolution with fewer input channels than a vector register holds: below 8 with
+    AVX2, below 16 with AVX-512. The process then dies, or goes on with damaged memory.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        rows, columns = self.stride
+        return F.conv2d(input[:, :, ::rows, ::columns], self.weight, self.bias)
+
+
+def projection(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
+    """A 1x1 convolution without bias, of the shortcut of a block that changes width or size."""
+    kind = NarrowProjection if stride > 1 and inputs < NARROW else nn.Conv2d
+    return kind(inputs, outputs, kernel_size=1, stride=stride, bias=False)
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut; gives their sum before the ReLU."""
 
@@ -28,8 +51,7 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample: nn.Module | None = None
         if stride != 1 or inputs != outputs:
-            projection = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
-            self.downsample = nn.Sequential(projection, nn.BatchNorm2d(outputs))
+            self.downsample = nn.Sequential(projection(inputs, outputs, stride), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut: Tensor = x if self.downsample is None else self.downsample(x)
