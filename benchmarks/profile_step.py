@@ -14,13 +14,13 @@ from torch.utils.benchmark import Timer
 
 from smskd.bench.case import Case, random_pictures
 from smskd.bench.step import OurLoop, assembled
-from smskd.engine.environment import environment
-from smskd.engine.fit import train_batches
-from smskd.engine.threads import fitting_threads
 from smskd.errors import UserError
-from smskd.files import write_text
+from smskd.interfaces.batch import Batch
 from smskd.models import macs
-from smskd.types import Batch
+from smskd.runs.atomic_files import write_text
+from smskd.training.compute_policy import fitting_threads
+from smskd.training.epoch import train_batches
+from smskd.training.host import environment
 
 PAGE = Path(__file__).parent / "PROFILE.md"
 

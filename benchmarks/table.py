@@ -10,8 +10,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from smskd.analysis.wording import count, memory, part_name
-from smskd.files import write_text
+from smskd.analysis.format import count, memory, part_name
+from smskd.runs.atomic_files import write_text
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 PROGRAM = (sys.executable, "-c", "from smskd.cli import main; main()")

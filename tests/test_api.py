@@ -14,16 +14,18 @@ from torch import Tensor, nn
 
 import smskd
 from engine import tiny
-from smskd import OptimizerSpec, ScheduleSpec, StageSpec, TrueClass, UserError, training
+from smskd import OptimizerSpec, ScheduleSpec, StageSpec, TrueClass, UserError
+from smskd import session as training
 from smskd.data import Augmentation
-from smskd.engine.objective import WeightedMethod
-from smskd.engine.transformed import TransformedModel
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method, WeightedMethod
 from smskd.methods.crd import CRD
 from smskd.methods.fitnet import FitNet
 from smskd.methods.kd import KD
 from smskd.models import load_weights, save_weights
+from smskd.objective.student_head import TransformedModel
 from smskd.recipe import ComponentSpec, MethodSpec, parse
-from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
 
 Sample = tuple[Any, int]
 

@@ -12,10 +12,11 @@ from torch import Tensor
 
 import smskd
 from engine import tiny
-from smskd import CacheOptions, ScheduleSpec, UserError, training
-from smskd.anchors.frozen import Frozen
+from smskd import CacheOptions, ScheduleSpec, UserError
+from smskd import session as training
 from smskd.data import Augmentation, StreamingLoader
-from smskd.engine.cache.seed import SEED
+from smskd.models.frozen import Frozen
+from smskd.teacher_cache.key import SEED
 from test_api import TorchvisionLike, network
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from smskd.softplus import softplus_sum
+from smskd.ops.nce import softplus_sum
 
 
 @pytest.mark.parametrize("width", [1, 15, 16, 33, 400])

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method, Preparation
 from smskd.methods.at import AT
 from smskd.methods.crd import CRD
 from smskd.methods.fitnet import FitNet
 from smskd.methods.kd import KD
 from smskd.testing import CHECKS, check_method
-from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Preparation, Side, Taps
 
 Losses = dict[str, Tensor]
 

@@ -5,9 +5,9 @@ import re
 import sys
 
 from generate.formulas import statements
-from smskd.methods.describe import HyperParameter, MethodDescription, describe
-from smskd.methods.discovery import find, names
-from smskd.types import Method
+from smskd.interfaces.terms import Method
+from smskd.methods._describe import HyperParameter, MethodDescription, describe
+from smskd.registry import find, names
 
 PACKAGE = "smskd.methods"
 """Methods that other packages install have no page here."""

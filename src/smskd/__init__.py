@@ -7,56 +7,45 @@ method's loss is a pure function, such as :func:`smskd.methods.kd.kd_loss`.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from smskd import data as data
-from smskd import models as models
 from smskd.errors import UserError
 
 if TYPE_CHECKING:
-    from smskd.anchors.frozen import Frozen
-    from smskd.anchors.true_class import TrueClass, true_class_loss
+    from smskd.anchors.reference_kl import TrueClass, true_class_loss
     from smskd.api import Result, distill, load, train
-    from smskd.engine.cache import CacheOptions
-    from smskd.engine.objective import Losses, Objective, WeightedMethod
+    from smskd.interfaces.batch import Batch, Progress
+    from smskd.interfaces.features import FeatureModel, Layout, Output, Side, Taps
+    from smskd.interfaces.terms import Anchor, DataInfo, Method, WeightedMethod
+    from smskd.models.frozen import Frozen
+    from smskd.objective.weighted_sum import Losses, Objective
     from smskd.recipe import OptimizerSpec, Recipe, ScheduleSpec, StageSpec
-    from smskd.types import (
-        Anchor,
-        Batch,
-        DataInfo,
-        FeatureModel,
-        Layout,
-        Method,
-        Output,
-        Progress,
-        Side,
-        Taps,
-    )
+    from smskd.teacher_cache import CacheOptions
 
 _HOMES = {
-    "Anchor": "types",
-    "Batch": "types",
-    "CacheOptions": "engine.cache",
-    "DataInfo": "types",
-    "FeatureModel": "types",
-    "Frozen": "anchors.frozen",
-    "Layout": "types",
-    "Losses": "engine.objective",
-    "Method": "types",
-    "Objective": "engine.objective",
+    "Anchor": "interfaces.terms",
+    "Batch": "interfaces.batch",
+    "CacheOptions": "config.cache",
+    "DataInfo": "interfaces.terms",
+    "FeatureModel": "interfaces.features",
+    "Frozen": "models.frozen",
+    "Layout": "interfaces.features",
+    "Losses": "objective.weighted_sum",
+    "Method": "interfaces.terms",
+    "Objective": "objective.weighted_sum",
     "OptimizerSpec": "recipe",
-    "Output": "types",
-    "Progress": "types",
+    "Output": "interfaces.features",
+    "Progress": "interfaces.batch",
     "Recipe": "recipe",
     "Result": "api",
     "ScheduleSpec": "recipe",
-    "Side": "types",
+    "Side": "interfaces.features",
     "StageSpec": "recipe",
-    "Taps": "types",
-    "TrueClass": "anchors.true_class",
-    "WeightedMethod": "engine.objective",
+    "Taps": "interfaces.features",
+    "TrueClass": "anchors.reference_kl",
+    "WeightedMethod": "interfaces.terms",
     "distill": "api",
     "load": "api",
     "train": "api",
-    "true_class_loss": "anchors.true_class",
+    "true_class_loss": "anchors.reference_kl",
 }
 
 __all__ = [

@@ -12,27 +12,28 @@ import yaml
 from torch import Tensor, nn
 
 from smskd import models
-from smskd.anchors.true_class import TrueClass
+from smskd.anchors.reference_kl import TrueClass
+from smskd.config.pace import Pace
+from smskd.config.runtime import Numerics
+from smskd.config.stage import Stage
 from smskd.data import Augmentation, MemoryLoader, Pictures, StreamingLoader, mix
-from smskd.data.samples import image_tensor
-from smskd.data.streaming import Samples
-from smskd.engine.cache import CacheMode, CacheOptions, key_of, replayed_seed
-from smskd.engine.environment import device_of, environment
-from smskd.engine.objective import WeightedMethod, weighted
-from smskd.engine.pace import Pace
-from smskd.engine.run import Report, run
-from smskd.engine.setup import Setup
-from smskd.engine.stage import Stage
-from smskd.engine.step import Numerics
-from smskd.engine.store import RECIPE, SUMMARY, RunFolder
-from smskd.engine.transformed import rebuilt
+from smskd.data.loaders.decode import image_tensor
+from smskd.data.loaders.streaming import Samples
 from smskd.errors import UserError
+from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.terms import Anchor, Method, WeightedMethod
+from smskd.objective.resolve_terms import weighted
+from smskd.objective.student_head import rebuilt
 from smskd.recipe import OptimizerSpec, Recipe, ScheduleSpec, StageSpec, read
 from smskd.recipe.components import anchor_of, method_of
-from smskd.recipe.reading import load_yaml
-from smskd.strategies.plan import scheduled
-from smskd.training import begin, finish
-from smskd.types import Anchor, FeatureModel, Method
+from smskd.recipe.read import load_yaml
+from smskd.runs.folder import RECIPE, SUMMARY, RunFolder
+from smskd.session import begin, finish
+from smskd.strategies.resolve import scheduled
+from smskd.teacher_cache import CacheMode, CacheOptions, key_of, replayed_seed
+from smskd.training.config import Setup
+from smskd.training.host import device_of, environment
+from smskd.training.run import Report, run
 
 StageLike = str | Method | WeightedMethod | StageSpec | Sequence[str | Method | WeightedMethod]
 

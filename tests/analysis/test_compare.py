@@ -10,10 +10,10 @@ from rich.console import Console
 from run_folders import PLAIN, THREE, write_run
 
 from smskd.analysis.compare import Row, compare, labels
-from smskd.analysis.runs import find_runs, load_run
+from smskd.analysis.format import count, difference, duration, ratio, spread
 from smskd.analysis.tables import columns, common, csv_text, json_rows, markdown, rich_table
-from smskd.analysis.wording import count, difference, duration, ratio, spread
 from smskd.errors import UserError
+from smskd.runs.reader import find_runs, load_run
 
 
 @pytest.fixture

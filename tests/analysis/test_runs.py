@@ -7,8 +7,8 @@ import pytest
 from run_folders import THREE, write_run
 
 import smskd.analysis
-from smskd.analysis.runs import find_runs, load_run
 from smskd.errors import UserError
+from smskd.runs.reader import find_runs, load_run
 
 
 def refusal(function: object, *arguments: object) -> str:

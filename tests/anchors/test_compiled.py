@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from smskd import models
-from smskd.anchors import compiled, frozen
-from smskd.anchors.compiled import compiled_extract
-from smskd.anchors.frozen import Frozen
-from smskd.types import FeatureModel
+from smskd.interfaces.features import FeatureModel
+from smskd.models import compiled, frozen
+from smskd.models.compiled import compiled_extract
+from smskd.models.frozen import Frozen
 
 NAMES = {"stage1.preact", "stage2", "pooled", "logits"}
 PICTURES = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)

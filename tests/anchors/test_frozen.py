@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from engine import tiny
-from smskd.anchors.frozen import Frozen
-from smskd.engine.environment import allow_tf32
 from smskd.models import adapt
+from smskd.models.frozen import Frozen
+from smskd.training.host import allow_tf32
 
 
 def pictures() -> Tensor:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from smskd.anchors import catalog
-from smskd.anchors.true_class import TrueClass, true_class_loss
+from smskd.anchors.reference_kl import TrueClass, true_class_loss
 from smskd.errors import UserError
-from smskd.functional import true_class_probability
+from smskd.ops.divergences import true_class_probability
 
 FORMS = ("probability", "complement", "uniform")
 DIRECTIONS = ("forward", "reverse")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cli.program import TINY, fine, mistake
-from smskd.bench.whole import bench_run
-from smskd.engine.clock import PARTS
+from smskd.bench.run import bench_run
+from smskd.timing import PARTS
 
 SMALL = (*TINY, "student.model=resnet8_w2", "teacher.model=resnet8_w4")
 KEYS = {

@@ -11,13 +11,13 @@ import torch
 
 from cli.program import fine, mistake, smskd
 from smskd.bench import step as step_file
+from smskd.bench.baseline_process import UsualLoop, UsualProcess, plain
 from smskd.bench.case import Case, random_pictures, write_teacher
 from smskd.bench.step import OurLoop, bench_step
-from smskd.bench.usual import UsualLoop, UsualProcess, plain
-from smskd.engine.clock import PARTS, Clock
-from smskd.engine.step import Step
 from smskd.errors import UserError
-from smskd.types import Batch
+from smskd.interfaces.batch import Batch
+from smskd.timing import PARTS, Clock
+from smskd.training.step import Step
 
 TINY = Case(
     "resnet8_w4", "resnet8_w2", "kd", batch_size=8, steps=3, data_size=40, classes=5, image_size=8, device="cpu"

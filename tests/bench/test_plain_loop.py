@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from smskd.bench import step as step_file
+from smskd.bench.baseline_process import UsualLoop, plain, plain_data, usual_options
 from smskd.bench.case import Case, random_pictures
 from smskd.bench.step import OurLoop
-from smskd.bench.usual import UsualLoop, plain, plain_data, usual_options
-from smskd.contrast_memory import ContrastMemory
-from smskd.types import Batch
+from smskd.interfaces.batch import Batch
+from smskd.ops.contrast_memory import ContrastMemory
 
 CASE = Case("resnet14", "resnet8_w4", "kd", batch_size=8, steps=3, data_size=40, classes=5, image_size=12, device="cpu")
 METHODS = ("kd", "fitnet", "crd")

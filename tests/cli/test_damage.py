@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from smskd.recipe import read
-from smskd.strategies.plan import resolved
+from smskd.strategies.resolve import resolved
 
 from .program import TINY, everything_in, fine, mistake
 
@@ -15,7 +15,7 @@ from .program import TINY, everything_in, fine, mistake
 @pytest.fixture(scope="module")
 def half_done(tmp_path_factory: pytest.TempPathFactory, taught: tuple[str, ...]) -> Path:
     """A run that stopped after the third of nine epochs, in its first stage."""
-    from smskd.engine.store import Checkpoint, RunFolder
+    from smskd.runs.folder import Checkpoint, RunFolder
 
     folder = tmp_path_factory.mktemp("half") / "run"
     save = RunFolder.save_checkpoint

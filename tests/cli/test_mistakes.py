@@ -109,7 +109,7 @@ def test_output_folders_that_cannot_be(here: Path) -> None:
 
 
 def test_a_folder_in_which_nothing_can_be_written_any_more(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from smskd.engine.store import RunFolder
+    from smskd.runs.folder import RunFolder
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from smskd import registry as discovery
 from smskd.cli.new_method import class_name
-from smskd.methods import discovery
-from smskd.methods.describe import describe
+from smskd.methods._describe import describe
 from smskd.testing import check_method
 
 from .program import everything_in, fine, mistake

@@ -7,8 +7,8 @@ from statistics import fmean, stdev
 
 import pytest
 
-from smskd.methods import discovery
-from smskd.models import listing
+from smskd import registry as discovery
+from smskd.models.zoo import names as listing
 
 from .program import fine
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from smskd.data.augment import Augmentation
+from smskd.data.augment.crop_flip import Augmentation
 from smskd.errors import UserError
 
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)

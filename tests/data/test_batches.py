@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from smskd.data import MemoryLoader, Pictures, together
-from smskd.data.augment import Augmentation
-from smskd.data.batches import joined, mapped, split, tensors
-from smskd.data.together import batches_together
-from smskd.types import Batch, Draw, FrozenOutputs, Progress
+from smskd.data import MemoryLoader, Pictures
+from smskd.data.augment.crop_flip import Augmentation
+from smskd.data.loaders import batching as together
+from smskd.data.loaders.batching import batches_together, joined, mapped, split, tensors
+from smskd.interfaces.batch import Batch, Draw, FrozenOutputs, Progress
 
 VIEWS = frozenset({"strong"})
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from smskd.data import digits
+from smskd.data.sources import digits
 
 
 @pytest.fixture(scope="module")

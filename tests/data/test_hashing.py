@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from smskd.data.hashing import mix, mix_tensor
+from smskd.data.counter_rng import mix, mix_tensor
 
 
 def test_known_value_of_splitmix64():

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from smskd.data.augment import Augmentation
-from smskd.data.loader import Loader
-from smskd.data.memory import MemoryLoader
-from smskd.data.pictures import Pictures
+from smskd.data.augment.crop_flip import Augmentation
+from smskd.data.dataset import Pictures
+from smskd.data.loaders.base import Loader
+from smskd.data.loaders.in_memory import MemoryLoader
 from smskd.errors import UserError
-from smskd.types import Progress
+from smskd.interfaces.batch import Progress
 
 AUGMENTATION = Augmentation(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4), padding=2)
 

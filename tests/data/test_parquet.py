@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from smskd import data
-from smskd.data import parquet
+from smskd.data.sources import parquet
 from smskd.errors import UserError
 
 NAMES = ["cat", "dog", "owl"]

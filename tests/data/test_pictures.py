@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from smskd.data.dataset import Dataset, channel_statistics
-from smskd.data.pictures import Pictures
+from smskd.data.dataset import Dataset, Pictures, channel_statistics
 from smskd.errors import UserError
 
 NAMES = ("cat", "dog", "owl")

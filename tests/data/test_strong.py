@@ -7,11 +7,11 @@ import torch
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from torch.utils.data import Dataset
 
-from smskd.data.augment import Augmentation
-from smskd.data.memory import MemoryLoader
-from smskd.data.pictures import Pictures
-from smskd.data.streaming import StreamingLoader
-from smskd.data.strong import OPERATIONS, _with_square, strong_view
+from smskd.data.augment.crop_flip import Augmentation
+from smskd.data.augment.strong import OPERATIONS, _with_square, strong_view
+from smskd.data.dataset import Pictures
+from smskd.data.loaders.in_memory import MemoryLoader
+from smskd.data.loaders.streaming import StreamingLoader
 from smskd.errors import UserError
 
 AUGMENTATION = Augmentation(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
@@ -146,7 +146,7 @@ def test_operations_are_equally_frequent_and_the_square_is_everywhere(monkeypatc
     for place, name in enumerate(OPERATIONS):
         # A picture of one value tells which operation it went through, if every operation sets one of its own.
         monkeypatch.setattr(
-            "smskd.data.strong._CHOICES",
+            "smskd.data.augment.strong._CHOICES",
             tuple(
                 type(OPERATIONS[name])(lambda group, _, hit=(number == place): group + hit)
                 for number in range(len(OPERATIONS))

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from smskd.cli.app import app
 from smskd.recipe import parse, read
-from smskd.recipe.reading import load_yaml
-from smskd.strategies.plan import plan
+from smskd.recipe.read import load_yaml
+from smskd.strategies.resolve import plan
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -154,7 +154,7 @@ def test_every_option_of_the_anchor_is_explained() -> None:
 
 def test_a_stage_ends_where_the_page_says() -> None:
     from smskd.recipe import parse
-    from smskd.strategies.plan import plan
+    from smskd.strategies.resolve import plan
 
     around = {"data": "digits", "teacher": {"model": "resnet14", "weights": "teacher"}, "student": "resnet8"}
     two = plan(parse({**around, "methods": ["fitnet", "kd"]}))

@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from smskd.engine import allocator
-from smskd.engine.allocator import keep_freed_memory
+from smskd.training import host as allocator
+from smskd.training.host import keep_freed_memory
 
 FREED = """
 import sys, torch

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from smskd.engine.average import Average
+from smskd.training.ema import Average
 
 
 def network() -> nn.Sequential:

@@ -14,22 +14,26 @@ from torch import Tensor
 
 from engine import tiny
 from smskd import models
-from smskd.anchors.frozen import Frozen
-from smskd.anchors.true_class import TrueClass
+from smskd.anchors.reference_kl import TrueClass
+from smskd.config.cache import default_folder
+from smskd.config.runtime import Numerics
 from smskd.data import MemoryLoader
-from smskd.engine.cache import CacheOptions, TeacherCache, cacheable, key_of, room
-from smskd.engine.cache.key import DESCRIPTION
-from smskd.engine.cache.options import default_folder
-from smskd.engine.cache.teacher import CHUNKS
-from smskd.engine.objective import Objective, WeightedMethod
-from smskd.engine.run import run
-from smskd.engine.setup import Setup
-from smskd.engine.step import Numerics, Step
-from smskd.engine.store import RunFolder
 from smskd.errors import UserError
+from smskd.interfaces.batch import Batch, Draw
+from smskd.interfaces.features import LOGITS
+from smskd.interfaces.terms import WeightedMethod
 from smskd.methods.rkd import RKD
+from smskd.models.frozen import Frozen
+from smskd.objective.weighted_sum import Objective
 from smskd.recipe import StageSpec
-from smskd.types import LOGITS, Batch, Draw
+from smskd.runs.folder import RunFolder
+from smskd.teacher_cache import CacheOptions, TeacherCache, cacheable, key_of
+from smskd.teacher_cache import capacity as room
+from smskd.teacher_cache.cache import CHUNKS
+from smskd.teacher_cache.key import DESCRIPTION
+from smskd.training.config import Setup
+from smskd.training.run import run
+from smskd.training.step import Step
 
 METHODS: list[tiny.Methods] = [["kd"], ["pkt"], ["kd", WeightedMethod("rkd", RKD(), 0.02)], [tiny.SMALL_CRD]]
 
@@ -156,7 +160,7 @@ class TestSameResults:
         assert "cache" in str(kept[-1])
 
     def test_compiled_it_is_the_same(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("smskd.engine.compiled.BACKEND", "eager")
+        monkeypatch.setattr("smskd.models.compiled.BACKEND", "eager")
         compiled = losses(objective(mode="disk", folder=tmp_path), 7, Numerics(compile="on"))
         assert compiled == pytest.approx(losses(objective(mode="memory"), 7), rel=1e-6)
 
@@ -550,7 +554,7 @@ class TestRefusal:
 
     def test_a_disk_that_is_full_all_of_a_sudden(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         made = cache(objective(), "disk", tmp_path)
-        monkeypatch.setattr("smskd.engine.cache.records.os.pwrite", lambda *_: 3)
+        monkeypatch.setattr("smskd.teacher_cache.storage.os.pwrite", lambda *_: 3)
         with pytest.raises(
             UserError, match=r"cannot be written \(No space left on device\): choose another cache folder"
         ):

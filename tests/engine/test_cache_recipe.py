@@ -7,11 +7,12 @@ import pytest
 
 import smskd
 from engine import tiny
-from smskd import UserError, training
-from smskd.assembly import absolute_paths
-from smskd.engine.store import METRICS, RECIPE
+from smskd import UserError
+from smskd import session as training
+from smskd.build import absolute_paths
 from smskd.models import save_weights
 from smskd.recipe import parse, read, to_yaml
+from smskd.runs.folder import METRICS, RECIPE
 
 
 def recipe(folder: Path, **teacher: Any) -> dict[str, Any]:

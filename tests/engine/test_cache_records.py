@@ -12,8 +12,8 @@ from torch import Tensor
 
 import smskd
 from smskd.data import mix_tensor
-from smskd.engine.cache.records import FileRecords, MemoryRecords, Records
-from smskd.engine.cache.rows import Form, Largest, Whole
+from smskd.teacher_cache.codec import Form, Largest, Whole
+from smskd.teacher_cache.storage import FileRecords, MemoryRecords, Records
 
 COUNT, WIDTH = 50, 40
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from engine import tiny
-from smskd.anchors.true_class import TrueClass
-from smskd.engine import clock as clock_file
-from smskd.engine.clock import IDLE, PARTS, REPLAYED, Clock, sampled_steps
-from smskd.engine.fit import train_batches
-from smskd.engine.latency import latency
-from smskd.engine.memory import forget_peak, memory_in_use, peak_memory
-from smskd.engine.step import Numerics
-from smskd.engine.trainee import Trainee
+from smskd import timing as clock_file
+from smskd.anchors.reference_kl import TrueClass
+from smskd.config.runtime import Numerics
+from smskd.interfaces.batch import Batch
+from smskd.models.inspect import latency
 from smskd.recipe import StageSpec
-from smskd.types import Batch
+from smskd.timing import IDLE, PARTS, REPLAYED, Clock, sampled_steps
+from smskd.training.epoch import train_batches
+from smskd.training.host import forget_peak, memory_in_use, peak_memory
+from smskd.training.state import Trainee
 
 CPU = torch.device("cpu")
 

@@ -10,17 +10,16 @@ import pytest
 import torch
 
 from engine import tiny
-from smskd.anchors import compiled
-from smskd.anchors.true_class import TrueClass
-from smskd.engine import compilation
-from smskd.engine.cache import CacheOptions
-from smskd.engine.run import run
-from smskd.engine.setup import Setup
-from smskd.engine.step import Numerics
-from smskd.engine.store import RunFolder
-from smskd.engine.trainee import Trainee
-from smskd.models import macs
+from smskd.anchors.reference_kl import TrueClass
+from smskd.config.runtime import Numerics
+from smskd.models import compiled, macs
 from smskd.recipe import StageSpec
+from smskd.runs.folder import RunFolder
+from smskd.teacher_cache import CacheOptions
+from smskd.training import compute_policy as compilation
+from smskd.training.config import Setup
+from smskd.training.run import run
+from smskd.training.state import Trainee
 
 FULL = Numerics()
 
@@ -96,7 +95,7 @@ def test_a_run_that_compiles_is_the_same_as_one_that_does_not(tmp_path: Path, mo
     plain = tiny.trained(made(), tmp_path / "plain")
     monkeypatch.setattr(compilation, "WORTHWHILE", 0)
     monkeypatch.setattr(compilation, "TRAINING_WORTHWHILE", 0)
-    monkeypatch.setattr("smskd.engine.compiled.BACKEND", "aot_eager")
+    monkeypatch.setattr("smskd.models.compiled.BACKEND", "aot_eager")
     programs: list[Any] = []
 
     def noted(graph: Any, pictures: torch.Tensor) -> Any:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from engine import tiny
-from smskd.engine import compiled
-from smskd.engine.compiled import CompiledStudent, compiled_training
-from smskd.types import FeatureModel
+from smskd.interfaces.features import FeatureModel
+from smskd.models import compiled
+from smskd.models.compiled import CompiledStudent, compiled_training
 
 NAMES = ("logits", "stage2")
 PICTURES = torch.randn(6, *tiny.SHAPE, generator=torch.Generator().manual_seed(3))

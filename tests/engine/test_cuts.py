@@ -14,17 +14,18 @@ import torch
 from torch import nn
 
 from engine import tiny
-from smskd.anchors import frozen
-from smskd.anchors.frozen import Frozen
-from smskd.anchors.true_class import TrueClass
+from smskd.anchors.reference_kl import TrueClass
+from smskd.config.runtime import Compile, Numerics, Precision
 from smskd.data import MemoryLoader
-from smskd.engine import optim
-from smskd.engine.cache import CacheOptions
-from smskd.engine.run import run
-from smskd.engine.setup import Setup
-from smskd.engine.step import Compile, Numerics, Precision, Step
-from smskd.engine.store import RunFolder
+from smskd.models import frozen
+from smskd.models.frozen import Frozen
 from smskd.recipe import OptimizerSpec, StageSpec
+from smskd.runs.folder import RunFolder
+from smskd.teacher_cache import CacheOptions
+from smskd.training import optimizer as optim
+from smskd.training.config import Setup
+from smskd.training.run import run
+from smskd.training.step import Step
 
 SLOW = OptimizerSpec(learning_rate=1e-3)
 """Fast training would make much of small differences."""
@@ -135,7 +136,7 @@ def test_without_all_of_them_and_with_a_contiguous_student_likewise(
 
 
 def test_compiled_likewise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smskd.engine.compiled.BACKEND", "aot_eager")
+    monkeypatch.setattr("smskd.models.compiled.BACKEND", "aot_eager")
     eager = of_steps(fast(), tmp_path / "eager", monkeypatch)
     compiled = of_steps(replace(fast(), numerics=Numerics(compile="on")), tmp_path / "compiled", monkeypatch)
     stages = tiny.summary(tmp_path / "compiled")["stages"]
@@ -169,10 +170,10 @@ def stopped(made: Setup, folder: Path, epochs: int) -> Iterator[None]:
 def test_resume_is_exact(
     precision: Precision, compiled: Compile, cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smskd.engine.compiled.BACKEND", "aot_eager")
-    monkeypatch.setattr("smskd.engine.compilation.WORTHWHILE", 0)
-    monkeypatch.setattr("smskd.engine.compilation.TRAINING_WORTHWHILE", 0)
-    monkeypatch.setattr("smskd.anchors.compiled._compile", lambda graph, pictures: graph)
+    monkeypatch.setattr("smskd.models.compiled.BACKEND", "aot_eager")
+    monkeypatch.setattr("smskd.training.compute_policy.WORTHWHILE", 0)
+    monkeypatch.setattr("smskd.training.compute_policy.TRAINING_WORTHWHILE", 0)
+    monkeypatch.setattr("smskd.models.compiled._compile", lambda graph, pictures: graph)
     student: nn.Module = tiny.student().to(memory_format=torch.channels_last)
 
     def made(folder: Path) -> Setup:

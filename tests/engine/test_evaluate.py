@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from smskd.engine.evaluate import Memory, evaluate, hits, memory, percent
-from smskd.types import Batch
+from smskd.interfaces.batch import Batch
+from smskd.training.accuracy import Memory, evaluate, hits, memory, percent
 
 LOGITS = torch.tensor(
     [

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine import tiny
-from smskd.anchors.frozen import Frozen
-from smskd.anchors.true_class import TrueClass
-from smskd.engine.objective import WeightedMethod
+from smskd.anchors.reference_kl import TrueClass
 from smskd.errors import UserError
-from smskd.functional import softened_kl
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import FeatureModel, Layout, Output, Taps
+from smskd.interfaces.terms import Kind, Method, WeightedMethod
 from smskd.models import adapt
+from smskd.models.frozen import Frozen
+from smskd.ops.divergences import softened_kl
 from smskd.recipe import OptimizerSpec, ScheduleSpec, StageSpec
-from smskd.types import Batch, FeatureModel, Kind, Layout, Method, Output, Taps
 
 STEP = ScheduleSpec(decay_epochs=(2,), decay_rate=0.5)
 

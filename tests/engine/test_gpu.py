@@ -12,19 +12,21 @@ from torch import Tensor, nn
 
 from engine import tiny
 from engine.test_recorded import SLOW, check_near
-from smskd.anchors.frozen import Frozen
-from smskd.anchors.true_class import TrueClass
-from smskd.engine.cache import CacheOptions
-from smskd.engine.environment import allow_tf32, repeat_sums
-from smskd.engine.objective import WeightedMethod
-from smskd.engine.run import run
-from smskd.engine.setup import Setup
-from smskd.engine.step import Compile, Numerics, Precision, Step
-from smskd.engine.store import RunFolder
-from smskd.methods import discovery
+from smskd import registry as discovery
+from smskd.anchors.reference_kl import TrueClass
+from smskd.config.runtime import Compile, Numerics, Precision
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Taps
+from smskd.interfaces.terms import Method, WeightedMethod
 from smskd.models import adapt
+from smskd.models.frozen import Frozen
 from smskd.recipe import OptimizerSpec, StageSpec
-from smskd.types import Batch, Layout, Method, Output, Taps
+from smskd.runs.folder import RunFolder
+from smskd.teacher_cache import CacheOptions
+from smskd.training.config import Setup
+from smskd.training.host import allow_tf32, repeat_sums
+from smskd.training.run import run
+from smskd.training.step import Step
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

@@ -11,7 +11,7 @@ import yaml
 
 import smskd
 from engine import tiny
-from smskd import training
+from smskd import session as training
 from smskd.models import save_weights
 from smskd.recipe import read
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is
 
 MAIN = """
 import smskd.training
-smskd.training.write_run_report = lambda *_: None  # it takes more time than the run
+smskd.session.write_run_report = lambda *_: None  # it takes more time than the run
 from smskd.cli import main
 main()
 """
@@ -35,7 +35,7 @@ def appending(self, line):
 RunFolder.append_metrics = appending
 """,
     "while the fourth checkpoint is written": """
-import safetensors.torch, smskd.files
+import safetensors.torch, smskd.runs.atomic_files
 replace, written = os.replace, []
 def replacing(source, target):
     written.extend([target] if target.name == "checkpoint.safetensors" else [])
@@ -43,7 +43,7 @@ def replacing(source, target):
         os.truncate(source, 1000)
         kill()
     replace(source, target)
-smskd.files.os.replace = replacing
+smskd.runs.atomic_files.os.replace = replacing
 """,
     "between two stages": """
 from smskd.engine.store import RunFolder

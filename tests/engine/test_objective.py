@@ -11,14 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine import tiny
-from smskd.anchors.frozen import Frozen
-from smskd.anchors.true_class import TrueClass
-from smskd.engine.objective import Objective, WeightedMethod, published_class_weight, weighted
+from smskd.anchors.reference_kl import TrueClass
 from smskd.errors import UserError
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Taps
+from smskd.interfaces.terms import Kind, Method, WeightedMethod
 from smskd.methods.fitnet import FitNet
 from smskd.methods.kd import KD
 from smskd.methods.sp import SP
-from smskd.types import Batch, Kind, Layout, Method, Output, Taps
+from smskd.models.frozen import Frozen
+from smskd.objective.resolve_terms import published_class_weight, weighted
+from smskd.objective.weighted_sum import Objective
 
 SINGLE = ["kd", "fitnet", "vid", "at", "sp", "rkd", "pkt", tiny.SMALL_CRD]
 

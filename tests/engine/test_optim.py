@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from smskd.engine.optim import (
+from smskd.config.stage import Stage
+from smskd.recipe import OptimizerSpec, ScheduleSpec
+from smskd.training.optimizer import (
     build_optimizer,
     carry_state,
     learning_rate,
@@ -14,8 +16,6 @@ from smskd.engine.optim import (
     set_learning_rate,
     state_tensors,
 )
-from smskd.engine.stage import Stage
-from smskd.recipe import OptimizerSpec, ScheduleSpec
 
 
 def stage(first: int, last: int, schedule: ScheduleSpec | None = None) -> Stage:

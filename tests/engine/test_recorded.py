@@ -14,20 +14,20 @@ import pytest
 import torch
 
 from engine import tiny
-from smskd.anchors.true_class import TrueClass
-from smskd.data import MemoryLoader, together
-from smskd.engine import step as step_file
-from smskd.engine.cache import CacheOptions
-from smskd.engine.chance import Chance
-from smskd.engine.fit import EpochReport
-from smskd.engine.objective import Objective
-from smskd.engine.recorded import Doing, Recorded
-from smskd.engine.run import run
-from smskd.engine.setup import Setup
-from smskd.engine.step import Step
-from smskd.engine.store import RunFolder
+from smskd.anchors.reference_kl import TrueClass
+from smskd.data import MemoryLoader
+from smskd.data.loaders import batching as together
+from smskd.interfaces.batch import Batch
+from smskd.objective.weighted_sum import Objective
 from smskd.recipe import OptimizerSpec, StageSpec
-from smskd.types import Batch
+from smskd.runs.folder import RunFolder
+from smskd.teacher_cache import CacheOptions
+from smskd.training import step as step_file
+from smskd.training.config import Setup
+from smskd.training.cuda_graphs import Chance, Doing, Recorded
+from smskd.training.epoch import EpochReport
+from smskd.training.run import run
+from smskd.training.step import Step
 
 SLOW = OptimizerSpec(learning_rate=1e-3)
 """Fast training would make much of small differences."""

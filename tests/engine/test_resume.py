@@ -12,15 +12,16 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from engine import tiny
 from engine.test_fit import noisy_student
-from smskd import files
-from smskd.anchors.true_class import TrueClass
-from smskd.engine.objective import WeightedMethod
-from smskd.engine.setup import Setup
-from smskd.engine.store import METRICS, RunFolder
-from smskd.engine.trainee import Trainee
+from smskd.anchors.reference_kl import TrueClass
 from smskd.errors import UserError
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method, Preparation, WeightedMethod
 from smskd.recipe import OptimizerSpec, ScheduleSpec, StageSpec
-from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Preparation, Side, Taps
+from smskd.runs import atomic_files as files
+from smskd.runs.folder import METRICS, RunFolder
+from smskd.training.config import Setup
+from smskd.training.state import Trainee
 
 EPOCHS, STAGES = 6, 3
 STEPS = tiny.TRAIN // tiny.BATCH

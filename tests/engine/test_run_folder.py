@@ -12,15 +12,16 @@ from safetensors.torch import load_file
 
 import smskd
 from engine import tiny
-from smskd import models, training
+from smskd import models
+from smskd import session as training
 from smskd.cli.train import resume_runs
-from smskd.engine.clock import PARTS
-from smskd.engine.evaluate import evaluate
-from smskd.engine.store import Checkpoint, RunFolder
 from smskd.errors import UserError
 from smskd.models import save_weights
 from smskd.recipe import Recipe, parse, read
-from smskd.strategies.plan import plan
+from smskd.runs.folder import Checkpoint, RunFolder
+from smskd.strategies.resolve import plan
+from smskd.timing import PARTS
+from smskd.training.accuracy import evaluate
 
 
 def recipe(weights: Path, **keys: Any) -> Recipe:

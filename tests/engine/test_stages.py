@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from engine import tiny
-from smskd.anchors.true_class import TrueClass
-from smskd.engine import fit as fit_module
-from smskd.engine import run as run_module
-from smskd.engine.evaluate import Accuracy, evaluate
-from smskd.engine.run import run
-from smskd.engine.step import Step
-from smskd.engine.store import RunFolder
+from smskd.anchors.reference_kl import TrueClass
 from smskd.recipe import OptimizerSpec, StageSpec
+from smskd.runs.folder import RunFolder
+from smskd.training import epoch as fit_module
+from smskd.training import run as run_module
+from smskd.training.accuracy import Accuracy, evaluate
+from smskd.training.run import run
+from smskd.training.step import Step
 
 Weights = dict[str, Tensor]
 Which = Literal["last", "best", "average"]

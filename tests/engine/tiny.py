@@ -11,18 +11,19 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from smskd import data, models
+from smskd.config.pace import Pace
+from smskd.config.stage import Stage
 from smskd.data import Dataset, MemoryLoader
-from smskd.engine.fit import EpochReport
-from smskd.engine.objective import WeightedMethod, weighted
-from smskd.engine.pace import Pace
-from smskd.engine.run import run
-from smskd.engine.setup import Setup
-from smskd.engine.stage import Stage
-from smskd.engine.store import CHECKPOINT, METRICS, SUMMARY, RunFolder
+from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.terms import Anchor, Method, WeightedMethod
 from smskd.methods.crd import CRD
+from smskd.objective.resolve_terms import weighted
 from smskd.recipe import OptimizerSpec, ScheduleSpec, StageSpec
-from smskd.strategies.plan import scheduled
-from smskd.types import Anchor, FeatureModel, Method
+from smskd.runs.folder import CHECKPOINT, METRICS, SUMMARY, RunFolder
+from smskd.strategies.resolve import scheduled
+from smskd.training.config import Setup
+from smskd.training.epoch import EpochReport
+from smskd.training.run import run
 
 CLASSES = 10
 SHAPE = (1, 8, 8)

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import LOGITS, Layout, Output, Shape, Side, Taps
+from smskd.interfaces.terms import DataInfo, Method
 from smskd.methods.fsp import FSP
-from smskd.types import LOGITS, Batch, DataInfo, Layout, Method, Output, Shape, Side, Taps
 
 CLASSES = 5
 SAMPLES = 40

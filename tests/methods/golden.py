@@ -16,8 +16,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from smskd.methods import discovery
-from smskd.types import Batch, DataInfo, Method, Output, Progress, Side
+from smskd import registry as discovery
+from smskd.interfaces.batch import Batch, Progress
+from smskd.interfaces.features import Output, Side
+from smskd.interfaces.terms import DataInfo, Method
 
 BOOKKEEPING = ("num_batches_tracked", "_extra_state")
 """State that published code has not, or that says nothing of a loss."""

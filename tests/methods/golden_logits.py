@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from smskd.types import Batch, Output, Progress
+from smskd.interfaces.batch import Batch, Progress
+from smskd.interfaces.features import Output
 
 from .golden import GoldenFile, Spec
 

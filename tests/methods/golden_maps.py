@@ -5,9 +5,11 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from smskd.interfaces.batch import Batch, Progress
+from smskd.interfaces.features import Output, Side
+from smskd.interfaces.terms import Method
 from smskd.methods.ofd import Connector
 from smskd.methods.reviewkd import reviewkd_loss
-from smskd.types import Batch, Method, Output, Progress, Side
 
 from .golden import GoldenFile, Result, Spec
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Output, Side
+from smskd.interfaces.terms import DataInfo, Method
 from smskd.methods.kdsvd import EXTRA, KDSVD, kdsvd_loss, singular_features
 from smskd.methods.semckd import SemCKD
-from smskd.types import Batch, DataInfo, Method, Output, Side
 
 from .golden import GoldenFile, Result, Spec
 

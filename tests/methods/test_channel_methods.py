@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smskd import registry as discovery
 from smskd.errors import UserError
-from smskd.methods import discovery
+from smskd.interfaces.features import Layout, Output, Shape, Side
 from smskd.methods.cc import CC, cc_loss
 from smskd.methods.kdsvd import KDSVD
 from smskd.methods.nst import NST, nst_loss
-from smskd.types import Layout, Output, Shape, Side
 
 from .example import DATA, MLP, STUDENT, TEACHER, batch, build, taps
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from smskd.methods import discovery
+from smskd import registry as discovery
+from smskd.interfaces.terms import Method
 from smskd.testing import CHECKS
-from smskd.types import Method
 
 IN_THE_STAGE = {"ab": {"main_stage": True}, "fsp": {"main_stage": True}}
 """Methods whose loss is 0 in the stage unless they are told otherwise: checked in both ways."""

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from smskd import contrast_memory
-from smskd.contrast_memory import ContrastMemory, memory_scores
 from smskd.errors import UserError
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Output, Side
+from smskd.interfaces.terms import DataInfo
 from smskd.methods.crd import CRD, crd_loss
-from smskd.negatives import Negatives, Shared
-from smskd.types import Batch, DataInfo, Output, Side
+from smskd.ops import contrast_memory
+from smskd.ops.contrast_memory import ContrastMemory, Negatives, Shared, memory_scores
 
 UNEQUAL = torch.tensor([0] * 30 + [1] * 7 + [2] * 200 + [4] * 63)[torch.randperm(300, generator=torch.Generator())]
 EQUAL = torch.arange(300) % 6

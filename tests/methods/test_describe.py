@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from smskd.methods import discovery
-from smskd.methods.describe import describe
+from smskd import registry as discovery
+from smskd.methods._describe import describe
 from smskd.methods.kd import KD
 
 DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "defaults.json").read_text())

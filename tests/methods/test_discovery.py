@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from smskd import registry as discovery
 from smskd.errors import UserError
-from smskd.methods import discovery
+from smskd.interfaces.terms import Method
 from smskd.methods.kd import KD
-from smskd.types import Method
 
 PACKAGE = Path(discovery.__file__).parent
 
@@ -29,7 +29,7 @@ def test_names_are_the_files_of_the_package() -> None:
 
 
 def test_names_are_found_without_importing_torch() -> None:
-    code = "import sys; from smskd.methods.discovery import names; names(); print('torch' in sys.modules)"
+    code = "import sys; from smskd.registry import names; names(); print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
 

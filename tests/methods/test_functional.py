@@ -4,16 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from smskd.adapters import ConvRegressor, paired_stages
 from smskd.errors import UserError
-from smskd.functional import (
-    full_precision,
-    pairwise_distances,
-    pool_to_smaller,
-    safe_normalize,
-    softened_kl,
-    true_class_probability,
-)
+from smskd.ops.divergences import softened_kl, true_class_probability
+from smskd.ops.geometry import pairwise_distances, pool_to_smaller, safe_normalize
+from smskd.ops.layers import ConvRegressor
+from smskd.ops.pairing import paired_stages
+from smskd.ops.precision import full_precision
 
 from .example import STUDENT, TEACHER
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from smskd.methods import discovery
+from smskd import registry as discovery
+from smskd.interfaces.terms import DataInfo
+from smskd.methods._describe import golden_cases
 from smskd.methods.crd import ContrastMemory
-from smskd.methods.describe import golden_cases
-from smskd.types import DataInfo
 
 from . import golden_logits, golden_maps, golden_relations
 from .golden import GoldenFile, Spec, check

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 import torch
 
+from smskd import registry as discovery
 from smskd.errors import UserError
-from smskd.methods import discovery
+from smskd.interfaces.features import Layout, Side
+from smskd.interfaces.terms import DataInfo, Method
 from smskd.methods.at import AT
 from smskd.methods.crd import CRD
 from smskd.methods.fitnet import FitNet
 from smskd.methods.rkd import RKD
 from smskd.methods.vid import VID
-from smskd.types import DataInfo, Layout, Method, Side
 
 from .example import DATA, MLP, STUDENT, TEACHER, batch, build, output, taps
 

@@ -11,17 +11,19 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from smskd import data
+from smskd import registry as discovery
 from smskd.data import MemoryLoader
-from smskd.engine.objective import Objective
 from smskd.errors import UserError
-from smskd.functional import softened_kl
-from smskd.methods import discovery
+from smskd.interfaces.batch import Batch, Progress
+from smskd.interfaces.features import Output
+from smskd.interfaces.terms import Method
 from smskd.methods.dist import DIST, dist_loss
 from smskd.methods.dkd import DKD
 from smskd.methods.lskd import LSKD
 from smskd.methods.mlkd import MLKD, mlkd_loss
 from smskd.methods.nkd import NKD, nkd_loss
-from smskd.types import Batch, Method, Output, Progress
+from smskd.objective.weighted_sum import Objective
+from smskd.ops.divergences import softened_kl
 
 DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "defaults.json").read_text())
 Y = torch.tensor([0, 3, 2, 1])

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from smskd.engine.objective import Objective
+from smskd.interfaces.features import Layout, Output, Side
 from smskd.methods.ofd import OFD, Connector, estimated_margin, ofd_loss, ofd_margin
 from smskd.models import create
-from smskd.types import Layout, Output, Side
+from smskd.objective.weighted_sum import Objective
 
 from .example import DATA, STUDENT, TEACHER, batch, build, taps
 

@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from smskd.engine.objective import Objective
 from smskd.errors import UserError
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Side
+from smskd.interfaces.terms import Method
 from smskd.methods.ab import AB, ab_loss
 from smskd.methods.fsp import FSP, fsp_loss
 from smskd.methods.ft import FT, ft_loss
 from smskd.models import create
-from smskd.types import Batch, Layout, Method, Side
+from smskd.objective.weighted_sum import Objective
 
 from .example import DATA, STUDENT, TEACHER, batch, build, detached, output, taps, teacher_for
 

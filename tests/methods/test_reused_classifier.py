@@ -11,19 +11,20 @@ from torch import Tensor, nn
 
 import smskd
 from engine import tiny
-from smskd import training
-from smskd.adapters import ClassifierInput
-from smskd.anchors.frozen import Frozen
-from smskd.anchors.true_class import TrueClass
-from smskd.engine.objective import Objective
-from smskd.engine.transformed import TransformedModel, rebuilt
+from smskd import registry as discovery
+from smskd import session as training
+from smskd.anchors.reference_kl import TrueClass
 from smskd.errors import UserError
-from smskd.methods import discovery
+from smskd.interfaces.features import FeatureModel, Layout, Output, Side
+from smskd.interfaces.terms import Method
 from smskd.methods.simkd import SimKD, simkd_loss
 from smskd.methods.srrl import SRRL
 from smskd.models import create, describe, save_weights
+from smskd.models.frozen import Frozen
+from smskd.objective.student_head import TransformedModel, rebuilt
+from smskd.objective.weighted_sum import Objective
+from smskd.ops.layers import ClassifierInput
 from smskd.recipe import parse
-from smskd.types import FeatureModel, Layout, Method, Output, Side
 
 from .example import DATA, MLP, STUDENT, TEACHER, batch, taps
 

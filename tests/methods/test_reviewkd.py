@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from smskd.adapters import LenientBatchNorm2d
 from smskd.errors import UserError
+from smskd.interfaces.batch import Progress
+from smskd.interfaces.features import Layout, Side
 from smskd.methods.reviewkd import FusionBlock, ReviewKD, reviewkd_loss
-from smskd.types import Layout, Progress, Side
+from smskd.ops.layers import LenientBatchNorm2d
 
 from .example import DATA, STUDENT, TEACHER, batch, build, detached, output, taps
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError
+from smskd.interfaces.features import Layout, Output, Side
+from smskd.interfaces.terms import DataInfo
 from smskd.methods.semckd import SemCKD, semckd_loss
-from smskd.types import DataInfo, Layout, Output, Side
 
 from .example import DATA, MLP, STUDENT, TEACHER, batch, build, detached, leaves, output, taps
 

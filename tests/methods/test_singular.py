@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from smskd.singular import right_singular_vectors
+from smskd.ops.svd import right_singular_vectors
 
 DTYPES = [torch.float32, torch.float64]
 

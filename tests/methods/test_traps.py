@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from smskd.interfaces.features import Output
 from smskd.methods.at import at_loss
 from smskd.methods.crd import CRD, ContrastMemory, crd_loss
 from smskd.methods.kd import kd_loss
@@ -14,7 +15,6 @@ from smskd.methods.pkt import pkt_loss
 from smskd.methods.rkd import rkd_loss
 from smskd.methods.sp import sp_loss
 from smskd.methods.vid import vid_loss
-from smskd.types import Output
 
 from .example import batch, build
 

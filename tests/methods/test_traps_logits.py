@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from smskd.functional import correlation, other_classes, standardize
 from smskd.methods.dist import dist_loss
 from smskd.methods.dkd import dkd_loss
 from smskd.methods.lskd import lskd_dkd_loss, lskd_loss
 from smskd.methods.mlkd import mlkd_loss
 from smskd.methods.nkd import nkd_loss
+from smskd.ops.divergences import other_classes, standardize
+from smskd.ops.geometry import correlation
 
 DTYPES = [torch.float32, torch.float64]
 SANE = 1e4

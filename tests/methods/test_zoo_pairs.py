@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from smskd.engine.objective import Objective
+from smskd import registry as discovery
 from smskd.errors import UserError
-from smskd.methods import discovery
+from smskd.interfaces.features import FeatureModel
 from smskd.models import create
-from smskd.types import FeatureModel
+from smskd.objective.weighted_sum import Objective
 
 FAMILIES = ["resnet8", "vgg8", "MobileNetV2", "ShuffleV2"]
 METHODS = ["ab", "fsp", "ft", "ofd", "reviewkd"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.models import adapt, create, describe
-from smskd.models.hooked import HookedModel
+from smskd.models.hooks import HookedModel
 
 
 def pictures(size: int = 32) -> Tensor:

@@ -10,9 +10,9 @@ from torch import nn
 
 from smskd.errors import UserError
 from smskd.models import create, names
-from smskd.models.catalog import CATALOG
-from smskd.models.hooked import HookedModel
-from smskd.models.resnet import ResNet
+from smskd.models.hooks import HookedModel
+from smskd.models.zoo.catalog import CATALOG
+from smskd.models.zoo.resnet import ResNet
 
 
 def tiny(classes: int = 10, width: int = 4) -> nn.Module:
@@ -89,7 +89,7 @@ def test_where_to_read_the_features_of_a_model_of_ones_own() -> None:
 
 
 def test_a_zoo_class_with_other_widths() -> None:
-    model = create("smskd.models.resnet:ResNet", classes=5, channels=1, depth=8, stem=3, widths=(3, 5, 7))
+    model = create("smskd.models.zoo.resnet:ResNet", classes=5, channels=1, depth=8, stem=3, widths=(3, 5, 7))
     assert isinstance(model, ResNet)
     assert model.fc.weight.shape == (5, 7)
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from smskd.errors import UserError
+from smskd.interfaces.features import FeatureModel
 from smskd.models import adapt, create, load_weights, read_metadata, save_weights
-from smskd.types import FeatureModel
 
 
 def model(seed: int, **options: Any) -> FeatureModel:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from smskd.interfaces.features import LOGITS, PREACTIVATION, FeatureModel
 from smskd.models import create, macs, parameters
-from smskd.types import LOGITS, PREACTIVATION, FeatureModel
 
 FOLDER = Path(os.environ.get("SMSKD_GOLDEN", Path(__file__).parents[1] / "golden"))
 GOLDEN: dict[str, Any] = json.loads((FOLDER / "zoo.json").read_text())

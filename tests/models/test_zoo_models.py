@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError
+from smskd.interfaces.features import LOGITS, PREACTIVATION, FeatureModel
 from smskd.models import create, describe
-from smskd.models.catalog import CATALOG
-from smskd.models.resnet import ResNet
-from smskd.models.wrn import WideResNet
-from smskd.types import LOGITS, PREACTIVATION, FeatureModel
+from smskd.models.zoo.catalog import CATALOG
+from smskd.models.zoo.resnet import ResNet
+from smskd.models.zoo.wrn import WideResNet
 
 FAMILIES = ["resnet8", "wrn_16_1", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV2"]
 

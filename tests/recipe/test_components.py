@@ -5,9 +5,9 @@ from typing import get_type_hints
 
 import pytest
 
+from smskd import registry as discovery
 from smskd.anchors import catalog as anchors
 from smskd.errors import UserError
-from smskd.methods import discovery
 from smskd.recipe.components import anchor_of, hyperparameters, method_of
 from smskd.recipe.spec import ComponentSpec, MethodSpec
 

@@ -8,8 +8,8 @@ import yaml
 
 from smskd.errors import UserError
 from smskd.recipe import Recipe, read, shipped, to_yaml
-from smskd.recipe.reading import load_yaml, merged
-from smskd.strategies.plan import resolved
+from smskd.recipe.read import load_yaml, merged
+from smskd.strategies.resolve import resolved
 
 BASES = ("protocol", "distillation")
 """What other recipes are based on; not runs by themselves."""

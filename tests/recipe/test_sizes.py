@@ -2,8 +2,8 @@
 
 import pytest
 
+from smskd.config.sizes import in_bytes, in_words
 from smskd.errors import UserError
-from smskd.recipe.sizes import in_bytes, in_words
 
 
 @pytest.mark.parametrize(

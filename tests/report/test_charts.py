@@ -10,10 +10,10 @@ import pytest
 from run_folders import PLAIN, THREE, write_run
 
 from smskd.analysis.compare import compare
-from smskd.analysis.runs import Run, find_runs, load_run
 from smskd.report import marks, stage_marks, theme
 from smskd.report.charts import accuracy_chart, loss_chart, outcome_chart, run_charts, save_svg
 from smskd.report.comparison_charts import comparison_chart, curves_chart
+from smskd.runs.reader import Run, find_runs, load_run
 
 
 @pytest.fixture

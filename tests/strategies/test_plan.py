@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from smskd.anchors.true_class import TrueClass
-from smskd.engine.stage import Stage
+from smskd.anchors.reference_kl import TrueClass
+from smskd.config.stage import Stage
 from smskd.errors import UserError
 from smskd.methods.fitnet import FitNet
 from smskd.methods.kd import KD
 from smskd.recipe import Recipe, ScheduleSpec, StageSpec, parse
-from smskd.recipe.reading import load_yaml, to_yaml
-from smskd.strategies.plan import plan, resolved, stage_ends
+from smskd.recipe.read import load_yaml, to_yaml
+from smskd.strategies.resolve import plan, resolved, stage_ends
 
 PUBLISHED = ScheduleSpec()
 

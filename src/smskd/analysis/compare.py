@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from smskd.analysis.runs import Run
 from smskd.errors import UserError
+from smskd.runs.reader import Run
 
 
 @dataclass(frozen=True)

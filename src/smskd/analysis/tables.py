@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from smskd.analysis.compare import Row, Statistic
-from smskd.analysis.wording import NONE, difference, duration, percent, spread
+from smskd.analysis.format import NONE, difference, duration, percent, spread
 
 JsonValue = str | float | int | None | list[int]
 

@@ -3,9 +3,9 @@
 from importlib import import_module
 
 from smskd.errors import UserError, nearest
-from smskd.types import Anchor
+from smskd.interfaces.terms import Anchor
 
-_CLASSES = {"true_class": "smskd.anchors.true_class:TrueClass"}
+_CLASSES = {"true_class": "smskd.anchors.reference_kl:TrueClass"}
 
 
 def names() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from smskd import models
-from smskd.assembly import load_model
+from smskd.build import load_model
 from smskd.data import Dataset, Pictures
 from smskd.errors import UserError
 from smskd.recipe import ModelSpec, Recipe, parse

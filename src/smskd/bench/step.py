@@ -9,18 +9,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from smskd.assembly import assemble
+from smskd.bench.baseline_process import WARM_UP, UsualProcess, measured, more, plain_data, speed, usual_options
 from smskd.bench.case import Case, random_pictures, write_teacher
-from smskd.bench.usual import WARM_UP, UsualProcess, measured, more, plain_data, speed, usual_options
+from smskd.build import assemble
 from smskd.data import Dataset
-from smskd.engine.allocator import keep_freed_memory
-from smskd.engine.environment import environment
-from smskd.engine.fit import check_finite, train_batches
-from smskd.engine.memory import forget_peak, memory_in_use, peak_memory
-from smskd.engine.setup import Setup
-from smskd.engine.threads import fitting_threads
-from smskd.engine.trainee import Trainee
-from smskd.types import Batch, Progress
+from smskd.interfaces.batch import Batch, Progress
+from smskd.training.compute_policy import fitting_threads
+from smskd.training.config import Setup
+from smskd.training.epoch import check_finite, train_batches
+from smskd.training.host import environment, forget_peak, keep_freed_memory, memory_in_use, peak_memory
+from smskd.training.state import Trainee
 
 FORMAT = 1
 

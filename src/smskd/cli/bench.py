@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from smskd import files
-from smskd.analysis.wording import NONE, count, duration, memory, part_name
+from smskd.analysis.format import NONE, count, duration, memory, part_name
 from smskd.errors import UserError
+from smskd.runs import atomic_files as files
 
 STDOUT = Path("-")
 
@@ -51,7 +51,7 @@ def print_step(options: Mapping[str, Any], target: Path | None) -> None:
 def print_run(recipe: str | None, overrides: Sequence[str], target: Path | None) -> None:
     """Trains a recipe and prints how long that took."""
     _check(target)
-    from smskd.bench.whole import bench_run
+    from smskd.bench.run import bench_run
 
     with tempfile.TemporaryDirectory() as folder, _waiting("training"):
         result = bench_run(recipe, overrides, Path(folder))

@@ -15,14 +15,14 @@ def recipes(incomplete: str) -> list[str]:
 
 def methods(incomplete: str) -> list[str]:
     """The distillation methods."""
-    from smskd.methods.discovery import names
+    from smskd.registry import names
 
     return _fitting(names(), incomplete)
 
 
 def models(incomplete: str) -> list[str]:
     """The models."""
-    from smskd.models.listing import names
+    from smskd.models.zoo.names import names
 
     return _fitting(names(), incomplete)
 

@@ -7,17 +7,17 @@ from shlex import quote
 from rich.console import Console
 
 from smskd.analysis.compare import compare
-from smskd.analysis.runs import find_runs
 from smskd.analysis.tables import rich_table
-from smskd.assembly import absolute_paths
+from smskd.build import absolute_paths
 from smskd.cli.progress import Display
 from smskd.cli.train import no_empty_folders, train_all
-from smskd.engine.store import RECIPE
 from smskd.errors import UserError
 from smskd.recipe import Recipe, read
 from smskd.report.page import PAGE, write_report
-from smskd.strategies.plan import resolved
-from smskd.training import Run, begin, reopen
+from smskd.runs.folder import RECIPE
+from smskd.runs.reader import find_runs
+from smskd.session import Run, begin, reopen
+from smskd.strategies.resolve import resolved
 
 TEACHER = "digits/teacher.yaml"
 STUDENTS = ("plain", "kd", "fitnet", "joint", "fitnet-kd", "fitnet-kd-no-reference")

@@ -10,16 +10,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from smskd import models
-from smskd.analysis.wording import percent
-from smskd.assembly import load_data, load_model, test_loader
+from smskd.analysis.format import percent
+from smskd.build import load_data, load_model, test_loader
 from smskd.cli.progress import Display
 from smskd.data import Dataset
-from smskd.engine.allocator import keep_freed_memory
-from smskd.engine.environment import device_of
-from smskd.engine.evaluate import evaluate
-from smskd.engine.store import RECIPE, STUDENT
 from smskd.errors import UserError
 from smskd.recipe import DataSpec, Recipe, read
+from smskd.runs.folder import RECIPE, STUDENT
+from smskd.training.accuracy import evaluate
+from smskd.training.host import device_of, keep_freed_memory
 
 
 def evaluate_all(things: list[Path], recipe: str | None, overrides: list[str], *, as_json: bool) -> None:

@@ -8,11 +8,12 @@ from functools import cache
 import torch
 from torch import nn
 
-from smskd.engine.reading import side
 from smskd.errors import UserError
-from smskd.methods.discovery import find
+from smskd.interfaces.features import FeatureModel, Layout, Taps
+from smskd.interfaces.terms import DataInfo, Method
 from smskd.models import create, describe
-from smskd.types import DataInfo, FeatureModel, Layout, Method, Taps
+from smskd.objective.tapped_features import side
+from smskd.registry import find
 
 STUDENT = "resnet8"
 TEACHERS = ("resnet8x4", "resnet20")
@@ -42,7 +43,7 @@ def method_facts(name: str) -> MethodFacts:
     """The facts of a method; empty ones where it refuses the networks.
 
     Args:
-        name: as for :func:`smskd.methods.discovery.find`.
+        name: as for :func:`smskd.registry.find`.
     """
     for teacher in TEACHERS:
         with suppress(UserError):

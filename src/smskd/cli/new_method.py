@@ -10,10 +10,10 @@ from pathlib import Path
 from string import Template
 
 from smskd.errors import UserError
-from smskd.files import write_text
-from smskd.methods.discovery import names
+from smskd.registry import names
+from smskd.runs.atomic_files import write_text
 
-_SMSKD = """from smskd.adapters import linear_embedding, pooled_vectors
+_SMSKD = """from smskd.ops.pairing import linear_embedding, pooled_vectors
 from smskd.errors import require_positive
 from smskd.functional import full_precision
 from smskd.types import (

@@ -8,11 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from smskd.engine.fit import EpochReport
-from smskd.engine.run import Report
-from smskd.engine.stage import Stage
-from smskd.engine.track import Track, untracked
-from smskd.types import Batch
+from smskd.config.stage import Stage
+from smskd.interfaces.batch import Batch
+from smskd.training.epoch import EpochReport, Track, untracked
+from smskd.training.run import Report
 
 Item = TypeVar("Item")
 

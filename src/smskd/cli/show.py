@@ -13,10 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from smskd.analysis.compare import compare
-from smskd.analysis.runs import find_runs
+from smskd.analysis.format import count
 from smskd.analysis.tables import csv_text, json_rows, markdown, rich_table
-from smskd.analysis.wording import count
 from smskd.errors import UserError
+from smskd.runs.reader import find_runs
 
 console = Console()
 
@@ -52,8 +52,8 @@ def write_page(paths: Sequence[Path], out: Path | None) -> None:
 def print_methods(*, as_json: bool) -> None:
     """A line for each method; with its title where there is room."""
     from smskd.cli.method_facts import STUDENT, TEACHERS, compact, method_facts
-    from smskd.methods.describe import describe
-    from smskd.methods.discovery import names
+    from smskd.methods._describe import describe
+    from smskd.registry import names
 
     described = [(describe(name), method_facts(name)) for name in names()]
     if as_json:
@@ -77,7 +77,7 @@ def print_methods(*, as_json: bool) -> None:
 def print_method(name: str, *, as_json: bool) -> None:
     """One method in full."""
     from smskd.cli.method_facts import method_facts
-    from smskd.methods.describe import describe
+    from smskd.methods._describe import describe
 
     method, facts = describe(name), method_facts(name)
     if as_json:
@@ -119,7 +119,7 @@ def print_recipes() -> None:
 def print_recipe(path: str, overrides: Sequence[str]) -> None:
     """A recipe with every default filled in."""
     from smskd.recipe import read, to_yaml
-    from smskd.strategies.plan import resolved
+    from smskd.strategies.resolve import resolved
 
     typer.echo(to_yaml(resolved(read(path, overrides))), nl=False)
 
@@ -159,7 +159,7 @@ def print_model(name: str, *, as_json: bool) -> None:
 
 def _model_facts(name: str) -> dict[str, Any]:
     from smskd.models import create, describe, macs, parameters
-    from smskd.models.catalog import CATALOG
+    from smskd.models.zoo.catalog import CATALOG
 
     model, shape = create(name), (3, 32, 32)
     layout = describe(model, shape)

@@ -13,11 +13,11 @@ from rich.console import Console
 from smskd.cli.exits import INTERRUPTED, end
 from smskd.cli.progress import Display
 from smskd.data import Dataset
-from smskd.engine.store import METRICS, RECIPE, SUMMARY
 from smskd.errors import UserError
 from smskd.recipe import DataSpec, read
 from smskd.report.page import PAGE
-from smskd.training import Run, begin, begin_seeds, reopen
+from smskd.runs.folder import METRICS, RECIPE, SUMMARY
+from smskd.session import Run, begin, begin_seeds, reopen
 
 
 def train_recipe(

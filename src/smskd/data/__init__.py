@@ -6,16 +6,15 @@ Names are loaded on first use, so that importing this costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from smskd.data.catalog import load, names
+from smskd.data.sources.catalog import load, names
 
 if TYPE_CHECKING:
-    from smskd.data.augment import Augmentation
-    from smskd.data.dataset import Dataset, channel_statistics
-    from smskd.data.hashing import mix, mix_tensor
-    from smskd.data.loader import Loader
-    from smskd.data.memory import MemoryLoader
-    from smskd.data.pictures import Pictures
-    from smskd.data.streaming import StreamingLoader
+    from smskd.data.augment.crop_flip import Augmentation
+    from smskd.data.counter_rng import mix, mix_tensor
+    from smskd.data.dataset import Dataset, Pictures, channel_statistics
+    from smskd.data.loaders.base import Loader
+    from smskd.data.loaders.in_memory import MemoryLoader
+    from smskd.data.loaders.streaming import StreamingLoader
 
 __all__ = [
     "Augmentation",
@@ -32,15 +31,15 @@ __all__ = [
 ]
 
 _HOME = {
-    "Augmentation": "augment",
+    "Augmentation": "augment.crop_flip",
     "Dataset": "dataset",
-    "Loader": "loader",
-    "MemoryLoader": "memory",
-    "Pictures": "pictures",
-    "StreamingLoader": "streaming",
+    "Loader": "loaders.base",
+    "MemoryLoader": "loaders.in_memory",
+    "Pictures": "dataset",
+    "StreamingLoader": "loaders.streaming",
     "channel_statistics": "dataset",
-    "mix": "hashing",
-    "mix_tensor": "hashing",
+    "mix": "counter_rng",
+    "mix_tensor": "counter_rng",
 }
 
 

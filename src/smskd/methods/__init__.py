@@ -1,4 +1,4 @@
-"""Distillation methods, one file each; :mod:`smskd.methods.discovery` finds them by name.
+"""Distillation methods, one file each; :mod:`smskd.registry` finds them by name.
 
 Importing this package imports none of them.
 """

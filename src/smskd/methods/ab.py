@@ -35,10 +35,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from smskd.adapters import ConvRegressor, paired_stages
 from smskd.errors import UserError, require_count, require_positive
-from smskd.functional import full_precision
-from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Preparation, Side, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method, Preparation
+from smskd.ops.layers import ConvRegressor
+from smskd.ops.pairing import paired_stages
+from smskd.ops.precision import full_precision
 
 SCALE = 3 / 1000
 

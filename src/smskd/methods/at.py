@@ -28,10 +28,13 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from smskd.adapters import paired_stages
 from smskd.errors import require_count
-from smskd.functional import attention_map, full_precision, pool_to_smaller
-from smskd.types import Batch, Kind, Layout, Method, Output, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Taps
+from smskd.interfaces.terms import Kind, Method
+from smskd.ops.geometry import attention_map, pool_to_smaller
+from smskd.ops.pairing import paired_stages
+from smskd.ops.precision import full_precision
 
 
 @full_precision

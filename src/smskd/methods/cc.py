@@ -26,10 +26,13 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from smskd.adapters import flat, linear_embedding, pooled_vectors
 from smskd.errors import require_count
-from smskd.functional import full_precision
-from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.ops.layers import flat, linear_embedding
+from smskd.ops.pairing import pooled_vectors
+from smskd.ops.precision import full_precision
 
 
 @full_precision

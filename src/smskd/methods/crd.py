@@ -40,14 +40,16 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from smskd.adapters import flat, linear_embedding, pooled_vectors
-from smskd.contrast_memory import ContrastMemory, memory_scores
 from smskd.errors import UserError, require_between, require_count, require_positive
-from smskd.functional import differentiated, full_precision, safe_normalize
-from smskd.negatives import Negatives, Shared
-from smskd.noise_contrast import shared_softplus_sum
-from smskd.softplus import softplus_sum
-from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.ops.contrast_memory import ContrastMemory, Negatives, Shared, memory_scores
+from smskd.ops.geometry import safe_normalize
+from smskd.ops.layers import flat, linear_embedding
+from smskd.ops.nce import shared_softplus_sum, softplus_sum
+from smskd.ops.pairing import pooled_vectors
+from smskd.ops.precision import differentiated, full_precision
 
 EPSILON = 1e-7
 
@@ -57,7 +59,7 @@ def crd_normalizer(positive: Tensor, negative: Tensor, samples: int) -> Tensor:
     """Z of a direction: the mean exponential of the first batch's scores, times the number of samples.
 
     Args:
-        positive: [N] of :func:`smskd.contrast_memory.memory_scores`.
+        positive: [N] of :func:`smskd.ops.contrast_memory.memory_scores`.
         negative: [N, K] or [N, P] of the same.
         samples: M, the training samples in the memory.
 

@@ -34,8 +34,10 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from smskd.errors import require_between, require_count, require_positive
-from smskd.functional import decoupled_kl
-from smskd.types import LOGITS, Batch, Kind, Layout, Method, Output, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import LOGITS, Layout, Output, Taps
+from smskd.interfaces.terms import Kind, Method
+from smskd.ops.divergences import decoupled_kl
 
 
 def dkd_loss(

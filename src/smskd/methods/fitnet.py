@@ -30,10 +30,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from smskd.adapters import ConvRegressor
 from smskd.errors import UserError, require_count
-from smskd.functional import full_precision
-from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.ops.layers import ConvRegressor
+from smskd.ops.precision import full_precision
 
 
 @full_precision

@@ -37,10 +37,13 @@ from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
-from smskd.adapters import last_maps
 from smskd.errors import UserError, require_count, require_positive
-from smskd.functional import attention_map, full_precision, pool_to_smaller
-from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Preparation, Side, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method, Preparation
+from smskd.ops.geometry import attention_map, pool_to_smaller
+from smskd.ops.pairing import last_maps
+from smskd.ops.precision import full_precision
 
 SLOPE = 0.1
 """Of the leaky ReLU behind each layer, for negative inputs."""

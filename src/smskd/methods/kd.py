@@ -27,8 +27,10 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from smskd.errors import require_positive
-from smskd.functional import softened_kl
-from smskd.types import LOGITS, Batch, Kind, Layout, Method, Output, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import LOGITS, Layout, Output, Taps
+from smskd.interfaces.terms import Kind, Method
+from smskd.ops.divergences import softened_kl
 
 
 def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:

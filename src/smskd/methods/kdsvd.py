@@ -33,11 +33,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from smskd.adapters import paired_stages
 from smskd.errors import UserError, require_count
-from smskd.functional import full_precision, safe_normalize
-from smskd.singular import right_singular_vectors
-from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.ops.geometry import safe_normalize
+from smskd.ops.pairing import paired_stages
+from smskd.ops.precision import full_precision
+from smskd.ops.svd import right_singular_vectors
 
 EXTRA = 3
 """Further vectors of the student among which the teacher's are looked for."""

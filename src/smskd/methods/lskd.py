@@ -35,8 +35,10 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from smskd.errors import UserError, require_between, require_count, require_positive
-from smskd.functional import decoupled_kl, softened_kl, standardize
-from smskd.types import LOGITS, Batch, Kind, Layout, Method, Output, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import LOGITS, Layout, Output, Taps
+from smskd.interfaces.terms import Kind, Method
+from smskd.ops.divergences import decoupled_kl, softened_kl, standardize
 
 
 def lskd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:

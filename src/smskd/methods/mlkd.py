@@ -39,9 +39,12 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from smskd.errors import require_positive
-from smskd.functional import full_precision, softened_kl
-from smskd.functional import standardize as standardized
-from smskd.types import LOGITS, Batch, Kind, Layout, Method, Output, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import LOGITS, Layout, Output, Taps
+from smskd.interfaces.terms import Kind, Method
+from smskd.ops.divergences import softened_kl
+from smskd.ops.divergences import standardize as standardized
+from smskd.ops.precision import full_precision
 
 STRONG_TEMPERATURES = (3.0, 5.0)
 WEAK_TEMPERATURES = (2.0, 6.0)

@@ -31,8 +31,11 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from smskd.errors import require_between, require_positive
-from smskd.functional import full_precision, other_classes
-from smskd.types import LOGITS, Batch, Kind, Layout, Method, Output, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import LOGITS, Layout, Output, Taps
+from smskd.interfaces.terms import Kind, Method
+from smskd.ops.divergences import other_classes
+from smskd.ops.precision import full_precision
 
 
 @full_precision

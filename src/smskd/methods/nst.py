@@ -28,9 +28,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from smskd.adapters import paired_stages
-from smskd.functional import full_precision, pool_to_smaller, safe_normalize
-from smskd.types import Batch, Kind, Layout, Method, Output, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Taps
+from smskd.interfaces.terms import Kind, Method
+from smskd.ops.geometry import pool_to_smaller, safe_normalize
+from smskd.ops.pairing import paired_stages
+from smskd.ops.precision import full_precision
 
 
 @full_precision

@@ -39,9 +39,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smskd.adapters import paired_stages
-from smskd.functional import full_precision
-from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.ops.pairing import paired_stages
+from smskd.ops.precision import full_precision
 
 RARE = 1e-3
 """Share of negative values below which the margin is three standard deviations."""

@@ -29,9 +29,13 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from smskd.adapters import flat, pooled_vectors
-from smskd.functional import full_precision, safe_normalize
-from smskd.types import Batch, Kind, Layout, Method, Output, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Taps
+from smskd.interfaces.terms import Kind, Method
+from smskd.ops.geometry import safe_normalize
+from smskd.ops.layers import flat
+from smskd.ops.pairing import pooled_vectors
+from smskd.ops.precision import full_precision
 
 EPSILON = 1e-7
 

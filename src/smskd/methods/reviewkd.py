@@ -39,10 +39,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smskd.adapters import LenientBatchNorm2d, paired_stages, pooled_vectors
 from smskd.errors import require_count
-from smskd.functional import full_precision
-from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.ops.layers import LenientBatchNorm2d
+from smskd.ops.pairing import paired_stages, pooled_vectors
+from smskd.ops.precision import full_precision
 
 POOL_SIZES = (4, 2, 1)
 

@@ -35,10 +35,14 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smskd.adapters import flat, pooled_vectors
 from smskd.errors import UserError, require_between
-from smskd.functional import distances_from, full_precision, pairwise_differences, safe_sqrt
-from smskd.types import Batch, Kind, Layout, Method, Output, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Taps
+from smskd.interfaces.terms import Kind, Method
+from smskd.ops.geometry import distances_from, pairwise_differences, safe_sqrt
+from smskd.ops.layers import flat
+from smskd.ops.pairing import pooled_vectors
+from smskd.ops.precision import full_precision
 
 
 @full_precision

@@ -30,10 +30,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smskd.adapters import LenientBatchNorm2d, flat, paired_stages
 from smskd.errors import UserError, require_count, require_positive
-from smskd.functional import full_precision, pool_to_smaller, safe_normalize
-from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.ops.geometry import pool_to_smaller, safe_normalize
+from smskd.ops.layers import LenientBatchNorm2d, flat
+from smskd.ops.pairing import paired_stages
+from smskd.ops.precision import full_precision
 
 
 @full_precision

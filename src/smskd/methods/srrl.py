@@ -32,10 +32,13 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smskd.adapters import ClassifierInput, LenientBatchNorm2d, last_maps, pooled_vectors, reused_classifier
 from smskd.errors import UserError, require_between
-from smskd.functional import full_precision
-from smskd.types import LOGITS, Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import LOGITS, Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.ops.layers import ClassifierInput, LenientBatchNorm2d, reused_classifier
+from smskd.ops.pairing import last_maps, pooled_vectors
+from smskd.ops.precision import full_precision
 
 
 @full_precision

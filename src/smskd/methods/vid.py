@@ -32,10 +32,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from smskd.adapters import paired_stages
 from smskd.errors import UserError, require_positive
-from smskd.functional import full_precision, pool_to_smaller
-from smskd.types import Batch, DataInfo, Kind, Layout, Method, Output, Side, Taps
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.ops.geometry import pool_to_smaller
+from smskd.ops.pairing import paired_stages
+from smskd.ops.precision import full_precision
 
 
 @full_precision

@@ -8,12 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smskd.models.catalog import create
-    from smskd.models.cost import macs, parameters
-    from smskd.models.hooked import adapt
-    from smskd.models.layout import describe
-    from smskd.models.listing import names
+    from smskd.models.hooks import adapt
+    from smskd.models.inspect import describe, macs, parameters
     from smskd.models.weights import check_classes, load_weights, read_metadata, save_weights
+    from smskd.models.zoo.catalog import create
+    from smskd.models.zoo.names import names
 
 __all__ = [
     "adapt",
@@ -30,14 +29,14 @@ __all__ = [
 
 # No file may bear the name of what it exports: importing it would put the module in the function's place.
 _FILES = {
-    "adapt": "hooked",
+    "adapt": "hooks",
     "check_classes": "weights",
-    "create": "catalog",
-    "describe": "layout",
+    "create": "zoo.catalog",
+    "describe": "inspect",
     "load_weights": "weights",
-    "macs": "cost",
-    "names": "listing",
-    "parameters": "cost",
+    "macs": "inspect",
+    "names": "zoo.names",
+    "parameters": "inspect",
     "read_metadata": "weights",
     "save_weights": "weights",
 }

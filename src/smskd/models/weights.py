@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from smskd.errors import UserError
-from smskd.files import metadata_of, write_tensors
-from smskd.types import FeatureModel
+from smskd.interfaces.features import FeatureModel
+from smskd.runs.atomic_files import metadata_of, write_tensors
 
 RUN_WEIGHTS = "student.safetensors"
 """The weights in the folder of a run."""

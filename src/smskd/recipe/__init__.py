@@ -1,6 +1,6 @@
 """Recipes: what a run is, written as YAML, read into frozen records."""
 
-from smskd.recipe.reading import overridden, parse, read, to_yaml
+from smskd.recipe.read import overridden, parse, read, to_yaml
 from smskd.recipe.spec import (
     ComponentSpec,
     DataSpec,

@@ -5,12 +5,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from smskd import registry as methods
 from smskd.anchors import catalog as anchors
 from smskd.errors import UserError, nearest
-from smskd.methods import discovery as methods
+from smskd.interfaces.terms import Anchor, Method
+from smskd.recipe.messages import mistake
 from smskd.recipe.spec import ComponentSpec
-from smskd.recipe.wording import mistake
-from smskd.types import Anchor, Method
 
 
 def method_of(spec: ComponentSpec, where: str) -> Method:

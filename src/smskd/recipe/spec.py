@@ -15,8 +15,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from smskd.config.sizes import EXPECTED, in_bytes
 from smskd.errors import UserError
-from smskd.recipe.sizes import EXPECTED, in_bytes
 
 Which = Literal["last", "best", "average"]
 

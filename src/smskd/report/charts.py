@@ -6,9 +6,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from smskd.analysis.runs import Run
-from smskd.analysis.wording import percent
-from smskd.files import write_text
+from smskd.analysis.format import percent
 from smskd.report import stage_marks, theme
 from smskd.report.marks import (
     Chart,
@@ -26,6 +24,8 @@ from smskd.report.marks import (
     tip,
     wide,
 )
+from smskd.runs.atomic_files import write_text
+from smskd.runs.reader import Run
 
 OUTCOMES = {
     "retained": ("Retained", theme.BLUE, theme.ON_DEEP),

@@ -6,22 +6,9 @@ from statistics import fmean
 import altair as alt
 
 from smskd.analysis.compare import Row, labels
-from smskd.analysis.wording import percent, spread
+from smskd.analysis.format import percent, spread
 from smskd.report import theme
-from smskd.report.marks import (
-    Chart,
-    Record,
-    base,
-    colour,
-    dash,
-    epochs,
-    finish,
-    hover,
-    long,
-    percent_scale,
-    tip,
-    wide,
-)
+from smskd.report.marks import Chart, Record, base, colour, dash, epochs, finish, hover, long, percent_scale, tip, wide
 
 _LINE = 46
 """Height in pixels of a recipe's line."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import altair as alt
 
-from smskd.analysis.wording import NONE
+from smskd.analysis.format import NONE
 from smskd.report import theme
 
 Record = dict[str, Any]

@@ -9,16 +9,16 @@ import jinja2
 import vl_convert
 import yaml
 
-from smskd.analysis import wording
+from smskd.analysis import format as wording
 from smskd.analysis.compare import Row, compare
-from smskd.analysis.runs import Run, load_run
 from smskd.analysis.tables import columns, common, worded
 from smskd.errors import UserError
-from smskd.files import write_text
 from smskd.report import theme
 from smskd.report.charts import OUTCOMES, run_charts, save_svg, vega_lite_version
 from smskd.report.comparison_charts import comparison_chart, curves_chart
 from smskd.report.marks import Chart, Record, methods_words, stage_label
+from smskd.runs.atomic_files import write_text
+from smskd.runs.reader import Run, load_run
 
 PAGE = "report.html"
 CHARTS = "charts"
@@ -31,7 +31,7 @@ def write_report(runs: Sequence[Run], path: str | Path) -> Path:
     opened below it.
 
     Args:
-        runs: finished runs, as :func:`smskd.analysis.runs.find_runs` gives them.
+        runs: finished runs, as :func:`smskd.runs.reader.find_runs` gives them.
         path: the HTML file; its folder is made where it is missing.
 
     Returns:
@@ -57,7 +57,7 @@ def write_run_report(run_folder: str | Path) -> Path:
         The page's path.
 
     Raises:
-        UserError: as :func:`smskd.analysis.runs.load_run`.
+        UserError: as :func:`smskd.runs.reader.load_run`.
     """
     run = load_run(run_folder)
     for name, chart in run_charts(run).items():

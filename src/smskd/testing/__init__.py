@@ -16,9 +16,9 @@ from functools import wraps
 
 import torch
 
-from smskd.methods import discovery
+from smskd import registry as discovery
+from smskd.interfaces.terms import Method
 from smskd.testing import declaration, losses, order, stages, state, zoo
-from smskd.types import Method
 
 __all__ = ["CHECKS", "check_method"]
 

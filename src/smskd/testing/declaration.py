@@ -5,12 +5,13 @@ import inspect
 import sys
 from typing import get_args
 
+from smskd import registry as discovery
 from smskd.errors import UserError
-from smskd.methods import discovery
-from smskd.methods.describe import describe_class
+from smskd.interfaces.features import LOGITS, PREACTIVATION, Layout
+from smskd.interfaces.terms import Kind, Method
+from smskd.methods._describe import describe_class
 from smskd.testing.expect import require
 from smskd.testing.inputs import NARROW, WIDE
-from smskd.types import LOGITS, PREACTIVATION, Kind, Layout, Method
 
 _TEXTS = ("title", "summary", "paper", "formula", "shapes", "source")
 

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import LOGITS, PREACTIVATION, Layout, Output, Shape, Side
+from smskd.interfaces.terms import DataInfo, Method
 from smskd.testing.expect import total
-from smskd.types import LOGITS, PREACTIVATION, Batch, DataInfo, Layout, Method, Output, Shape, Side
 
 CLASSES = 5
 SAMPLES = 40

@@ -3,15 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from smskd.testing.expect import (
-    require,
-    require_finite_gradients,
-    require_finite_scalars,
-    require_same,
-    total,
-)
+from smskd.interfaces.terms import Method
+from smskd.testing.expect import require, require_finite_gradients, require_finite_scalars, require_same, total
 from smskd.testing.inputs import Inputs, backward, loss_parts, pair_for, preparation_parts
-from smskd.types import Method
 
 _AUTOCAST_TOLERANCE = 0.1
 """How far 16 bits may move a loss, as a share of it."""

@@ -6,9 +6,9 @@ from statistics import fmean, stdev
 import torch
 from torch import nn
 
+from smskd.interfaces.terms import Method
 from smskd.testing.expect import require, total
 from smskd.testing.inputs import Inputs, loss_parts, pair_for, preparation_parts
-from smskd.types import Method
 
 _TOLERANCE = 1e-4
 """Of the loss: sums over a batch in another order differ by rounding."""

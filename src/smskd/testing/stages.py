@@ -7,21 +7,23 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from smskd.anchors.frozen import Frozen
-from smskd.anchors.true_class import TrueClass
-from smskd.engine.objective import Objective
-from smskd.engine.optim import build_optimizer
-from smskd.engine.pace import Pace
-from smskd.engine.prepare import Phase
-from smskd.engine.step import Numerics, Step
+from smskd.anchors.reference_kl import TrueClass
+from smskd.config.pace import Pace
+from smskd.config.runtime import Numerics
 from smskd.errors import UserError
+from smskd.interfaces.batch import Batch, Progress
+from smskd.interfaces.terms import DataInfo, Method
 from smskd.methods.fitnet import FitNet
 from smskd.methods.kd import KD
 from smskd.models import create
+from smskd.models.frozen import Frozen
+from smskd.objective.weighted_sum import Objective
 from smskd.recipe import OptimizerSpec, ScheduleSpec
 from smskd.testing.expect import require, require_finite_scalars, require_same, total
 from smskd.testing.inputs import CLASSES, DATA, LABELS
-from smskd.types import Batch, DataInfo, Method, Progress
+from smskd.training.optimizer import build_optimizer
+from smskd.training.pretraining import Phase
+from smskd.training.step import Step
 
 _PAIRS = (("resnet8_w2", "resnet8_w4"), ("resnet8_w2", "resnet8_w2"))
 """Student and teacher; the second is for methods that refuse networks of different widths."""

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from smskd.interfaces.terms import Method
 from smskd.testing.expect import require, require_same
 from smskd.testing.inputs import Pair, backward, loss_parts, pair_for
-from smskd.types import Method
 
 _CALLS = 3
 

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from smskd.engine.reading import side
 from smskd.errors import UserError
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import FeatureModel, Layout, Shape
+from smskd.interfaces.terms import Method
 from smskd.models import create, describe
-from smskd.models.resnet50 import ResNet50
+from smskd.models.zoo.resnet50 import ResNet50
+from smskd.objective.tapped_features import side
 from smskd.testing.expect import require, require_finite_scalars
 from smskd.testing.inputs import CLASSES, DATA, LABELS, Inputs, loss_parts, output, preparation_parts
-from smskd.types import Batch, FeatureModel, Layout, Method, Shape
 
 FAMILIES = ("resnet8", "wrn_16_1", "vgg8", "ResNet50", "MobileNetV2", "ShuffleV1", "ShuffleV2")
 FURTHER_LAYERS = ("MobileNetV2", "ShuffleV2")

@@ -1,0 +1,85 @@
+"""`smskd bench run`: a whole small recipe, with the training of its teacher."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from smskd.recipe import ModelSpec, Recipe, read
+from smskd.runs.folder import ENVIRONMENT, METRICS, SUMMARY
+from smskd.session import begin
+
+RECIPE = "digits/fitnet-kd.yaml"
+SHORT = ("epochs=12", "schedule.decay_epochs=[8,10]")
+"""What makes that recipe short."""
+
+FORMAT = 1
+
+
+def bench_run(path: str | None, overrides: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Trains a recipe and says how long that took.
+
+    Args:
+        path: of the recipe; None for a short one on the digits.
+        overrides: changes to it.
+        folder: an empty one, for the runs.
+
+    Returns:
+        ``recipe`` (its name) and ``epochs``; ``seconds`` of everything and, as part of them, ``teacher_seconds`` of
+        training the teacher first (None if the recipe has weights for it, or no teacher); ``images`` trained on in all
+        epochs, and ``images_per_second`` without the tests; ``share`` of each part in the time of the steps, percent;
+        and the environment.
+
+    Raises:
+        UserError: the recipe cannot be run.
+    """
+    recipe = read(path, overrides) if path is not None else read(RECIPE, [*SHORT, *overrides])
+    started = time.perf_counter()
+    teacher_seconds = None
+    if recipe.teacher is not None and recipe.teacher.weights is None:
+        _train(_teacher(recipe), folder / "teacher")
+        teacher_seconds = round(time.perf_counter() - started, 1)
+        teacher = recipe.teacher.model_copy(update={"weights": str(folder / "teacher")})
+        recipe = recipe.model_copy(update={"teacher": teacher})
+    summary, epochs = _train(recipe, folder / "run")
+    samples = summary["data"]["train_samples"]
+    return {
+        "format": FORMAT,
+        "recipe": summary["name"],
+        "epochs": summary["epochs"],
+        "seconds": round(time.perf_counter() - started, 1),
+        "teacher_seconds": teacher_seconds,
+        "images_per_second": round(len(epochs) / sum(1 / epoch["images_per_second"] for epoch in epochs), 1),
+        "images": samples * len(epochs),
+        "share": _shares(summary["stages"]),
+        "environment": json.loads((folder / "run" / ENVIRONMENT).read_text(encoding="utf-8")),
+    }
+
+
+def _teacher(recipe: Recipe) -> Recipe:
+    """The recipe of the teacher: the same, without anything to learn from."""
+    assert recipe.teacher is not None
+    spec = {name: getattr(recipe.teacher, name) for name in ModelSpec.model_fields}
+    update = {"name": "teacher", "student": ModelSpec(**spec), "teacher": None, "methods": (), "stages": None}
+    return recipe.model_copy(update=update)
+
+
+def _train(recipe: Recipe, folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The summary of the run and the lines of its epochs."""
+    run = begin(recipe, folder)
+    for _ in run.train(run.setup()):
+        pass
+    lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+    return json.loads((folder / SUMMARY).read_text(encoding="utf-8")), [json.loads(line) for line in lines]
+
+
+def _shares(stages: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Of each part in the time of all steps, percent; a stage's steps are taken to be like those that were timed."""
+    times: dict[str, float] = {}
+    for stage in stages:
+        first, last = stage["epochs"]
+        for part, milliseconds in stage["cost"]["milliseconds"].items():
+            times[part] = times.get(part, 0.0) + (last - first + 1) * milliseconds
+    whole = sum(times.values()) or 1.0
+    return {part: round(100 * spent / whole, 1) for part, spent in times.items()}

@@ -1,0 +1,1 @@
+"""Frozen dataclasses that hold every setting of a run with its default and range."""

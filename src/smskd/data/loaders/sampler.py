@@ -1,0 +1,44 @@
+"""The order of samples in an epoch and how it is cut into batches: the same for both loaders."""
+
+import torch
+from torch import Tensor
+
+from smskd.data.counter_rng import mix
+from smskd.errors import UserError
+
+_ORDER = 0x6F72646572
+"""Sets the draws of the order apart from other draws from (seed, epoch)."""
+
+
+def epoch_order(samples: int, seed: int, epoch: int, shuffle: bool) -> Tensor:
+    """Positions in the data set, int64 [samples] on the CPU, in the order in which the epoch visits them."""
+    if not shuffle:
+        return torch.arange(samples)
+    return torch.randperm(samples, generator=torch.Generator().manual_seed(mix(_ORDER, seed, epoch)))
+
+
+def batch_bounds(samples: int, batch_size: int, *, drop_last: bool, training: bool) -> list[tuple[int, int]]:
+    """Begin and end of each batch in the epoch's order.
+
+    An incomplete last batch is kept, as in the published experiments. While training it is left out if it
+    is a single sample, because batch norm has no variance of one value.
+
+    Args:
+        samples: in the data set.
+        batch_size: of all batches but perhaps the last.
+        drop_last: leave out every incomplete last batch.
+        training: leave out an incomplete last batch of one sample.
+
+    Raises:
+        UserError: the batch size is less than 1, or no batch is left.
+    """
+    if batch_size < 1:
+        raise UserError(f"batch_size is {batch_size}; it has to be 1 or more")
+    bounds = [(begin, min(begin + batch_size, samples)) for begin in range(0, samples, batch_size)]
+    if bounds:
+        length = bounds[-1][1] - bounds[-1][0]
+        if length < batch_size and (drop_last or (training and length == 1)):
+            bounds.pop()
+    if not bounds:
+        raise UserError(f"{samples} sample(s) make no batch of {batch_size}; take more samples or smaller batches")
+    return bounds

@@ -1,0 +1,126 @@
+"""The catalog: every model by name, and models of your own by ``package.module:factory``."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+from smskd.errors import UserError, nearest
+from smskd.interfaces.features import FeatureModel
+from smskd.models.foreign import build_foreign
+from smskd.models.hooks import adapt
+from smskd.models.inspect import describe
+from smskd.models.zoo.base import ZooModel
+from smskd.models.zoo.mobilenetv2 import MobileNetV2
+from smskd.models.zoo.resnet import ResNet
+from smskd.models.zoo.resnet50 import ResNet50
+from smskd.models.zoo.shufflenetv1 import ShuffleNetV1
+from smskd.models.zoo.shufflenetv2 import ShuffleNetV2
+from smskd.models.zoo.vgg import VGG
+from smskd.models.zoo.wrn import WideResNet
+
+
+class Entry(NamedTuple):
+    """How a model is made, and what it is in a line."""
+
+    factory: Callable[..., ZooModel]
+    """Takes ``classes`` and ``channels``."""
+    description: str
+
+
+def _narrow(depth: int, width: int) -> Entry:
+    factory = partial(ResNet, depth, stem=width, widths=(width, 2 * width, 4 * width))
+    return Entry(factory, f"ResNet of {depth} layers, stages of {width}, {2 * width}, {4 * width} channels")
+
+
+CATALOG: dict[str, Entry] = {
+    "resnet8": Entry(partial(ResNet, 8), "ResNet of 8 layers, stages of 16, 32, 64 channels"),
+    "resnet14": Entry(partial(ResNet, 14), "ResNet of 14 layers, stages of 16, 32, 64 channels"),
+    "resnet20": Entry(partial(ResNet, 20), "ResNet of 20 layers, stages of 16, 32, 64 channels"),
+    "resnet32": Entry(partial(ResNet, 32), "ResNet of 32 layers, stages of 16, 32, 64 channels"),
+    "resnet44": Entry(partial(ResNet, 44), "ResNet of 44 layers, stages of 16, 32, 64 channels"),
+    "resnet56": Entry(partial(ResNet, 56), "ResNet of 56 layers, stages of 16, 32, 64 channels"),
+    "resnet110": Entry(partial(ResNet, 110), "ResNet of 110 layers, stages of 16, 32, 64 channels"),
+    "resnet8x4": Entry(
+        partial(ResNet, 8, stem=32, widths=(64, 128, 256)),
+        "ResNet of 8 layers, stages of 64, 128, 256 channels",
+    ),
+    "resnet32x4": Entry(
+        partial(ResNet, 32, stem=32, widths=(64, 128, 256)),
+        "ResNet of 32 layers, stages of 64, 128, 256 channels",
+    ),
+    "resnet8_w2": _narrow(8, 2),
+    "resnet8_w4": _narrow(8, 4),
+    "resnet8_w8": _narrow(8, 8),
+    "resnet14_w2": _narrow(14, 2),
+    "resnet14_w4": _narrow(14, 4),
+    "resnet14_w8": _narrow(14, 8),
+    "resnet20_w2": _narrow(20, 2),
+    "resnet20_w4": _narrow(20, 4),
+    "resnet20_w8": _narrow(20, 8),
+    "ResNet50": Entry(ResNet50, "ResNet of 50 layers in bottleneck blocks, stages of 256 to 2048 channels"),
+    "wrn_16_1": Entry(partial(WideResNet, 16, 1), "wide ResNet of 16 layers, width 1"),
+    "wrn_16_2": Entry(partial(WideResNet, 16, 2), "wide ResNet of 16 layers, width 2"),
+    "wrn_40_1": Entry(partial(WideResNet, 40, 1), "wide ResNet of 40 layers, width 1"),
+    "wrn_40_2": Entry(partial(WideResNet, 40, 2), "wide ResNet of 40 layers, width 2"),
+    "vgg8": Entry(partial(VGG, (1, 1, 1, 1, 1)), "VGG with batch norm, 5 convolutions"),
+    "vgg11": Entry(partial(VGG, (1, 1, 2, 2, 2)), "VGG with batch norm, 8 convolutions"),
+    "vgg13": Entry(partial(VGG, (2, 2, 2, 2, 2)), "VGG with batch norm, 10 convolutions"),
+    "vgg16": Entry(partial(VGG, (2, 2, 3, 3, 3)), "VGG with batch norm, 13 convolutions"),
+    "vgg19": Entry(partial(VGG, (2, 2, 4, 4, 4)), "VGG with batch norm, 16 convolutions"),
+    "MobileNetV2": Entry(MobileNetV2, "MobileNetV2 of half width"),
+    "ShuffleV1": Entry(ShuffleNetV1, "ShuffleNet with three groups"),
+    "ShuffleV2": Entry(ShuffleNetV2, "ShuffleNetV2 of width 1"),
+}
+
+
+def create(
+    name: str,
+    classes: int = 100,
+    channels: int = 3,
+    image_size: tuple[int, int] = (32, 32),
+    features: Mapping[str, str] | None = None,
+    **options: Any,
+) -> FeatureModel:
+    """Make a model with fresh weights.
+
+    Args:
+        name: a name of the catalog, or ``package.module:factory`` for a model of your own.
+        classes: number of classes. A factory of your own is told it where its signature has a parameter
+            ``classes`` or ``num_classes``; in any case it must make a model of as many.
+        channels: channels of the pictures. A factory of your own is told it where it has such a parameter.
+        image_size: height and width of the pictures, by which the features of a model of your own are found.
+        features: where to read the features of a model of your own; see :func:`smskd.models.adapt`.
+        **options: passed on to a factory of your own. The models of the catalog take none.
+
+    Returns:
+        The model; one of your own is adapted.
+
+    Raises:
+        UserError: there is no such model, it does not take the options, or it has another number of classes.
+    """
+    if ":" in name:
+        return _adapted(name, classes, (channels, *image_size), features, options)
+    if name not in CATALOG:
+        raise UserError(f"there is no model {name!r}{nearest(name, CATALOG)}")
+    if options:
+        raise UserError(f"model {name!r} takes no option {sorted(options)[0]!r}")
+    if features:
+        raise UserError(f"model {name!r} has features of its own; a mapping is for models of your own")
+    return CATALOG[name].factory(classes=classes, channels=channels)
+
+
+def _adapted(
+    name: str,
+    classes: int,
+    image_shape: tuple[int, int, int],
+    features: Mapping[str, str] | None,
+    options: Mapping[str, Any],
+) -> FeatureModel:
+    offered = {"classes": classes, "num_classes": classes, "channels": image_shape[0]}
+    model = adapt(build_foreign(name, options, offered), torch.zeros(2, *image_shape), features)
+    found = describe(model, image_shape).classes
+    if found != classes:
+        raise UserError(f"model {name!r} gives {found} classes, not {classes}; set the option of its own that says so")
+    return model

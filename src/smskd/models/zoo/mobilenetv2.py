@@ -1,0 +1,124 @@
+"""MobileNetV2 of half width for small pictures (Sandler et al. 2018, arXiv 1801.04381)."""
+
+from collections.abc import Iterator
+from typing import cast
+
+from torch import Tensor, nn
+
+from smskd.models.zoo.base import ZooModel
+from smskd.models.zoo.blocks import init_convolutions, init_small_linear
+from smskd.models.zoo.resnet import conv3x3
+
+_LAST_WIDTH = 1280
+
+_STAGE_ENDS = (1, 2, 4, 6)
+"""The groups of blocks, counted from 0, with which a stage ends."""
+
+_GROUPS = (  # expansion, channels at full width, blocks, stride
+    (1, 16, 1, 1),
+    (6, 24, 2, 1),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+class InvertedResidual(nn.Module):
+    """Widens, convolves each channel by itself, and narrows without a ReLU; a shortcut where sizes agree."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        inner = inputs * expansion
+        self.shortcut = stride == 1 and inputs == outputs
+        self.conv = nn.Sequential(
+            nn.Conv2d(inputs, inner, kernel_size=1, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inner, inner, kernel_size=3, stride=stride, padding=1, groups=inner, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inner, outputs, kernel_size=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(x)
+        return x + out if self.shortcut else out
+
+
+class _Classifier(nn.Linear):
+    """The linear layer that stands in a container of one, as ``classifier.0``.
+
+    :attr:`MobileNetV2.classifier` gives the layer, not the container. What walks by attributes to
+    ``classifier.0`` (``get_submodule``, ``torch.func.functional_call``) therefore asks the layer itself for
+    its ``0``.
+    """
+
+
+setattr(_Classifier, "0", property(lambda layer: layer))
+
+
+class MobileNetV2(ZooModel):
+    """MobileNetV2, as RepDistiller builds it: stem of stride 2, the second and fifth group of stride 1.
+
+    Stages end after the second, third, fifth and seventh group of blocks. Their outputs are linear (no ReLU),
+    so there are no pre-activations.
+
+    Args:
+        classes: number of classes.
+        channels: channels of the pictures.
+        width: multiplies the channels of the stem and of the blocks.
+    """
+
+    stage_count = 4
+
+    def __init__(self, classes: int = 100, channels: int = 3, width: float = 0.5) -> None:
+        super().__init__()
+        inputs = int(32 * width)
+        self.conv1 = nn.Sequential(conv3x3(channels, inputs, stride=2), nn.BatchNorm2d(inputs), nn.ReLU(inplace=True))
+        self.blocks = nn.ModuleList()
+        for expansion, full, count, stride in _GROUPS:
+            outputs = int(full * width)
+            first = InvertedResidual(inputs, outputs, stride, expansion)
+            rest = (InvertedResidual(outputs, outputs, 1, expansion) for _ in range(count - 1))
+            self.blocks.append(nn.Sequential(first, *rest))
+            inputs = outputs
+        last = int(_LAST_WIDTH * max(width, 1.0))
+        self.conv2 = nn.Sequential(
+            nn.Conv2d(inputs, last, kernel_size=1, bias=False), nn.BatchNorm2d(last), nn.ReLU(inplace=True)
+        )
+        # The checkpoints call the container as the property below is called, so it is entered by hand.
+        self._modules["classifier"] = nn.Sequential(_Classifier(last, classes))
+        init_convolutions(self)
+        init_small_linear(self.classifier)
+
+    @property
+    def preactivation_names(self) -> frozenset[str]:
+        return frozenset()
+
+    @property
+    def classifier(self) -> nn.Linear:
+        return cast(nn.Linear, cast(nn.Sequential, self._modules["classifier"])[0])
+
+    @property
+    def stage_norms(self) -> tuple[nn.BatchNorm2d, ...]:
+        """The last batch norm of each stage's last block, though no ReLU follows; a shortcut may be added behind it."""
+        groups = (cast(nn.Sequential, self.blocks[number]) for number in _STAGE_ENDS)
+        return tuple(cast(nn.BatchNorm2d, cast(InvertedResidual, group[-1]).conv[-1]) for group in groups)
+
+    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        x = self.conv1(x)
+        yield "stem", x
+        x = self.blocks[1](self.blocks[0](x))
+        yield "stage1", x
+        x = self.blocks[2](x)
+        yield "stage2", x
+        x = self.blocks[4](self.blocks[3](x))
+        yield "stage3", x
+        x = self.blocks[6](self.blocks[5](x))
+        yield "stage4", x
+        x = self.conv2(x).mean(dim=(2, 3))
+        yield "pooled", x
+        yield "logits", self.classifier(x)

@@ -1,0 +1,120 @@
+"""ResNets for small pictures: three stages of basic blocks (He et al. 2016, arXiv 1512.03385)."""
+
+from collections.abc import Iterator
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smskd.errors import UserError
+from smskd.models.zoo.base import ZooModel
+from smskd.models.zoo.blocks import Stage, init_convolutions, walk_stages
+
+
+def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution without bias that keeps the size, but for the stride."""
+    return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
+
+
+NARROW = 16
+"""Input channels below which a strided 1x1 convolution is not left to oneDNN."""
+
+
+class NarrowProjection(nn.Conv2d):
+    """A strided 1x1 convolution of few channels, computed at stride 1 on the positions that the stride leaves.
+
+    The values are the same. In channels-last format on a CPU, oneDNN 3.12 (torch 2.14) writes beyond its buffers in the
+    weight gradient of a strided 1x1 convolution with fewer input channels than a vector register holds: below 8 with
+    AVX2, below 16 with AVX-512. The process then dies, or goes on with damaged memory.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        rows, columns = self.stride
+        return F.conv2d(input[:, :, ::rows, ::columns], self.weight, self.bias)
+
+
+def projection(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
+    """A 1x1 convolution without bias, of the shortcut of a block that changes width or size."""
+    kind = NarrowProjection if stride > 1 and inputs < NARROW else nn.Conv2d
+    return kind(inputs, outputs, kernel_size=1, stride=stride, bias=False)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut; gives their sum before the ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(inputs, outputs, stride)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = conv3x3(outputs, outputs)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(projection(inputs, outputs, stride), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut: Tensor = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = self.bn2(self.conv2(x))
+        x += shortcut
+        return x
+
+
+class ResNet(ZooModel):
+    """A ResNet of 6n+2 layers, as RepDistiller builds it: 1x1 projections where the width changes.
+
+    Args:
+        depth: number of layers, 6n+2: 8, 14, 20, 32, 44, 56, 110.
+        stem: channels of the first convolution.
+        widths: channels of the three stages, the second and third of which halve the picture.
+        classes: number of classes.
+        channels: channels of the pictures.
+
+    Raises:
+        UserError: the depth is not 6n+2.
+    """
+
+    stage_count = 3
+
+    def __init__(
+        self,
+        depth: int,
+        stem: int = 16,
+        widths: tuple[int, int, int] = (16, 32, 64),
+        classes: int = 100,
+        channels: int = 3,
+    ) -> None:
+        super().__init__()
+        if depth < 8 or (depth - 2) % 6:
+            raise UserError(f"a ResNet has 6n+2 layers (8, 14, 20, ...), not {depth}")
+        blocks = (depth - 2) // 6
+        self.conv1 = conv3x3(channels, stem)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.layer1 = _stage(blocks, stem, widths[0], stride=1)
+        self.layer2 = _stage(blocks, widths[0], widths[1], stride=2)
+        self.layer3 = _stage(blocks, widths[1], widths[2], stride=2)
+        self.fc = nn.Linear(widths[2], classes)
+        init_convolutions(self)
+
+    @property
+    def classifier(self) -> nn.Linear:
+        return self.fc
+
+    @property
+    def stage_norms(self) -> tuple[nn.BatchNorm2d, ...]:
+        """The second batch norm of each stage's last block; the shortcut is added behind it."""
+        return tuple(cast(BasicBlock, stage[-1]).bn2 for stage in (self.layer1, self.layer2, self.layer3))
+
+    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        yield "stem", x
+        for name, x in walk_stages(x, (self.layer1, self.layer2, self.layer3)):  # noqa: B020
+            yield name, x
+        x = x.mean(dim=(2, 3))
+        yield "pooled", x
+        yield "logits", self.fc(x)
+
+
+def _stage(blocks: int, inputs: int, outputs: int, stride: int) -> Stage:
+    rest = (BasicBlock(outputs, outputs, stride=1) for _ in range(blocks - 1))
+    return Stage(BasicBlock(inputs, outputs, stride), *rest)

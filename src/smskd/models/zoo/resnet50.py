@@ -1,0 +1,89 @@
+"""ResNet-50 for small pictures: four stages of bottleneck blocks (He et al. 2016, arXiv 1512.03385).
+
+The stem is a 3x3 convolution of stride 1 without max pooling, as in RepDistiller.
+"""
+
+from collections.abc import Iterator
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smskd.models.zoo.base import ZooModel
+from smskd.models.zoo.blocks import Stage, init_convolutions, walk_stages
+from smskd.models.zoo.resnet import conv3x3
+
+_EXPANSION = 4
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut; gives their sum before the ReLU."""
+
+    def __init__(self, inputs: int, inner: int, stride: int) -> None:
+        super().__init__()
+        outputs = inner * _EXPANSION
+        self.conv1 = nn.Conv2d(inputs, inner, kernel_size=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = conv3x3(inner, inner, stride)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, outputs, kernel_size=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            projection = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut: Tensor = self.shortcut(x)
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
+        x = self.bn3(self.conv3(x))
+        x += shortcut
+        return x
+
+
+class ResNet50(ZooModel):
+    """ResNet-50 with stages of 3, 4, 6 and 3 blocks and, at width 64, of 256, 512, 1024 and 2048 channels.
+
+    Args:
+        classes: number of classes.
+        channels: channels of the pictures.
+        width: channels of the stem, and inside of the first stage's blocks.
+    """
+
+    stage_count = 4
+
+    def __init__(self, classes: int = 100, channels: int = 3, width: int = 64) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(channels, width)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = _stage(3, width, width, stride=1)
+        self.layer2 = _stage(4, 4 * width, 2 * width, stride=2)
+        self.layer3 = _stage(6, 8 * width, 4 * width, stride=2)
+        self.layer4 = _stage(3, 16 * width, 8 * width, stride=2)
+        self.linear = nn.Linear(32 * width, classes)
+        init_convolutions(self)
+
+    @property
+    def classifier(self) -> nn.Linear:
+        return self.linear
+
+    @property
+    def stage_norms(self) -> tuple[nn.BatchNorm2d, ...]:
+        """The third batch norm of each stage's last block; the shortcut is added behind it."""
+        stages = (self.layer1, self.layer2, self.layer3, self.layer4)
+        return tuple(cast(Bottleneck, stage[-1]).bn3 for stage in stages)
+
+    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        yield "stem", x
+        for name, x in walk_stages(x, (self.layer1, self.layer2, self.layer3, self.layer4)):  # noqa: B020
+            yield name, x
+        x = x.mean(dim=(2, 3))
+        yield "pooled", x
+        yield "logits", self.linear(x)
+
+
+def _stage(blocks: int, inputs: int, inner: int, stride: int) -> Stage:
+    rest = (Bottleneck(inner * _EXPANSION, inner, stride=1) for _ in range(blocks - 1))
+    return Stage(Bottleneck(inputs, inner, stride), *rest)

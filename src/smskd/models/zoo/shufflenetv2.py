@@ -1,0 +1,116 @@
+"""ShuffleNetV2 for small pictures (Ma et al. 2018, arXiv 1807.11164), width 1."""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smskd.models.zoo.base import ZooModel
+from smskd.models.zoo.blocks import Stage, shuffle_channels, walk_stages
+
+_STEM = 24
+
+
+class Unit(nn.Module):
+    """Leaves half of the channels as they are, convolves the others; before the ReLU and the shuffle."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        half = width // 2
+        self.conv1 = _pointwise(half, half)
+        self.bn1 = nn.BatchNorm2d(half)
+        self.conv2 = _channelwise(half, stride=1)
+        self.bn2 = nn.BatchNorm2d(half)
+        self.conv3 = _pointwise(half, half)
+        self.bn3 = nn.BatchNorm2d(half)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept, out = x.chunk(2, dim=1)
+        out = F.relu(self.bn1(self.conv1(out)), inplace=True)
+        out = self.bn2(self.conv2(out))
+        out = self.bn3(self.conv3(out))
+        return torch.cat([kept, out], dim=1)
+
+
+class DownUnit(nn.Module):
+    """Halves the picture in two branches, whose channels are joined before the ReLU and the shuffle."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        half = outputs // 2
+        self.conv1 = _channelwise(inputs, stride=2)
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv2 = _pointwise(inputs, half)
+        self.bn2 = nn.BatchNorm2d(half)
+        self.conv3 = _pointwise(inputs, half)
+        self.bn3 = nn.BatchNorm2d(half)
+        self.conv4 = _channelwise(half, stride=2)
+        self.bn4 = nn.BatchNorm2d(half)
+        self.conv5 = _pointwise(half, half)
+        self.bn5 = nn.BatchNorm2d(half)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left = self.bn1(self.conv1(x))
+        left = self.bn2(self.conv2(left))
+        right = F.relu(self.bn3(self.conv3(x)), inplace=True)
+        right = self.bn4(self.conv4(right))
+        right = self.bn5(self.conv5(right))
+        return torch.cat([left, right], dim=1)
+
+
+class ShuffledStage(Stage):
+    """The ReLU acts on all channels. Those that a unit kept have passed one before: it leaves them be."""
+
+    def activate(self, x: Tensor, inplace: bool = False) -> Tensor:
+        return shuffle_channels(F.relu(x, inplace=inplace), groups=2)
+
+
+class ShuffleNetV2(ZooModel):
+    """ShuffleNetV2, as RepDistiller builds it: a 1x1 stem of stride 1, one more unit a stage than in the
+    paper.
+
+    A stage's pre-activation is what enters its last ReLU, its channels not yet shuffled, as in RepDistiller.
+
+    Args:
+        classes: number of classes.
+        channels: channels of the pictures.
+    """
+
+    stage_count = 3
+
+    def __init__(self, classes: int = 100, channels: int = 3) -> None:
+        super().__init__()
+        self.conv1 = _pointwise(channels, _STEM)
+        self.bn1 = nn.BatchNorm2d(_STEM)
+        self.layer1 = _stage(3, _STEM, 116)
+        self.layer2 = _stage(7, 116, 232)
+        self.layer3 = _stage(3, 232, 464)
+        self.conv2 = _pointwise(464, 1024)
+        self.bn2 = nn.BatchNorm2d(1024)
+        self.linear = nn.Linear(1024, classes)
+
+    @property
+    def classifier(self) -> nn.Linear:
+        return self.linear
+
+    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        yield "stem", x
+        for name, x in walk_stages(x, (self.layer1, self.layer2, self.layer3)):  # noqa: B020
+            yield name, x
+        x = F.relu(self.bn2(self.conv2(x)), inplace=True).mean(dim=(2, 3))
+        yield "pooled", x
+        yield "logits", self.linear(x)
+
+
+def _pointwise(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel_size=1, bias=False)
+
+
+def _channelwise(width: int, stride: int) -> nn.Conv2d:
+    return nn.Conv2d(width, width, kernel_size=3, stride=stride, padding=1, groups=width, bias=False)
+
+
+def _stage(units: int, inputs: int, outputs: int) -> Stage:
+    return ShuffledStage(DownUnit(inputs, outputs), *(Unit(outputs) for _ in range(units)))

@@ -1,0 +1,1 @@
+"""The objective of a stage, and the tensors it is computed from."""

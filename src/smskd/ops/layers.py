@@ -1,0 +1,145 @@
+"""Layers between the shapes of student and teacher."""
+
+import copy
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smskd.errors import UserError
+from smskd.interfaces.features import Shape, Side
+
+PREACTIVATION_NETWORKS = frozenset({"WideResNet"})
+"""Families of the zoo whose last map is a raw sum, which a batch norm and a ReLU follow."""
+
+
+class ConvRegressor(nn.Module):
+    """A convolution that brings a student's map to the shape of the teacher's, then batch norm, then ReLU.
+
+    The convolution follows from the sizes: 3x3 with stride 2 where the student's map is twice as large, a
+    transposed 4x4 with stride 2 where it is half as large, else one without padding whose kernel is 1 +
+    student - teacher (1x1 at equal sizes). For square maps this is the rule of published code, which looks at
+    the height alone.
+
+    Args:
+        student: (channels, height, width).
+        teacher: (channels, height, width).
+        relu: whether a ReLU follows the batch norm.
+
+    Raises:
+        UserError: no such convolution exists.
+    """
+
+    def __init__(self, student: Shape, teacher: Shape, relu: bool = True) -> None:
+        super().__init__()
+        self.conv = _fitting_convolution(student, teacher)
+        self.bn = nn.BatchNorm2d(teacher[0])
+        self.relu = nn.ReLU(inplace=True) if relu else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, student channels, ...] to [N, teacher channels, ...]."""
+        y: Tensor = self.relu(self.bn(self.conv(x)))
+        return y
+
+
+def _fitting_convolution(student: Shape, teacher: Shape) -> nn.Module:
+    if len(student) != 3 or len(teacher) != 3:
+        raise UserError(f"a convolution fits maps only, not shapes {_times(student)} (student) and {_times(teacher)}")
+    (channels, height, width), (wanted, target_height, target_width) = student, teacher
+    if height == 2 * target_height and (width + 1) // 2 == target_width:
+        return nn.Conv2d(channels, wanted, 3, stride=2, padding=1)
+    if 2 * height == target_height and 2 * width == target_width:
+        return nn.ConvTranspose2d(channels, wanted, 4, stride=2, padding=1)
+    kernel = (1 + height - target_height, 1 + width - target_width)
+    if min(kernel) > 0:
+        return nn.Conv2d(channels, wanted, kernel)
+    raise UserError(
+        f"no convolution brings the student's map {_times(student)} to the teacher's {_times(teacher)}: "
+        "it must be half as large, twice as large, or of any size from the teacher's upwards"
+    )
+
+
+class LenientBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that goes by its running statistics where a batch has one value a channel.
+
+    Such a batch (a single picture whose map is 1x1) has no variance, and PyTorch refuses it in train mode.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, channels, height, width] to the same shape."""
+        if input.numel() > input.shape[1]:
+            return super().forward(input)
+        return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+class ClassifierInput(nn.Module):
+    """Brings a network's last map to what its classifier reads the mean over positions of.
+
+    Most networks have nothing there. A pre-activation network (wide ResNet) has a batch norm and a ReLU behind its
+    last map. That norm is copied as it is in eval mode, and not into the state dict: training alone needs it.
+
+    Args:
+        model: what is known of the network; its first tapped feature is the last map.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, model: Side) -> None:
+        super().__init__()
+        norm = model.norms[0] if model.norms and model.family in PREACTIVATION_NETWORKS else None
+        self.normalises = norm is not None
+        if norm is not None:
+            scale, shift = _as_affine(norm)
+            self.register_buffer("scale", scale, persistent=False)
+            self.register_buffer("shift", shift, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, channels, H, W] to the same shape."""
+        return F.relu(self.scale * x + self.shift) if self.normalises else x
+
+
+def _as_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Scale and shift [C, 1, 1] that a batch norm in eval mode amounts to."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    with torch.no_grad():
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        shift = norm.bias - norm.running_mean * scale
+    return scale.view(-1, 1, 1), shift.view(-1, 1, 1)
+
+
+def linear_embedding(shape: Shape, width: int) -> nn.Linear:
+    """A linear layer from a flattened feature of the given shape to a vector of the given width."""
+    return nn.Linear(math.prod(shape), width)
+
+
+def flat(x: Tensor) -> Tensor:
+    """[N, ...] as [N, product of the rest]."""
+    return torch.flatten(x, 1)
+
+
+def _times(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+def reused_classifier(teacher: Side, inputs: int, method: str) -> nn.Linear:
+    """A frozen copy of the teacher's classifier, for a student's features in place of the teacher's.
+
+    Args:
+        teacher: what is known of the teacher.
+        inputs: channels of the features that it shall read.
+        method: the method's name, for the message.
+
+    Raises:
+        UserError: the teacher has no linear classifier, or one that reads another number of channels.
+    """
+    if teacher.classifier is None:
+        raise UserError(f"{method} reuses the teacher's classifier, a last linear layer, and this teacher has none")
+    if teacher.classifier.in_features != inputs:
+        raise UserError(
+            f"{method} reuses the teacher's classifier, which reads {teacher.classifier.in_features} channels; "
+            f"the features compared have {inputs}"
+        )
+    return copy.deepcopy(teacher.classifier).requires_grad_(False)

@@ -1,0 +1,67 @@
+"""Computing in float32 under autocast, and gradients that are taken at once."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+
+
+R = TypeVar("R")
+
+
+def full_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: the function computes in float32 at least, whatever autocast says around it.
+
+    Tensors of float16 or bfloat16 (alone, in a list or in a tuple) arrive as float32; float32 and float64
+    stay as they are. Exponentials, norms and sums over a batch lose too much in 16 bits.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        wide = [_widen(value) for value in args]
+        wide_by_name = {name: _widen(value) for name, value in kwargs.items()}
+        with torch.autocast(_device_type(*wide, *wide_by_name.values()), enabled=False):
+            return function(*wide, **wide_by_name)
+
+    return run
+
+
+def differentiated(function: Callable[[Tensor], tuple[Tensor, R]], x: Tensor) -> tuple[Tensor, R]:
+    """A scalar function's value whose gradient is taken at once, so that what it read may change before backward.
+
+    For a function that reads a large memory which is updated in place: autograd would need a copy of it.
+
+    Args:
+        function: from x to a scalar and anything else.
+        x: its argument, any shape.
+
+    Returns:
+        The scalar, with its gradient to x, and what else the function gave.
+    """
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return function(x)
+    leaf = x.detach().requires_grad_()
+    value, other = function(leaf)
+    (gradient,) = torch.autograd.grad(value, leaf)
+    return value.detach() + ((x - x.detach()) * gradient).sum(), other
+
+
+def _widen(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+    if isinstance(value, (list, tuple)):
+        return [_widen(item) for item in value]
+    return value
+
+
+def _device_type(*values: Any) -> str:
+    for value in values:
+        if isinstance(value, Tensor):
+            return value.device.type
+        if isinstance(value, (list, tuple)) and value:
+            return _device_type(*value)
+    return "cpu"

@@ -1,0 +1,77 @@
+"""Accuracy of a model, and what became of each test sample from one stage to the next."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from smskd.interfaces.batch import Batch
+from smskd.models.inspect import in_eval_mode
+
+TOP5_CLASSES = 6
+"""With fewer classes than this, top-5 accuracy says nothing and is left out."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Of a model on a data set.
+
+    Attributes:
+        top1, top5: percent; ``top5`` None with fewer than six classes.
+        correct: [N] bool on the CPU, whether each sample's top-1 prediction is right, in data set order.
+    """
+
+    top1: float
+    top5: float | None
+    correct: Tensor
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of the test samples, how many an earlier and a later student got right.
+
+    Attributes:
+        retained: both. forgotten: only the earlier. learned: only the later. never_known: neither.
+    """
+
+    retained: int
+    forgotten: int
+    learned: int
+    never_known: int
+
+
+def memory(before: Tensor, after: Tensor) -> Memory:
+    """Compares which samples [N] bool were right before and after."""
+    return Memory(
+        retained=int((before & after).sum()),
+        forgotten=int((before & ~after).sum()),
+        learned=int((~before & after).sum()),
+        never_known=int((~before & ~after).sum()),
+    )
+
+
+def hits(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """[N] bool each: whether the true class is the first, and among the first five."""
+    ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    matches = ranked == y[:, None]
+    return matches[:, 0], matches.any(dim=1)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, batches: Iterable[Batch], *, classes: int) -> Accuracy:
+    """The accuracy of a model, in eval mode, which it leaves as it was."""
+    first, five = [], []
+    with in_eval_mode(model):
+        for batch in batches:
+            top1, top5 = hits(model(batch.x), batch.y)
+            first.append(top1)
+            five.append(top5)
+    correct = torch.cat(first).cpu()
+    top5_share = percent(torch.cat(five).cpu()) if classes >= TOP5_CLASSES else None
+    return Accuracy(percent(correct), top5_share, correct)
+
+
+def percent(correct: Tensor) -> float:
+    """The share of true entries of a bool tensor, in percent."""
+    return 100.0 * int(correct.sum()) / max(1, correct.numel())
