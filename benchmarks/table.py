@@ -110,7 +110,7 @@ def page(measured: Sequence[tuple[Row, dict[str, Any]]], day: date) -> str:
         "",
         f"{first['data_size']:,} random pictures of {first['image_size']}x{first['image_size']}, {first['classes']} "
         f"classes; medians of {first['steps']} steps, on a GPU means. "
-        "The plain loop is [plain_loop.py](plain_loop.py); its steps and those of `smskd train` are timed in turn, "
+        "The plain loop is [baseline_loop.py](../src/smskd/bench/baseline_loop.py); its steps and those of `smskd train` are timed in turn, "
         "and the ratio is the median over these turns. "
         "A cache is warm. Memory is what comes on top of the pictures, and of the plain loop's networks, without its "
         "worker processes.",

@@ -13,19 +13,19 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import smskd
-from engine import tiny
-from smskd import OptimizerSpec, ScheduleSpec, StageSpec, TrueClass, UserError
+from smskd import OptimizerSpec, ReferenceKL, ScheduleSpec, StageSpec, UserError
 from smskd import session as training
 from smskd.data import Augmentation
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
 from smskd.interfaces.terms import DataInfo, Kind, Method, WeightedMethod
 from smskd.methods.crd import CRD
 from smskd.methods.fitnet import FitNet
 from smskd.methods.kd import KD
 from smskd.models import load_weights, save_weights
-from smskd.objective.student_head import TransformedModel
+from smskd.objective.student_head import StudentWithHead
 from smskd.recipe import ComponentSpec, MethodSpec, parse
+from tests.support import tiny
 
 Sample = tuple[Any, int]
 
@@ -185,7 +185,7 @@ class TestStages:
             [StageSpec(methods=(MethodSpec(name="fitnet"),)), "kd"],
             [
                 StageSpec(methods=(MethodSpec(name="fitnet", weight=100.0, hint_layer=2),), until=2),
-                StageSpec(methods=(MethodSpec(name="kd"),), class_weight=0.1, epochs=2),
+                StageSpec(methods=(MethodSpec(name="kd"),), ce_weight=0.1, epochs=2),
             ],
         ],
         ids=["names", "objects", "lists", "weighted", "spec", "specs"],
@@ -204,23 +204,23 @@ class TestStages:
         assert list(reports[-1].losses) == ["total", "class", "anchor"]
 
     def test_a_stage_may_have_an_anchor_of_its_own(self) -> None:
-        own = StageSpec(anchor=ComponentSpec(name="true_class", weight=0.7))
+        own = StageSpec(anchor=ComponentSpec(name="reference_kl", weight=0.7))
         without = StageSpec(anchor=None)
         names = [
             [stage["anchor"] for stage in distilled(stages=["kd", second], anchor=anchor).summary["stages"]]
             for second, anchor in (
                 (own, None),
-                (without, TrueClass()),
-                (StageSpec(), TrueClass()),
+                (without, ReferenceKL()),
+                (StageSpec(), ReferenceKL()),
                 (StageSpec(), None),
             )
         ]
-        assert names == [[None, "true_class"], [None, None], [None, "true_class"], [None, None]]
+        assert names == [[None, "reference_kl"], [None, None], [None, "reference_kl"], [None, None]]
 
     def test_its_weight_is_used(self) -> None:
         reports: dict[float, list[Any]] = {0.7: [], 1.4: []}
         for weight, found in reports.items():
-            own = StageSpec(anchor=ComponentSpec(name="true_class", weight=weight))
+            own = StageSpec(anchor=ComponentSpec(name="reference_kl", weight=weight))
             distilled(
                 stages=[[], own],
                 anchor=None,
@@ -370,18 +370,18 @@ class NewHead(Method):
 
     kind: ClassVar[Kind] = "feature"
     published_weight: ClassVar[float] = 1.0
-    transforms_student: ClassVar[bool] = True
+    replaces_head: ClassVar[bool] = True
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
-        return Taps((student.pooled,), ("logits",))
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
+        return Reads((student.pooled,), ("logits",))
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         return nn.Linear(student.shapes[0][0], teacher.classes)
 
-    def transform(self, student: Output, state: nn.Module) -> Output:
-        return Output(self.scale * state(student.features[0]), student.features)
+    def transform(self, student: TappedOutputs, state: nn.Module) -> TappedOutputs:
+        return TappedOutputs(self.scale * state(student.features[0]), student.features)
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         return {"head": (student.logits - teacher.logits).square().mean()}
 
 
@@ -403,7 +403,7 @@ class TestAStudentThatIsTransformed:
         result = smskd.train(parse(value), out=tmp_path / "run")
         x = torch.rand(3, *tiny.SHAPE)
         loaded = smskd.load(tmp_path / "run")
-        assert isinstance(result.student, TransformedModel)
+        assert isinstance(result.student, StudentWithHead)
         torch.testing.assert_close(loaded(x), result.student(x), rtol=1e-4, atol=1e-6)
         assert tiny.same(tiny.bits(loaded), tiny.bits(result.student))
 

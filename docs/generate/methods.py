@@ -7,7 +7,7 @@ import sys
 from generate.formulas import statements
 from smskd.interfaces.terms import Method
 from smskd.methods._describe import HyperParameter, MethodDescription, describe
-from smskd.registry import find, names
+from smskd.registry import METHODS
 
 PACKAGE = "smskd.methods"
 """Methods that other packages install have no page here."""
@@ -19,7 +19,7 @@ _SPECIAL = re.compile(r"([\\*_\[\]>|$])")
 
 def method_names() -> tuple[str, ...]:
     """The methods of the package, sorted."""
-    return tuple(name for name in names() if find(name).__module__.startswith(PACKAGE + "."))
+    return tuple(name for name in METHODS.names() if METHODS.find(name).__module__.startswith(PACKAGE + "."))
 
 
 def pages() -> dict[str, str]:
@@ -51,7 +51,7 @@ def table() -> str:
 
 def page(name: str) -> str:
     """The page of a method."""
-    about, cls = describe(name), find(name)
+    about, cls = describe(name), METHODS.find(name)
     sections = [
         f"# {text(about.title)}",
         text(about.summary),
@@ -102,9 +102,7 @@ def _capital(words: str) -> str:
 
 
 def _facts(about: MethodDescription) -> str:
-    weights = (
-        f"{about.published_weight:g} of this loss, {about.published_class_weight:g} of the cross-entropy beside it"
-    )
+    weights = f"{about.published_weight:g} of this loss, {about.published_ce_weight:g} of the cross-entropy beside it"
     rows: tuple[tuple[str, str], ...] = (
         ("Name in a recipe", f"`{about.name}`"),
         ("Paper", ", ".join(part for part in (text(about.paper), arxiv_link(about.arxiv)) if part)),
@@ -155,7 +153,7 @@ def _learned(cls: type[Method], about: MethodDescription) -> str:
         lines.append("- Nothing of its own: it is a function of what the two models say.")
     if _own(cls, "preparation"):
         lines.append(f"- In a phase before the stage: {_first(cls, 'preparation')}")
-    if cls.transforms_student:
+    if cls.replaces_head:
         lines.append("- Its layers become part of the student, which is another network from then on.")
     if cls.order_matters:
         lines.append("- Its loss changes with the order of the samples in a batch.")

@@ -10,71 +10,71 @@ from typing import TYPE_CHECKING
 from smskd.errors import UserError
 
 if TYPE_CHECKING:
-    from smskd.anchors.reference_kl import TrueClass, true_class_loss
+    from smskd.anchors.reference_kl import ReferenceKL, reference_kl_loss
     from smskd.api import Result, distill, load, train
     from smskd.interfaces.batch import Batch, Progress
-    from smskd.interfaces.features import FeatureModel, Layout, Output, Side, Taps
+    from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, Reads, TappedOutputs
     from smskd.interfaces.terms import Anchor, DataInfo, Method, WeightedMethod
     from smskd.models.frozen import Frozen
     from smskd.objective.weighted_sum import Losses, Objective
     from smskd.recipe import OptimizerSpec, Recipe, ScheduleSpec, StageSpec
-    from smskd.teacher_cache import CacheOptions
+    from smskd.teacher_cache import CacheConfig
 
 _HOMES = {
     "Anchor": "interfaces.terms",
     "Batch": "interfaces.batch",
-    "CacheOptions": "config.cache",
+    "CacheConfig": "config.cache",
     "DataInfo": "interfaces.terms",
     "FeatureModel": "interfaces.features",
     "Frozen": "models.frozen",
-    "Layout": "interfaces.features",
+    "FeatureLayout": "interfaces.features",
     "Losses": "objective.weighted_sum",
     "Method": "interfaces.terms",
     "Objective": "objective.weighted_sum",
     "OptimizerSpec": "recipe",
-    "Output": "interfaces.features",
+    "TappedOutputs": "interfaces.features",
     "Progress": "interfaces.batch",
     "Recipe": "recipe",
     "Result": "api",
     "ScheduleSpec": "recipe",
-    "Side": "interfaces.features",
+    "ModelInfo": "interfaces.features",
     "StageSpec": "recipe",
-    "Taps": "interfaces.features",
-    "TrueClass": "anchors.reference_kl",
+    "Reads": "interfaces.features",
+    "ReferenceKL": "anchors.reference_kl",
     "WeightedMethod": "interfaces.terms",
     "distill": "api",
     "load": "api",
     "train": "api",
-    "true_class_loss": "anchors.reference_kl",
+    "reference_kl_loss": "anchors.reference_kl",
 }
 
 __all__ = [
     "Anchor",
     "Batch",
-    "CacheOptions",
+    "CacheConfig",
     "DataInfo",
+    "FeatureLayout",
     "FeatureModel",
     "Frozen",
-    "Layout",
     "Losses",
     "Method",
+    "ModelInfo",
     "Objective",
     "OptimizerSpec",
-    "Output",
     "Progress",
+    "Reads",
     "Recipe",
+    "ReferenceKL",
     "Result",
     "ScheduleSpec",
-    "Side",
     "StageSpec",
-    "Taps",
-    "TrueClass",
+    "TappedOutputs",
     "UserError",
     "WeightedMethod",
     "distill",
     "load",
+    "reference_kl_loss",
     "train",
-    "true_class_loss",
 ]
 
 

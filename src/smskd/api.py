@@ -12,26 +12,26 @@ import yaml
 from torch import Tensor, nn
 
 from smskd import models
-from smskd.anchors.reference_kl import TrueClass
+from smskd.anchors.reference_kl import ReferenceKL
 from smskd.config.pace import Pace
-from smskd.config.runtime import Numerics
+from smskd.config.runtime import ComputeConfig
 from smskd.config.stage import Stage
-from smskd.data import Augmentation, MemoryLoader, Pictures, StreamingLoader, mix
+from smskd.data import Augmentation, Images, MemoryLoader, StreamingLoader, mix
 from smskd.data.loaders.decode import image_tensor
 from smskd.data.loaders.streaming import Samples
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.interfaces.terms import Anchor, Method, WeightedMethod
 from smskd.objective.resolve_terms import weighted
-from smskd.objective.student_head import rebuilt
+from smskd.objective.student_head import rebuild_head
 from smskd.recipe import OptimizerSpec, Recipe, ScheduleSpec, StageSpec, read
 from smskd.recipe.components import anchor_of, method_of
 from smskd.recipe.read import load_yaml
 from smskd.runs.folder import RECIPE, SUMMARY, RunFolder
 from smskd.session import begin, finish
 from smskd.strategies.resolve import scheduled
-from smskd.teacher_cache import CacheMode, CacheOptions, key_of, replayed_seed
-from smskd.training.config import Setup
+from smskd.teacher_cache import CacheConfig, CacheMode, key_of, replayed_seed
+from smskd.training.config import RunConfig
 from smskd.training.host import device_of, environment
 from smskd.training.run import Report, run
 
@@ -61,13 +61,13 @@ def distill(
     student: nn.Module,
     teacher: nn.Module | None,
     stages: Sequence[StageLike],
-    train: Samples | Pictures,
-    test: Samples | Pictures,
+    train: Samples | Images,
+    test: Samples | Images,
     epochs: int = 240,
     batch_size: int = 64,
     optimizer: OptimizerSpec | None = None,
     schedule: ScheduleSpec | None = None,
-    anchor: Anchor | None = TrueClass(),  # noqa: B008 (frozen)
+    anchor: Anchor | None = ReferenceKL(),  # noqa: B008 (frozen)
     augmentation: Augmentation | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -76,7 +76,7 @@ def distill(
     out: str | Path | None = None,
     resume: bool = False,
     on_epoch: Callable[[Report], object] | None = None,
-    teacher_cache: CacheMode | CacheOptions = "off",
+    teacher_cache: CacheMode | CacheConfig = "off",
 ) -> Result:
     """Trains a student in stages.
 
@@ -109,7 +109,7 @@ def distill(
             run) or ``disk`` (for all runs), by sample and variant of ``augmentation``, for pictures of bytes;
             ``replay``, on disk by epoch and sample, for random transforms of the data set's own. A replay plays the
             pictures of the first such run once more: their order and random draws follow from that run's seed, and
-            ``seed`` decides the rest. Or :class:`smskd.CacheOptions`, which also say where and how much. Each picture
+            ``seed`` decides the rest. Or :class:`smskd.CacheConfig`, which also say where and how much. Each picture
             is compared with the one that was kept; if it is another, the teacher is asked again.
 
     Returns:
@@ -126,16 +126,16 @@ def distill(
     classes = models.describe(learner, _shape(example)).classes
     schedule = schedule or ScheduleSpec(decay_epochs=_published_decays(epochs))
     source = models.adapt(teacher.to(where), example) if teacher is not None else None
-    cache = teacher_cache if isinstance(teacher_cache, CacheOptions) else CacheOptions(teacher_cache)
-    numerics = Numerics()
+    cache = teacher_cache if isinstance(teacher_cache, CacheConfig) else CacheConfig(teacher_cache)
+    compute = ComputeConfig()
     loaders = _Loaders(classes, batch_size, augmentation, mix(seed, _LOADER), where, workers, cache.mode != "off")
     training = loaders.training(train)
-    orbit = training.orbit if source is not None and cache.mode != "off" else None
-    if source is not None and orbit is not None and cache.mode == "replay":
-        key = key_of(source, orbit, cache, where, numerics.precision)
+    augmentation_space = training.augmentation_space if source is not None and cache.mode != "off" else None
+    if source is not None and augmentation_space is not None and cache.mode == "replay":
+        key = key_of(source, augmentation_space, cache, where, compute.precision)
         loaders = replace(loaders, seed=replayed_seed(key, cache, loaders.seed))
         training = loaders.training(train)
-    setup = Setup(
+    setup = RunConfig(
         name=name,
         student_name=type(student).__name__,
         student=learner,
@@ -154,9 +154,9 @@ def distill(
             "classes": classes,
             "image_shape": list(_shape(example)),
         },
-        numerics=numerics,
+        compute=compute,
         cache=cache,
-        orbit=orbit,
+        augmentation_space=augmentation_space,
     )
     described = _described(setup, loaders.seed)
     with tempfile.TemporaryDirectory() as temporary:
@@ -215,17 +215,17 @@ def load(path: str | Path) -> nn.Module:
         **json.loads(facts.get("options", "{}")),
     )
     for description in json.loads(facts.get("transformed", "[]")):
-        model = rebuilt(model, description)
+        model = rebuild_head(model, description)
     models.load_weights(model.wrapped, path)
     return model.wrapped.eval()
 
 
-def _reports(setup: Setup, folder: RunFolder, *, keep: bool) -> Generator[Report, None, FeatureModel]:
+def _reports(setup: RunConfig, folder: RunFolder, *, keep: bool) -> Generator[Report, None, FeatureModel]:
     """Trains; a run that cannot begin leaves nothing behind, one that is not kept gets no page."""
     try:
         return (yield from finish(setup, folder) if keep else run(setup, folder))
     except UserError:
-        folder.withdraw()
+        folder.discard()
         raise
 
 
@@ -283,7 +283,7 @@ def _published_decays(epochs: int) -> tuple[int, ...]:
     return tuple(epoch for epoch in decays if epoch > 0)
 
 
-def _example(samples: Samples | Pictures, device: torch.device) -> Tensor:
+def _example(samples: Samples | Images, device: torch.device) -> Tensor:
     image, _ = samples[0]
     return image_tensor(image).unsqueeze(0).float().to(device)
 
@@ -303,17 +303,17 @@ class _Loaders:
     workers: int
     checksums: bool
 
-    def training(self, samples: Samples | Pictures) -> MemoryLoader | StreamingLoader:
+    def training(self, samples: Samples | Images) -> MemoryLoader | StreamingLoader:
         return self._loader(samples, self.batch_size, self.augmentation, shuffle=True)
 
-    def testing(self, samples: Samples | Pictures) -> MemoryLoader | StreamingLoader:
+    def testing(self, samples: Samples | Images) -> MemoryLoader | StreamingLoader:
         plain = self.augmentation.plain() if self.augmentation else None
         return self._loader(samples, max(self.batch_size, TEST_BATCH), plain, shuffle=False)
 
     def _loader(
-        self, samples: Samples | Pictures, size: int, augmentation: Augmentation | None, *, shuffle: bool
+        self, samples: Samples | Images, size: int, augmentation: Augmentation | None, *, shuffle: bool
     ) -> MemoryLoader | StreamingLoader:
-        if isinstance(samples, Pictures):
+        if isinstance(samples, Images):
             if samples.classes > self.classes:
                 raise UserError(f"the pictures have {samples.classes} classes, the student tells {self.classes} apart")
             return MemoryLoader(samples, size, augmentation, seed=self.seed, device=self.device, shuffle=shuffle)
@@ -330,7 +330,7 @@ class _Loaders:
         )
 
 
-def _described(setup: Setup, loader_seed: int) -> str:
+def _described(setup: RunConfig, loader_seed: int) -> str:
     stages = [
         {"methods": [f"{item.weight} * {item.method}" for item in stage.methods], "until": stage.last}
         for stage in setup.stages

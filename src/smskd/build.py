@@ -8,7 +8,7 @@ import torch
 
 from smskd import data, models
 from smskd.config.pace import Pace
-from smskd.config.runtime import Numerics
+from smskd.config.runtime import ComputeConfig
 from smskd.config.stage import Stage
 from smskd.data import Augmentation, Dataset, MemoryLoader, mix
 from smskd.data.sources.catalog import Track as LoadTrack
@@ -16,15 +16,15 @@ from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.recipe import DataSpec, ModelSpec, Recipe, TeacherSpec
 from smskd.strategies.resolve import plan
-from smskd.teacher_cache import CacheOptions
-from smskd.training.config import Setup
-from smskd.training.host import allow_tf32, device_of, repeat_sums
+from smskd.teacher_cache import CacheConfig
+from smskd.training.config import RunConfig
+from smskd.training.host import allow_tf32, device_of, use_deterministic_cudnn
 
 _STUDENT, _LOADER = 0x53545544, 0x4C4F4144
 """Set the seeds of different uses apart."""
 
 
-def assemble(recipe: Recipe, pictures: Dataset | None = None, track: LoadTrack | None = None) -> Setup:
+def assemble(recipe: Recipe, pictures: Dataset | None = None, track: LoadTrack | None = None) -> RunConfig:
     """All that a run of the recipe needs, on its device.
 
     Args:
@@ -38,7 +38,7 @@ def assemble(recipe: Recipe, pictures: Dataset | None = None, track: LoadTrack |
     stages = plan(recipe)
     device = device_of(recipe.device)
     allow_tf32(recipe.tf32)
-    repeat_sums()
+    use_deterministic_cudnn()
     pictures = pictures or load_data(recipe.data, track)
     torch.manual_seed(mix(recipe.seed, _STUDENT))
     student = load_model(recipe.student, pictures, "student").to(device)
@@ -48,7 +48,7 @@ def assemble(recipe: Recipe, pictures: Dataset | None = None, track: LoadTrack |
     train = MemoryLoader(
         pictures.train, recipe.batch_size, augmentation(recipe.data, pictures), seed=seed, device=device
     )
-    return Setup(
+    return RunConfig(
         name=recipe.name,
         student_name=recipe.student.model,
         student=student,
@@ -62,10 +62,10 @@ def assemble(recipe: Recipe, pictures: Dataset | None = None, track: LoadTrack |
         example=torch.zeros(1, *pictures.shape, device=device),
         pictures=facts(pictures),
         student_metadata=_metadata(recipe.student, pictures),
-        numerics=Numerics(recipe.precision, recipe.compile),
+        compute=ComputeConfig(recipe.precision, recipe.compile),
         checkpoint_every=recipe.checkpoint_every,
         cache=_cache(recipe.teacher),
-        orbit=train.orbit if recipe.teacher and recipe.teacher.cache != "off" else None,
+        augmentation_space=train.augmentation_space if recipe.teacher and recipe.teacher.cache != "off" else None,
     )
 
 
@@ -162,8 +162,8 @@ def _teacher(recipe: Recipe, stages: tuple[Stage, ...], pictures: Dataset) -> Fe
     return load_model(recipe.teacher, pictures, "teacher")
 
 
-def _cache(teacher: TeacherSpec | None) -> CacheOptions:
-    return CacheOptions(teacher.cache, teacher.cache_folder, teacher.cache_limit) if teacher else CacheOptions()
+def _cache(teacher: TeacherSpec | None) -> CacheConfig:
+    return CacheConfig(teacher.cache, teacher.cache_folder, teacher.cache_limit) if teacher else CacheConfig()
 
 
 def _absolute(path: str) -> str:

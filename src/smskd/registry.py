@@ -1,120 +1,211 @@
-"""Finds methods: files of this package, the entry-point group ``smskd.methods``, ``package.module:Class``.
+"""Finds methods, anchors, strategies, models and data sources by name.
 
-The names are read without importing a method, and so without importing torch.
+A name is a built-in one, the name of an installed entry point, or ``package.module:Name``. Built-in names and those of
+entry points are listed without importing what they stand for, and so without importing torch.
 """
 
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Collection
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smskd.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from smskd.interfaces.terms import Method
-
-GROUP = "smskd.methods"
-_PACKAGE = "smskd.methods"
-_NOT_METHODS = frozenset({"discovery", "describe"})
+    pass
 
 
-def names() -> tuple[str, ...]:
-    """The names under which methods can be found, sorted.
+@dataclass(frozen=True)
+class Registry:
+    """The things of one kind by name.
 
-    Raises:
-        UserError: two installed methods have the same name.
+    Attributes:
+        noun: what they are, for messages.
+        group: of the entry points that add to them.
     """
-    return tuple(sorted(_builtin_names() | _installed().keys()))
+
+    noun: str
+    group: str
+
+    def builtin_names(self) -> Collection[str]:
+        """The names that come with the package."""
+        raise NotImplementedError
+
+    def builtin(self, name: str) -> Any:
+        """The built-in thing of this name."""
+        raise NotImplementedError
+
+    def check(self, found: object, path: str) -> None:
+        """Raises UserError where what a path leads to is not of this kind."""
+        if not callable(found):
+            raise UserError(f"{self.noun} '{path}' is not callable")
+
+    def names(self) -> tuple[str, ...]:
+        """The names of built-in and installed ones, sorted.
+
+        Raises:
+            UserError: two of them have the same name.
+        """
+        return tuple(sorted({*self.builtin_names(), *self._installed()}))
+
+    def find(self, name: str) -> Any:
+        """The thing of this name.
+
+        Args:
+            name: built-in, of an entry point of the group, or ``package.module:Name``.
+
+        Raises:
+            UserError: there is none, or what was found is of another kind.
+        """
+        if ":" in name:
+            return self._from_path(name)
+        if name in self.builtin_names():
+            return self.builtin(name)
+        installed = self._installed()
+        if name in installed:
+            return self._from_path(installed[name].value)
+        raise UserError(f"unknown {self.noun} '{name}'{nearest(name, self.names())}")
+
+    def name_of(self, thing: object) -> str:
+        """The name under which :meth:`find` finds a class, or the class of an object, again.
+
+        That of a class defined within a function or in ``__main__`` is its path too, but only its own program finds it.
+        """
+        cls = thing if isinstance(thing, type) or inspect.isfunction(thing) else type(thing)
+        path = f"{cls.__module__}:{cls.__qualname__}"
+        for name, point in self._installed().items():
+            if point.value == path:
+                return name
+        return path
+
+    def _installed(self) -> dict[str, EntryPoint]:
+        found: dict[str, EntryPoint] = {}
+        builtin = self.builtin_names()
+        for point in entry_points(group=self.group):
+            if point.name in builtin:
+                raise UserError(
+                    f"the installed {self.noun} '{point.name}' ({point.value}) has the name of a built-in one; "
+                    f"rename its entry point in the group {self.group}"
+                )
+            if point.name in found and found[point.name].value != point.value:
+                raise UserError(
+                    f"two installed entry points of the group {self.group} are called '{point.name}': "
+                    f"{found[point.name].value} and {point.value}; uninstall one or name it as package.module:Name"
+                )
+            found[point.name] = point
+        return found
+
+    def _from_path(self, path: str) -> Any:
+        module_name, _, attribute = path.partition(":")
+        if not module_name or not attribute:
+            raise UserError(f"{self.noun} '{path}': write package.module:Name")
+        try:
+            found: Any = importlib.import_module(module_name)
+        except (ImportError, ValueError) as error:
+            raise UserError(f"{self.noun} '{path}': cannot import '{module_name}': {error}") from None
+        for part in attribute.split("."):
+            if not hasattr(found, part):
+                valid = [key for key, value in vars(found).items() if self._fits(value, key)]
+                hint = nearest(part, valid) if valid else ""
+                raise UserError(f"{self.noun} '{path}': '{module_name}' has no '{attribute}'{hint}")
+            found = getattr(found, part)
+        self.check(found, path)
+        return found
+
+    def _fits(self, value: object, name: str) -> bool:
+        if name.startswith("_"):
+            return False
+        try:
+            self.check(value, name)
+        except UserError:
+            return False
+        return True
 
 
-def find(name: str) -> "type[Method]":
-    """The class of a method.
+@dataclass(frozen=True)
+class ClassRegistry(Registry):
+    """Classes, each of which a file of a package of smskd defines: the file's name is the class's.
 
-    Args:
-        name: a built-in name such as ``kd``, the name of an entry point, or ``package.module:Class``.
-
-    Raises:
-        UserError: no such method, or what was found is not one.
+    Attributes:
+        package: with the files.
+        base: ``module:Class`` that they are subclasses of.
+        helpers: files of the package that define none.
     """
-    if ":" in name:
-        return _from_path(name)
-    installed = _installed()
-    if name in _builtin_names():
-        return _builtin_class(name)
-    if name in installed:
-        return _from_path(installed[name].value)
-    raise UserError(f"unknown method '{name}'{nearest(name, names())}")
+
+    package: str
+    base: str
+    helpers: frozenset[str] = frozenset()
+
+    def builtin_names(self) -> Collection[str]:
+        folder = Path(__file__).parent.joinpath(*self.package.split(".")[1:])
+        files = {file.name for file in pkgutil.iter_modules([str(folder)]) if not file.name.startswith("_")}
+        return files - self.helpers
+
+    def builtin(self, name: str) -> Any:
+        module = importlib.import_module(f"{self.package}.{name}")
+        own = [
+            value
+            for key, value in vars(module).items()
+            if self._fits(value, key) and value.__module__ == module.__name__
+        ]
+        if len(own) != 1:
+            cls = self.base.partition(":")[2]
+            raise TypeError(f"{module.__name__} must define one public subclass of {cls}, not {len(own)}")
+        return own[0]
+
+    def check(self, found: object, path: str) -> None:
+        if not self._is_member(found):
+            module, _, cls = self.base.partition(":")
+            raise UserError(f"{self.noun} '{path}' is not a subclass of {module}.{cls}")
+
+    def name_of(self, thing: object) -> str:
+        cls = thing if isinstance(thing, type) else type(thing)
+        package, _, module = cls.__module__.rpartition(".")
+        if package == self.package and module in self.builtin_names() and self.builtin(module) is cls:
+            return module
+        return super().name_of(thing)
+
+    def _is_member(self, value: object) -> bool:
+        module, _, name = self.base.partition(":")
+        base = getattr(importlib.import_module(module), name)
+        return inspect.isclass(value) and issubclass(value, base) and not inspect.isabstract(value)
 
 
-def name_of(method: "Method | type[Method]") -> str:
-    """The name under which :func:`find` finds the class of a method again."""
-    cls = method if isinstance(method, type) else type(method)
-    package, _, module = cls.__module__.rpartition(".")
-    if package == _PACKAGE and module in _builtin_names():
-        return module
-    path = f"{cls.__module__}:{cls.__qualname__}"
-    for name, point in _installed().items():
-        if point.value == path:
-            return name
-    return path
+@dataclass(frozen=True)
+class FactoryRegistry(Registry):
+    """Callables, of which a module lists the built-in ones.
+
+    Attributes:
+        names_in: ``module:function`` that gives the names without importing torch.
+        find_in: ``module:function`` that gives the callable of a name.
+    """
+
+    names_in: str
+    find_in: str
+
+    def builtin_names(self) -> Collection[str]:
+        names: Collection[str] = _attribute(self.names_in)()
+        return names
+
+    def builtin(self, name: str) -> Any:
+        return _attribute(self.find_in)(name)
 
 
-def _builtin_names() -> set[str]:
-    files = pkgutil.iter_modules([str(Path(__file__).parent)])
-    return {file.name for file in files if not file.name.startswith("_")} - _NOT_METHODS
+def _attribute(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
-def _installed() -> dict[str, EntryPoint]:
-    found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=GROUP):
-        if point.name in _builtin_names():
-            raise UserError(
-                f"the installed method '{point.name}' ({point.value}) has the name of a built-in one; "
-                f"rename its entry point in the group {GROUP}"
-            )
-        if point.name in found and found[point.name].value != point.value:
-            raise UserError(
-                f"two installed methods are called '{point.name}': {found[point.name].value} and "
-                f"{point.value}; uninstall one or name it as package.module:Class"
-            )
-        found[point.name] = point
-    return found
-
-
-def _builtin_class(name: str) -> "type[Method]":
-    module = importlib.import_module(f"{_PACKAGE}.{name}")
-    own = [
-        value
-        for key, value in vars(module).items()
-        if _is_method(value) and value.__module__ == module.__name__ and not key.startswith("_")
-    ]
-    if len(own) != 1:
-        raise TypeError(f"{module.__name__} must define one public subclass of Method, not {len(own)}")
-    cls: type[Method] = own[0]
-    return cls
-
-
-def _from_path(path: str) -> "type[Method]":
-    module_name, _, attribute = path.partition(":")
-    try:
-        found: object = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"method '{path}': cannot import '{module_name}': {error}") from None
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            valid = [key for key, value in vars(found).items() if _is_method(value)]
-            hint = nearest(part, valid) if valid else ""
-            raise UserError(f"method '{path}': '{module_name}' has no '{attribute}'{hint}")
-        found = getattr(found, part)
-    if not _is_method(found):
-        raise UserError(f"method '{path}' is not a subclass of smskd.interfaces.terms.Method")
-    cls: type[Method] = found  # type: ignore[assignment]
-    return cls
-
-
-def _is_method(value: object) -> bool:
-    from smskd.interfaces.terms import Method
-
-    return inspect.isclass(value) and issubclass(value, Method) and not inspect.isabstract(value)
+METHODS = ClassRegistry("method", "smskd.methods", "smskd.methods", "smskd.interfaces.terms:Method")
+ANCHORS = ClassRegistry("anchor", "smskd.anchors", "smskd.anchors", "smskd.interfaces.terms:Anchor")
+STRATEGIES = ClassRegistry(
+    "strategy", "smskd.strategies", "smskd.strategies", "smskd.interfaces.objective:Strategy", frozenset({"resolve"})
+)
+MODELS = FactoryRegistry("model", "smskd.models", "smskd.models.zoo.names:names", "smskd.models.zoo.catalog:factory")
+DATA = FactoryRegistry(
+    "data source", "smskd.data", "smskd.data.sources.catalog:names", "smskd.data.sources.catalog:source"
+)

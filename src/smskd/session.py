@@ -15,7 +15,7 @@ from smskd.recipe.read import load_yaml, read_text
 from smskd.report.page import write_run_report
 from smskd.runs.folder import RECIPE, RunFolder
 from smskd.strategies.resolve import plan, resolved
-from smskd.training.config import Setup
+from smskd.training.config import RunConfig
 from smskd.training.epoch import Track, untracked
 from smskd.training.host import allow_tf32, device_of, environment
 from smskd.training.run import Report, run
@@ -37,35 +37,35 @@ class Run:
 
     def load(self, track: LoadTrack | None = None) -> Dataset:
         """The recipe's pictures."""
-        with self._withdrawn_on_error():
+        with self._discarded_on_error():
             return load_data(self.recipe.data, track)
 
-    def train(self, setup: Setup, track: Track = untracked) -> Generator[Report, None, FeatureModel]:
+    def train(self, setup: RunConfig, track: Track = untracked) -> Generator[Report, None, FeatureModel]:
         """Trains what is left to train and yields a report after each epoch; at the end summary and page are there.
 
         Args:
             setup: what :meth:`setup` gave.
             track: shows the progress within an epoch.
         """
-        with self._withdrawn_on_error():
+        with self._discarded_on_error():
             return (yield from finish(setup, self.folder, track))
 
-    def setup(self, pictures: Dataset | None = None) -> Setup:
+    def setup(self, pictures: Dataset | None = None) -> RunConfig:
         """All that it needs; ``pictures`` are the recipe's, if they are loaded already."""
-        with self._withdrawn_on_error():
+        with self._discarded_on_error():
             return assemble(self.recipe, pictures)
 
     @contextmanager
-    def _withdrawn_on_error(self) -> Iterator[None]:
+    def _discarded_on_error(self) -> Iterator[None]:
         try:
             yield
         except UserError:
             if self.fresh:
-                self.folder.withdraw()
+                self.folder.discard()
             raise
 
 
-def finish(setup: Setup, folder: RunFolder, track: Track = untracked) -> Generator[Report, None, FeatureModel]:
+def finish(setup: RunConfig, folder: RunFolder, track: Track = untracked) -> Generator[Report, None, FeatureModel]:
     """Trains what is left of a run, writes its page, and returns the student."""
     student = yield from run(setup, folder, track=track)
     write_run_report(folder.path)

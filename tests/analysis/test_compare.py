@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from run_folders import PLAIN, THREE, write_run
 
 from smskd.analysis.compare import Row, compare, labels
 from smskd.analysis.format import count, difference, duration, ratio, spread
 from smskd.analysis.tables import columns, common, csv_text, json_rows, markdown, rich_table
 from smskd.errors import UserError
 from smskd.runs.reader import find_runs, load_run
+from tests.support.run_folders import PLAIN, THREE, write_run
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .program import TINY, fine
+from tests.support.program import TINY, fine
 
 
 @pytest.fixture(scope="session", autouse=True)

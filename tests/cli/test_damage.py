@@ -8,8 +8,7 @@ import yaml
 
 from smskd.recipe import read
 from smskd.strategies.resolve import resolved
-
-from .program import TINY, everything_in, fine, mistake
+from tests.support.program import TINY, everything_in, fine, mistake
 
 
 @pytest.fixture(scope="module")

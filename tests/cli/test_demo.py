@@ -6,8 +6,7 @@ import pytest
 
 from smskd.cli import demo
 from smskd.recipe import Recipe, read
-
-from .program import everything_in, fine, mistake
+from tests.support.program import everything_in, fine, mistake
 
 STUDENTS = ("plain", "fitnet-kd")
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .program import TINY, fine, mistake
+from tests.support.program import TINY, fine, mistake
 
 
 def evaluated(*words: object) -> list[dict[str, Any]]:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from smskd.recipe import shipped
-
-from .program import PROCESS, fine, smskd
+from tests.support.program import PROCESS, fine, smskd
 
 COMMANDS = (
     "train",

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from smskd.cli.method_facts import MethodFacts, compact, method_facts
+from tests.support.program import fine
 
-from .program import fine
-
-GOLDEN = Path(__file__).parent.parent / "golden" / "losses"
+GOLDEN = Path(__file__).parents[1] / "golden" / "losses"
 
 
 @pytest.mark.parametrize(

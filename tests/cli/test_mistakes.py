@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from .program import TINY, everything_in, mistake
+from tests.support.program import TINY, everything_in, mistake
 
 MISTAKES = {
     "epohcs=3": "digits/kd: epohcs: unknown key; did you mean 'epochs'?",
@@ -58,8 +58,8 @@ def test_a_mistake_leaves_none_of_the_folders_of_several_seeds(here: Path, taugh
 
 def test_anchors(here: Path, taught: tuple[str, ...]) -> None:
     for override, message in (
-        ("anchor=ewcc", "'ewcc' is not an anchor; choose from true_class"),
-        ("anchor.weigth=1", "anchor.weigth: unknown hyper-parameter of true_class; did you mean 'weight'?"),
+        ("anchor=ewcc", "'ewcc' is not an anchor; choose from reference_kl"),
+        ("anchor.weigth=1", "anchor.weigth: unknown hyper-parameter of reference_kl; did you mean 'weight'?"),
         ("anchor.weight=-1", "anchor: weight must be 0 or more, not -1.0"),
         ("anchor.form=foo", "anchor.form: must be 'probability', 'complement', 'uniform' or 'auto', not 'foo'"),
     ):

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from smskd import registry as discovery
 from smskd.cli.new_method import class_name
 from smskd.methods._describe import describe
+from smskd.registry import METHODS
 from smskd.testing import check_method
-
-from .program import everything_in, fine, mistake
+from tests.support.program import everything_in, fine, mistake
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("own_method", "tensor", "a", "attention_of_the_last_three_maps", "RKD2")
@@ -55,7 +54,7 @@ def ruff(folder: Path, *options: str) -> None:
 def test_what_is_written_elsewhere_keeps_to_all_rules(importable: Path, name: str) -> None:
     assert fine("new-method", name) == (f"{name}.py\ntest_{name}.py\nits name in a recipe: {name}:{class_name(name)}\n")
     assert sorted(everything_in(importable)) == [f"{name}.py", f"test_{name}.py"]
-    method = discovery.find(f"{name}:{class_name(name)}")
+    method = METHODS.find(f"{name}:{class_name(name)}")
     if name == NAMES[0]:
         check_method(method)
     about = describe(f"{name}:{class_name(name)}")
@@ -183,9 +182,9 @@ def test_a_package_adds_methods_by_an_entry_point(importable: Path) -> None:
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: own-package\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text("[smskd.methods]\nown = own_method:OwnMethod\n")
     importlib.invalidate_caches()
-    assert "own" in discovery.names()
-    assert discovery.find("own") is importlib.import_module("own_method").OwnMethod
-    assert discovery.name_of(discovery.find("own")) == "own"
+    assert "own" in METHODS.names()
+    assert METHODS.find("own") is importlib.import_module("own_method").OwnMethod
+    assert METHODS.name_of(METHODS.find("own")) == "own"
     assert "methods:\n  - name: own\n" in fine("recipe", "digits/kd", "methods=own").replace(
         "methods:\n- ", "methods:\n  - "
     )

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from .program import everything_in, fine, mistake, same_weights, start
+from tests.support.program import everything_in, fine, mistake, same_weights, start
 
 LONG = ("epochs=9", "schedule.decay_epochs=[4]")
 PATIENCE = 120.0
 CTRL_C = """
 import os, signal
 from smskd.cli import main
-from smskd.engine.store import RunFolder
+from smskd.runs.folder import RunFolder
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts jobs in the background has it ignored
 append = RunFolder.append_metrics

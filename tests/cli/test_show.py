@@ -7,10 +7,9 @@ from statistics import fmean, stdev
 
 import pytest
 
-from smskd import registry as discovery
 from smskd.models.zoo import names as listing
-
-from .program import fine
+from smskd.registry import METHODS
+from tests.support.program import fine
 
 
 def accuracies(runs: Path) -> list[float]:
@@ -66,13 +65,13 @@ def test_page_beside_the_runs(here: Path, runs: Path) -> None:
 def test_every_method_on_one_line_or_two() -> None:
     printed = fine("methods")
     lines = printed.splitlines()
-    assert [line.split()[0] for line in lines[1:-3] if not line.startswith(" ")] == list(discovery.names())
+    assert [line.split()[0] for line in lines[1:-3] if not line.startswith(" ")] == list(METHODS.names())
     assert lines[-1].endswith("smskd methods NAME")
     assert max(map(len, lines)) <= 80
-    assert len(lines) < 1.5 * len(discovery.names())
+    assert len(lines) < 1.5 * len(METHODS.names())
 
 
-@pytest.mark.parametrize("name", discovery.names())
+@pytest.mark.parametrize("name", METHODS.names())
 def test_a_method_in_full(name: str) -> None:
     described = json.loads(fine("methods", name, "--json"))
     printed = fine("methods", name)
@@ -90,7 +89,7 @@ def test_a_method_in_full(name: str) -> None:
 
 def test_methods_as_json() -> None:
     listed = json.loads(fine("methods", "--json"))
-    assert [method["name"] for method in listed] == list(discovery.names())
+    assert [method["name"] for method in listed] == list(METHODS.names())
     assert json.loads(fine("methods", "kd", "--json")) in listed
 
 

@@ -11,8 +11,7 @@ from typing import TextIO
 from rich.console import Console
 
 from smskd.cli.progress import Display
-
-from .program import PROCESS, fine
+from tests.support.program import PROCESS, fine
 
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 

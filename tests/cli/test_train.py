@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from smskd.recipe import read, to_yaml
-
-from .program import TINY, everything_in, fine, mistake, same_weights, smskd
+from tests.support.program import TINY, everything_in, fine, mistake, same_weights, smskd
 
 FILES = {"recipe.yaml", "environment.json", "metrics.jsonl", "summary.json", "student.safetensors", "report.html"}
 

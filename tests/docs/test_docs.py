@@ -15,10 +15,10 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 import smskd
-from docs.examples import DOCS, ROOT, Example, Reader, examples
 from smskd.cli.app import UsageError, app
 from smskd.errors import UserError
 from smskd.recipe.spec import ComponentSpec, Recipe
+from tests.support.examples import DOCS, ROOT, Example, Reader, examples
 
 sys.path.append(str(DOCS))
 pytest.importorskip("latex2mathml", reason="the packages of the extra 'docs' are not installed")
@@ -147,7 +147,7 @@ def test_every_room_of_the_package_is_on_the_page_of_the_design() -> None:
 
 def test_every_option_of_the_anchor_is_explained() -> None:
     page, recipes = text("concepts/smskd.md"), text("guide/recipes.md")
-    for field in fields(smskd.TrueClass):
+    for field in fields(smskd.ReferenceKL):
         assert f"| `{field.name}`" in page
         assert f"{field.name}: " in recipes
 
@@ -233,6 +233,6 @@ def test_the_site_is_built_without_warnings_and_loads_nothing_from_elsewhere(tmp
             assert f'id="{module}.{name}"' in api
     for name in methods.method_names():
         assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">' in pages[f"methods/{name}.html"]
-        assert f'id="smskd.methods.{name}.{methods.find(name).__name__}"' in pages[f"methods/{name}.html"]
+        assert f'id="smskd.methods.{name}.{methods.METHODS.find(name).__name__}"' in pages[f"methods/{name}.html"]
         assert f'href="{name}.html"' in pages["methods/index.html"]
     assert json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]

@@ -10,16 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smskd import registry as discovery
 from smskd.errors import UserError
-from smskd.interfaces.features import Layout, Output, Shape, Side
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Shape, TappedOutputs
 from smskd.methods.cc import CC, cc_loss
 from smskd.methods.kdsvd import KDSVD
 from smskd.methods.nst import NST, nst_loss
+from smskd.registry import METHODS
+from tests.support.method_inputs import DATA, MLP, STUDENT, TEACHER, batch, build, taps
 
-from .example import DATA, MLP, STUDENT, TEACHER, batch, build, taps
-
-DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "defaults.json").read_text())
+DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())
 DTYPES = [torch.float32, torch.float64]
 NOTHING = torch.empty(0)
 SANE = 1e4
@@ -30,7 +29,9 @@ def _maps(*shapes: Shape, samples: int = 4, dtype: torch.dtype = torch.float64) 
 
 
 def _kdsvd(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], method: KDSVD) -> Tensor:
-    parts = method.loss(Output(NOTHING, student), Output(NOTHING, teacher), batch(torch.arange(4)), nn.Module())
+    parts = method.loss(
+        TappedOutputs(NOTHING, student), TappedOutputs(NOTHING, teacher), batch(torch.arange(4)), nn.Module()
+    )
     return torch.stack(list(parts.values())).sum()
 
 
@@ -194,7 +195,7 @@ def test_kdsvd_survives_singular_values_that_coincide(case: str, matrix: Any, dt
 )
 def test_a_value_out_of_range_is_refused(name: str, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        discovery.find(name)(**fields)
+        METHODS.find(name)(**fields)
     assert str(caught.value) == message
 
 
@@ -207,11 +208,11 @@ def test_models_without_maps_are_refused(method: NST | KDSVD) -> None:
 
 def test_cc_needs_a_vector() -> None:
     with pytest.raises(UserError, match="CC reads the pooled vector and the student offers none"):
-        taps(CC(), Layout({"stage1": (3, 4, 4)}, 5))
+        taps(CC(), FeatureLayout({"stage1": (3, 4, 4)}, 5))
 
 
 def test_kdsvd_needs_two_stages() -> None:
-    single = Layout({"stage1": (3, 4, 4), "pooled": (3,)}, 5)
+    single = FeatureLayout({"stage1": (3, 4, 4), "pooled": (3,)}, 5)
     with pytest.raises(UserError, match="KDSVD compares neighbouring stages and the models have a single one"):
         taps(KDSVD(), single, single)
 
@@ -250,14 +251,14 @@ def test_kdsvd_refuses_what_does_not_fit(
     fields: dict[str, Any], student: tuple[Shape, ...], teacher: tuple[Shape, ...], message: str
 ) -> None:
     with pytest.raises(UserError) as caught:
-        KDSVD(**fields).build(Side(student, 5), Side(teacher, 5), DATA)
+        KDSVD(**fields).build(ModelInfo(student, 5), ModelInfo(teacher, 5), DATA)
     assert str(caught.value).endswith(message)
 
 
 def test_kdsvd_takes_a_student_with_fewer_vectors_than_the_rank() -> None:
     student, teacher = ((8, 1, 1), (8, 1, 1)), ((8, 2, 2), (8, 2, 2))
     method = KDSVD(rank=3)
-    method.build(Side(student, 5), Side(teacher, 5), DATA)
+    method.build(ModelInfo(student, 5), ModelInfo(teacher, 5), DATA)
     maps = tuple(x.requires_grad_() for x in _maps(*student))
     loss = _kdsvd(maps, _maps(*teacher), method)
     loss.backward()

@@ -2,16 +2,16 @@
 
 import pytest
 
-from smskd import registry as discovery
 from smskd.interfaces.terms import Method
+from smskd.registry import METHODS
 from smskd.testing import CHECKS
 
 IN_THE_STAGE = {"ab": {"main_stage": True}, "fsp": {"main_stage": True}}
 """Methods whose loss is 0 in the stage unless they are told otherwise: checked in both ways."""
 
 METHODS: dict[str, Method] = {
-    **{name: discovery.find(name)() for name in discovery.names()},
-    **{f"{name} in the stage": discovery.find(name)(**fields) for name, fields in IN_THE_STAGE.items()},
+    **{name: METHODS.find(name)() for name in METHODS.names()},
+    **{f"{name} in the stage": METHODS.find(name)(**fields) for name, fields in IN_THE_STAGE.items()},
 }
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Output, Side
+from smskd.interfaces.features import ModelInfo, TappedOutputs
 from smskd.interfaces.terms import DataInfo
 from smskd.methods.crd import CRD, crd_loss
 from smskd.ops import contrast_memory
@@ -19,7 +19,7 @@ NOTHING = torch.empty(0)
 
 def _memory(method: CRD, labels: Tensor = EQUAL, seed: int = 0) -> ContrastMemory:
     torch.manual_seed(seed)
-    state = method.build(Side(((9,),), 6), Side(((11,),), 6), DataInfo(len(labels), 6, 8, labels))
+    state = method.build(ModelInfo(((9,),), 6), ModelInfo(((11,),), 6), DataInfo(len(labels), 6, 8, labels))
     assert isinstance(state, ContrastMemory)
     return state
 
@@ -29,7 +29,7 @@ def _step(method: CRD, state: ContrastMemory, index: Tensor, seed: int) -> dict[
     student = torch.randn(len(index), 9, generator=generator)
     teacher = torch.randn(len(index), 11, generator=generator)
     batch = Batch(student, EQUAL[index], index)
-    return method.loss(Output(NOTHING, (student,)), Output(NOTHING, (teacher,)), batch, state)
+    return method.loss(TappedOutputs(NOTHING, (student,)), TappedOutputs(NOTHING, (teacher,)), batch, state)
 
 
 def _rows(drawn: Shared | Tensor) -> Tensor:
@@ -132,7 +132,7 @@ def test_the_gradient_is_the_one_of_the_loss_before_the_memory_changed() -> None
     feature = torch.randn(6, 9, dtype=torch.float64, requires_grad=True)
     teacher = torch.randn(6, 11, dtype=torch.float64)
     batch = Batch(feature, EQUAL[index], index)
-    parts = method.loss(Output(NOTHING, (feature,)), Output(NOTHING, (teacher,)), batch, state)
+    parts = method.loss(TappedOutputs(NOTHING, (feature,)), TappedOutputs(NOTHING, (teacher,)), batch, state)
     assert not torch.equal(state.memory_teacher, before)
     (3 * parts["student"]).backward()
     embedding = torch.nn.functional.normalize(state.embed_student(feature), dim=1)
@@ -206,6 +206,6 @@ def test_labels_are_not_part_of_the_saved_state() -> None:
 
 def test_a_batch_without_an_index_is_refused() -> None:
     method = CRD(feature_dim=8, negatives=20)
-    outputs = Output(NOTHING, (torch.randn(2, 9),)), Output(NOTHING, (torch.randn(2, 11),))
+    outputs = TappedOutputs(NOTHING, (torch.randn(2, 9),)), TappedOutputs(NOTHING, (torch.randn(2, 11),))
     with pytest.raises(UserError, match="needs the batch's index"):
         method.loss(*outputs, Batch(torch.zeros(2), torch.zeros(2).long()), _memory(method))

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from smskd import registry as discovery
 from smskd.methods._describe import describe
 from smskd.methods.kd import KD
+from smskd.registry import METHODS
 
-DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "defaults.json").read_text())
+DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())
 
 
-@pytest.mark.parametrize("name", discovery.names())
+@pytest.mark.parametrize("name", METHODS.names())
 def test_every_method_describes_itself_completely(name: str) -> None:
     description = describe(name)
     assert description.name == name
@@ -26,9 +26,9 @@ def test_every_method_describes_itself_completely(name: str) -> None:
     assert re.search(r"(19|20)\d\d", description.paper), "the paper's year"
 
 
-@pytest.mark.parametrize("name", discovery.names())
+@pytest.mark.parametrize("name", METHODS.names())
 def test_every_hyperparameter_is_explained(name: str) -> None:
-    cls = discovery.find(name)
+    cls = METHODS.find(name)
     hyperparameters = describe(name).hyperparameters
     assert [item.name for item in hyperparameters] == [field.name for field in fields(cls)]  # type: ignore[arg-type]
     assert [item.name for item in hyperparameters if not item.text] == []
@@ -36,14 +36,14 @@ def test_every_hyperparameter_is_explained(name: str) -> None:
     assert cls(**{item.name: item.default for item in hyperparameters}) == cls()
 
 
-@pytest.mark.parametrize("name", discovery.names())
+@pytest.mark.parametrize("name", METHODS.names())
 def test_paper_and_weights_are_the_published_ones(name: str) -> None:
     description, published = describe(name), DEFAULTS.get(name)
     if published is None:
         pytest.skip(f"defaults.json knows no {name}")
     assert description.arxiv == (published["arxiv"] or "")
-    class_weight, weight = _weights(published["weights"])
-    assert description.published_class_weight == class_weight
+    ce_weight, weight = _weights(published["weights"])
+    assert description.published_ce_weight == ce_weight
     assert description.published_weight == weight
 
 

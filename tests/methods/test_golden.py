@@ -11,15 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from smskd import registry as discovery
 from smskd.interfaces.terms import DataInfo
 from smskd.methods._describe import golden_cases
 from smskd.methods.crd import ContrastMemory
+from smskd.registry import METHODS
+from tests.support import golden_logits, golden_maps, golden_relations
+from tests.support.golden import GoldenFile, Spec, check
 
-from . import golden_logits, golden_maps, golden_relations
-from .golden import GoldenFile, Spec, check
-
-GOLDEN = Path(__file__).parent.parent / "golden" / "losses"
+GOLDEN = Path(__file__).parents[1] / "golden" / "losses"
 FOLDER = Path(os.environ["SMSKD_GOLDEN"]) / "losses" if "SMSKD_GOLDEN" in os.environ else GOLDEN
 FILES = sorted(FOLDER.glob("*.safetensors"))
 
@@ -84,7 +83,7 @@ def test_the_package_tells_how_many_of_them_each_method_equals() -> None:
     own = sorted(GOLDEN.glob("*.safetensors"))
     counted = Counter(GoldenFile(path).method for path in own)
     assert golden_cases() == counted
-    assert counted.keys() <= set(discovery.names()), "a method that is not there is skipped, not compared"
+    assert counted.keys() <= set(METHODS.names()), "a method that is not there is skipped, not compared"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -8,19 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-from smskd import registry as discovery
 from smskd.errors import UserError
-from smskd.interfaces.features import Layout, Side
+from smskd.interfaces.features import FeatureLayout, ModelInfo
 from smskd.interfaces.terms import DataInfo, Method
 from smskd.methods.at import AT
 from smskd.methods.crd import CRD
 from smskd.methods.fitnet import FitNet
 from smskd.methods.rkd import RKD
 from smskd.methods.vid import VID
+from smskd.registry import METHODS
+from tests.support.method_inputs import DATA, MLP, STUDENT, TEACHER, batch, build, output, taps
 
-from .example import DATA, MLP, STUDENT, TEACHER, batch, build, output, taps
-
-DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "defaults.json").read_text())
+DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())
 MAPS = ["fitnet", "at", "sp", "vid", "ab", "fsp", "ft", "ofd", "reviewkd"]
 VECTORS = ["rkd", "pkt", "crd"]
 
@@ -46,7 +45,7 @@ VECTORS = ["rkd", "pkt", "crd"]
     ],
 )
 def test_the_defaults_are_the_published_ones(name: str, published: dict[str, str]) -> None:
-    method = discovery.find(name)()
+    method = METHODS.find(name)()
     values = DEFAULTS[name]["hyperparameters"]
     assert {field: getattr(method, field) for field in published} == {
         field: values[key] for field, key in published.items()
@@ -77,33 +76,35 @@ def test_the_defaults_are_the_published_ones(name: str, published: dict[str, str
 )
 def test_a_value_out_of_range_is_refused(name: str, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        discovery.find(name)(**fields)
+        METHODS.find(name)(**fields)
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize(("student", "teacher"), [(MLP, TEACHER), (STUDENT, MLP)])
-def test_models_without_maps_are_refused_by_methods_of_maps(name: str, student: Layout, teacher: Layout) -> None:
+def test_models_without_maps_are_refused_by_methods_of_maps(
+    name: str, student: FeatureLayout, teacher: FeatureLayout
+) -> None:
     with pytest.raises(UserError) as caught:
-        taps(discovery.find(name)(), student, teacher)
+        taps(METHODS.find(name)(), student, teacher)
     assert "\n" not in str(caught.value)
     assert ("student" if student is MLP else "teacher") in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["kd", *VECTORS])
 def test_models_without_maps_do_for_the_others(name: str) -> None:
-    assert taps(discovery.find(name)(), MLP, TEACHER).student in (("pooled",), ("logits",))
+    assert taps(METHODS.find(name)(), MLP, TEACHER).student in (("pooled",), ("logits",))
 
 
 @pytest.mark.parametrize("name", VECTORS)
 def test_models_without_a_vector_are_refused_by_methods_of_vectors(name: str) -> None:
     with pytest.raises(UserError, match="reads the pooled vector and the student offers none; it has stage1"):
-        taps(discovery.find(name)(), Layout({"stage1": (3, 4, 4)}, 5), TEACHER)
+        taps(METHODS.find(name)(), FeatureLayout({"stage1": (3, 4, 4)}, 5), TEACHER)
 
 
 @pytest.mark.parametrize("method", [AT(), VID()])
 def test_the_last_stages_are_paired_where_one_model_has_more(method: Method) -> None:
-    longer = Layout({f"stage{n}": (4, 2, 2) for n in range(1, 6)} | {"pooled": (4,)}, 5)
+    longer = FeatureLayout({f"stage{n}": (4, 2, 2) for n in range(1, 6)} | {"pooled": (4,)}, 5)
     chosen = taps(method, longer, TEACHER)
     assert chosen.student == ("stage3", "stage4", "stage5")
     assert chosen.teacher == ("stage1", "stage2", "stage3")
@@ -122,14 +123,14 @@ def test_a_hint_layer_beyond_the_last_stage_is_refused() -> None:
 def test_a_hint_without_a_regressor_needs_equal_shapes() -> None:
     method = FitNet(regressor=False)
     assert not list(build(method).parameters())
-    unequal = Side(((8, 4, 4),), 5), Side(((9, 4, 4),), 5)
+    unequal = ModelInfo(((8, 4, 4),), 5), ModelInfo(((9, 4, 4),), 5)
     with pytest.raises(UserError, match=r"needs equal shapes, not \[8, 4, 4\] \(student\) and \[9, 4, 4\]"):
         method.build(*unequal, DATA)
 
 
 def test_a_hint_that_no_convolution_fits_is_refused() -> None:
     with pytest.raises(UserError, match="no convolution brings the student's map 8x4x4 to the teacher's 8x12x12"):
-        FitNet().build(Side(((8, 4, 4),), 5), Side(((8, 12, 12),), 5), DATA)
+        FitNet().build(ModelInfo(((8, 4, 4),), 5), ModelInfo(((8, 12, 12),), 5), DATA)
 
 
 def test_a_weight_of_zero_leaves_a_term_of_rkd_out() -> None:
@@ -142,7 +143,7 @@ def test_a_weight_of_zero_leaves_a_term_of_rkd_out() -> None:
 
 
 def test_crd_needs_labels_of_at_least_two_classes() -> None:
-    sides = Side(((12,),), 5), Side(((16,),), 5)
+    sides = ModelInfo(((12,),), 5), ModelInfo(((16,),), 5)
     with pytest.raises(UserError, match="needs the label of every training sample"):
         CRD().build(*sides, DataInfo(40, 5, 8))
     with pytest.raises(UserError, match="all training samples have the same"):

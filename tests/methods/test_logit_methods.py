@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from smskd import data
-from smskd import registry as discovery
 from smskd.data import MemoryLoader
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch, Progress
-from smskd.interfaces.features import Output
+from smskd.interfaces.features import TappedOutputs
 from smskd.interfaces.terms import Method
 from smskd.methods.dist import DIST, dist_loss
 from smskd.methods.dkd import DKD
@@ -24,8 +23,9 @@ from smskd.methods.mlkd import MLKD, mlkd_loss
 from smskd.methods.nkd import NKD, nkd_loss
 from smskd.objective.weighted_sum import Objective
 from smskd.ops.divergences import softened_kl
+from smskd.registry import METHODS
 
-DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "defaults.json").read_text())
+DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())
 Y = torch.tensor([0, 3, 2, 1])
 
 
@@ -35,7 +35,7 @@ def logits(seed: int, *shape: int) -> Tensor:
 
 def parts(method: Method, epoch: int = 1, y: Tensor = Y) -> dict[str, Tensor]:
     batch = Batch(torch.empty(4, 0), y, progress=Progress(epoch, 100))
-    return method.loss(Output(logits(0)), Output(logits(1)), batch, nn.Module())
+    return method.loss(TappedOutputs(logits(0)), TappedOutputs(logits(1)), batch, nn.Module())
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def parts(method: Method, epoch: int = 1, y: Tensor = Y) -> dict[str, Tensor]:
     ],
 )
 def test_the_defaults_are_the_published_ones(name: str, published: dict[str, str]) -> None:
-    method = discovery.find(name)()
+    method = METHODS.find(name)()
     values = DEFAULTS[name]["hyperparameters"]
     assert {field: getattr(method, field) for field in published} == {
         field: values[key] for field, key in published.items()
@@ -58,11 +58,11 @@ def test_the_defaults_are_the_published_ones(name: str, published: dict[str, str
 
 def test_the_weights_are_the_published_ones() -> None:
     weights = {name: DEFAULTS[name]["weights"] for name in ("dkd", "nkd", "dist", "lskd", "mlkd")}
-    assert DKD.published_class_weight == weights["dkd"]["mdistiller"]["ce"]
-    assert (NKD.published_class_weight, NKD.published_weight) == tuple(weights["nkd"]["cls_kd"].values())
-    assert (DIST.published_class_weight, DIST.published_weight) == tuple(weights["dist"]["classification"].values())
-    assert (LSKD.published_class_weight, LSKD.published_weight) == (weights["lskd"]["ce"], weights["lskd"]["kd"])
-    assert (MLKD.published_class_weight, MLKD.published_weight) == (weights["mlkd"]["ce"], weights["mlkd"]["kd"])
+    assert DKD.published_ce_weight == weights["dkd"]["mdistiller"]["ce"]
+    assert (NKD.published_ce_weight, NKD.published_weight) == tuple(weights["nkd"]["cls_kd"].values())
+    assert (DIST.published_ce_weight, DIST.published_weight) == tuple(weights["dist"]["classification"].values())
+    assert (LSKD.published_ce_weight, LSKD.published_weight) == (weights["lskd"]["ce"], weights["lskd"]["kd"])
+    assert (MLKD.published_ce_weight, MLKD.published_weight) == (weights["mlkd"]["ce"], weights["mlkd"]["kd"])
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_weights_are_the_published_ones() -> None:
 )
 def test_a_value_out_of_range_is_refused(name: str, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        discovery.find(name)(**fields)
+        METHODS.find(name)(**fields)
     assert str(caught.value) == message
 
 
@@ -104,9 +104,11 @@ def test_the_terms_of_dkd_make_up_kd() -> None:
         student, teacher, y = logits(0)[[sample]].double(), logits(1)[[sample]].double(), Y[[sample]]
         rest = 1 - (teacher / temperature).softmax(1)[0, y[0]]
         method = DKD(alpha=1, beta=float(rest), temperature=temperature, warmup=1)
-        terms = method.loss(Output(student), Output(teacher), Batch(torch.empty(1, 0), y), nn.Module())
-        kd = discovery.find("kd")(temperature=temperature)  # type: ignore[call-arg]
-        (whole,) = kd.loss(Output(student), Output(teacher), Batch(torch.empty(1, 0), y), nn.Module()).values()
+        terms = method.loss(TappedOutputs(student), TappedOutputs(teacher), Batch(torch.empty(1, 0), y), nn.Module())
+        kd = METHODS.find("kd")(temperature=temperature)  # type: ignore[call-arg]
+        (whole,) = kd.loss(
+            TappedOutputs(student), TappedOutputs(teacher), Batch(torch.empty(1, 0), y), nn.Module()
+        ).values()
         assert float(sum(terms.values())) == pytest.approx(float(whole), rel=1e-5)
 
 
@@ -136,8 +138,8 @@ def test_lskd_does_not_see_how_large_logits_are() -> None:
     student, teacher = logits(0).double(), logits(1).double()
     batch = Batch(torch.empty(4, 0), Y)
     for method in (LSKD(), LSKD(base="dkd")):
-        one = method.loss(Output(student), Output(teacher), batch, nn.Module())
-        other = method.loss(Output(7 * student - 3), Output(teacher / 5), batch, nn.Module())
+        one = method.loss(TappedOutputs(student), TappedOutputs(teacher), batch, nn.Module())
+        other = method.loss(TappedOutputs(7 * student - 3), TappedOutputs(teacher / 5), batch, nn.Module())
         assert {name: float(part) for name, part in one.items()} == pytest.approx(
             {name: float(part) for name, part in other.items()}, rel=1e-5
         )

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from smskd.interfaces.features import Layout, Output, Side
+from smskd.interfaces.features import FeatureLayout, ModelInfo, TappedOutputs
 from smskd.methods.ofd import OFD, Connector, estimated_margin, ofd_loss, ofd_margin
 from smskd.models import create
 from smskd.objective.weighted_sum import Objective
-
-from .example import DATA, STUDENT, TEACHER, batch, build, taps
+from tests.support.method_inputs import DATA, STUDENT, TEACHER, batch, build, taps
 
 
 def _margin(weight: float, bias: float) -> float:
@@ -21,7 +20,9 @@ def _margin(weight: float, bias: float) -> float:
 def _losses(state: nn.Module, teacher: Tensor) -> dict[str, Tensor]:
     student = torch.randn(len(teacher), 4, *teacher.shape[2:])
     nothing = torch.empty(0)
-    return OFD().loss(Output(nothing, (student,)), Output(nothing, (teacher,)), batch(torch.arange(2)), state)
+    return OFD().loss(
+        TappedOutputs(nothing, (student,)), TappedOutputs(nothing, (teacher,)), batch(torch.arange(2)), state
+    )
 
 
 @pytest.mark.parametrize(("weight", "bias"), [(1.0, 0.0), (2.0, 0.5), (-0.7, -1.0), (0.5, 1.0)])
@@ -66,7 +67,10 @@ def test_the_levels_weigh_twice_as_much_from_one_to_the_next() -> None:
     for target in targets:
         target[:, 0, 0, 0] = 1
     parts = OFD().loss(
-        Output(torch.empty(0), tuple(features)), Output(torch.empty(0), tuple(targets)), batch(torch.tensor([0])), state
+        TappedOutputs(torch.empty(0), tuple(features)),
+        TappedOutputs(torch.empty(0), tuple(targets)),
+        batch(torch.tensor([0])),
+        state,
     )
     assert {name: float(part.detach()) for name, part in parts.items()} == {
         "level0": 0.25,
@@ -118,7 +122,7 @@ def test_a_teacher_without_such_batch_norms_is_measured_at_the_first_batch() -> 
 
 def test_an_estimate_is_made_once_and_saved() -> None:
     torch.manual_seed(0)
-    sides = Side(((4, 3, 3),), 5), Side(((6, 3, 3),), 5)
+    sides = ModelInfo(((4, 3, 3),), 5), ModelInfo(((6, 3, 3),), 5)
     state = OFD().build(*sides, DATA)
     first = torch.randn(2, 6, 3, 3)
     assert all(torch.isfinite(part) for part in _losses(state, first).values())
@@ -154,6 +158,6 @@ def test_the_margin_is_not_trained() -> None:
 
 
 def test_it_reads_both_models_before_the_relu() -> None:
-    layout = Layout(STUDENT.features, 5, frozenset({"stage1", "stage2", "stage3"}))
+    layout = FeatureLayout(STUDENT.features, 5, frozenset({"stage1", "stage2", "stage3"}))
     assert taps(OFD(), layout, layout).student == ("stage1.preact", "stage2.preact", "stage3.preact")
     assert taps(OFD(), layout, layout).teacher == ("stage1.preact", "stage2.preact", "stage3.preact")

@@ -10,28 +10,27 @@ import torch
 from torch import Tensor, nn
 
 import smskd
-from engine import tiny
-from smskd import registry as discovery
 from smskd import session as training
-from smskd.anchors.reference_kl import TrueClass
+from smskd.anchors.reference_kl import ReferenceKL
 from smskd.errors import UserError
-from smskd.interfaces.features import FeatureModel, Layout, Output, Side
+from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, TappedOutputs
 from smskd.interfaces.terms import Method
 from smskd.methods.simkd import SimKD, simkd_loss
 from smskd.methods.srrl import SRRL
 from smskd.models import create, describe, save_weights
 from smskd.models.frozen import Frozen
-from smskd.objective.student_head import TransformedModel, rebuilt
+from smskd.objective.student_head import StudentWithHead, rebuild_head
 from smskd.objective.weighted_sum import Objective
 from smskd.ops.layers import ClassifierInput
 from smskd.recipe import parse
+from smskd.registry import METHODS
+from tests.support import tiny
+from tests.support.method_inputs import DATA, MLP, STUDENT, TEACHER, batch, taps
 
-from .example import DATA, MLP, STUDENT, TEACHER, batch, taps
-
-DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "defaults.json").read_text())
+DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())
 NOTHING = torch.empty(0)
 X, Y = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 5
-METHODS = [SimKD(), SRRL(variant="original"), SRRL(variant="simkd")]
+CASES = [SimKD(), SRRL(variant="original"), SRRL(variant="simkd")]
 
 
 def _model(name: str, seed: int) -> FeatureModel:
@@ -48,11 +47,11 @@ def _model(name: str, seed: int) -> FeatureModel:
     return model
 
 
-def _side(model: FeatureModel) -> tuple[Side, str]:
+def _side(model: FeatureModel) -> tuple[ModelInfo, str]:
     layout = describe(model, (3, 16, 16))
     last = layout.last_map
     norms = (model.norm_before_relu(last),)
-    return Side((layout.features[last],), 5, model.classifier, norms, type(model.wrapped).__name__), last
+    return ModelInfo((layout.features[last],), 5, model.classifier, norms, type(model.wrapped).__name__), last
 
 
 def test_the_defaults_are_the_published_ones() -> None:
@@ -73,33 +72,33 @@ def test_the_defaults_are_the_published_ones() -> None:
 )
 def test_a_value_out_of_range_is_refused(name: str, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        discovery.find(name)(**fields)
+        METHODS.find(name)(**fields)
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("method", METHODS[:2])
+@pytest.mark.parametrize("method", CASES[:2])
 @pytest.mark.parametrize(("student", "teacher"), [(MLP, TEACHER), (STUDENT, MLP)])
-def test_models_without_maps_are_refused(method: Method, student: Layout, teacher: Layout) -> None:
+def test_models_without_maps_are_refused(method: Method, student: FeatureLayout, teacher: FeatureLayout) -> None:
     with pytest.raises(UserError, match="compares feature maps"):
         taps(method, student, teacher)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CASES)
 def test_a_teacher_without_a_classifier_that_fits_is_refused(method: Method) -> None:
     vector = isinstance(method, SRRL) and method.variant == "simkd"
-    student, teacher = (Side(((8,) if vector else (8, 4, 4),), 5), ((16,) if vector else (16, 4, 4)))
+    student, teacher = (ModelInfo(((8,) if vector else (8, 4, 4),), 5), ((16,) if vector else (16, 4, 4)))
     with pytest.raises(UserError, match="reuses the teacher's classifier, a last linear layer, and this teacher has"):
-        method.build(student, Side((teacher,), 5), DATA)
+        method.build(student, ModelInfo((teacher,), 5), DATA)
     with pytest.raises(UserError, match="which reads 20 channels; the features compared have 16"):
-        method.build(student, Side((teacher,), 5, nn.Linear(20, 5)), DATA)
+        method.build(student, ModelInfo((teacher,), 5, nn.Linear(20, 5)), DATA)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CASES)
 def test_the_classifier_is_a_frozen_copy(method: Method) -> None:
     vector = isinstance(method, SRRL) and method.variant == "simkd"
     classifier = nn.Linear(16, 5)
     shapes = (((8,),), ((16,),)) if vector else (((8, 4, 4),), ((16, 4, 4),))
-    state = method.build(Side(shapes[0], 5), Side(shapes[1], 5, classifier), DATA)
+    state = method.build(ModelInfo(shapes[0], 5), ModelInfo(shapes[1], 5, classifier), DATA)
     copied = state.get_submodule("teacher_classifier")
     assert isinstance(copied, nn.Linear)
     assert torch.equal(copied.weight, classifier.weight)
@@ -121,7 +120,7 @@ def test_what_the_teachers_maps_are_compared_as_is_what_its_classifier_reads(nam
     assert not read.state_dict()
 
 
-@pytest.mark.parametrize("method", METHODS[:2])
+@pytest.mark.parametrize("method", CASES[:2])
 def test_the_raw_last_map_of_a_wide_resnet_is_not_compared(method: Method) -> None:
     side, last = _side(_model("wrn_16_1", seed=0).eval())
     state = method.build(side, side, DATA)
@@ -140,12 +139,12 @@ def test_simkd_compares_at_the_smaller_size(
     student: tuple[int, int], teacher: tuple[int, int], compared: tuple[int, int]
 ) -> None:
     method = SimKD()
-    state = method.build(Side(((6, *student),), 5), Side(((12, *teacher),), 5, nn.Linear(12, 5)), DATA)
-    transformed = method.transform(Output(NOTHING, (torch.randn(3, 6, *student),)), state)
+    state = method.build(ModelInfo(((6, *student),), 5), ModelInfo(((12, *teacher),), 5, nn.Linear(12, 5)), DATA)
+    transformed = method.transform(TappedOutputs(NOTHING, (torch.randn(3, 6, *student),)), state)
     assert transformed.features[0].shape == (3, 12, *compared)
     assert transformed.logits.shape == (3, 5)
     target = torch.randn(3, 12, *teacher)
-    (loss,) = method.loss(transformed, Output(NOTHING, (target,)), batch(torch.arange(3)), state).values()
+    (loss,) = method.loss(transformed, TappedOutputs(NOTHING, (target,)), batch(torch.arange(3)), state).values()
     expected = (transformed.features[0] - nn.functional.adaptive_avg_pool2d(target, compared)).square().mean()
     torch.testing.assert_close(loss, expected)
 
@@ -155,14 +154,14 @@ def test_simkd_loss_by_hand() -> None:
     assert float(simkd_loss(torch.tensor([[[[1.0]]]]), teacher)) == 4
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CASES)
 def test_a_single_picture_in_train_mode_with_maps_of_one_position(method: Method) -> None:
     vector = isinstance(method, SRRL) and method.variant == "simkd"
     shapes = (((8,),), ((16,),)) if vector else (((8, 1, 1),), ((16, 1, 1),))
-    state = method.build(Side(shapes[0], 5), Side(shapes[1], 5, nn.Linear(16, 5)), DATA).train()
+    state = method.build(ModelInfo(shapes[0], 5), ModelInfo(shapes[1], 5, nn.Linear(16, 5)), DATA).train()
     feature = torch.randn(1, *shapes[0][0], requires_grad=True)
-    student = method.transform(Output(NOTHING, (feature,)), state)
-    teacher = Output(torch.randn(1, 5), (torch.randn(1, *shapes[1][0]),))
+    student = method.transform(TappedOutputs(NOTHING, (feature,)), state)
+    teacher = TappedOutputs(torch.randn(1, 5), (torch.randn(1, *shapes[1][0]),))
     loss = torch.stack(list(method.loss(student, teacher, batch(torch.tensor([0])), state).values())).sum()
     loss.backward()
     assert torch.isfinite(loss)
@@ -173,8 +172,11 @@ def test_a_single_picture_in_train_mode_with_maps_of_one_position(method: Method
 @pytest.mark.parametrize(("weights", "zero"), [((1, 0), "softmax_regression"), ((0, 1), "feature")])
 def test_srrl_weights_its_terms(weights: tuple[float, float], zero: str) -> None:
     method = SRRL(*weights)
-    state = method.build(Side(((8,),), 5), Side(((16,),), 5, nn.Linear(16, 5)), DATA)
-    student, teacher = Output(NOTHING, (torch.randn(4, 8),)), Output(torch.randn(4, 5), (torch.randn(4, 16),))
+    state = method.build(ModelInfo(((8,),), 5), ModelInfo(((16,),), 5, nn.Linear(16, 5)), DATA)
+    student, teacher = (
+        TappedOutputs(NOTHING, (torch.randn(4, 8),)),
+        TappedOutputs(torch.randn(4, 5), (torch.randn(4, 16),)),
+    )
     parts = method.loss(student, teacher, batch(torch.arange(4)), state)
     assert float(parts.pop(zero).detach()) == 0
     (other,) = parts.values()
@@ -195,9 +197,9 @@ def _objective(teacher: str = "resnet8_w4") -> Objective:
 
 def test_the_exported_student_is_made_again_from_its_description() -> None:
     predictor = _objective().predictor.eval()
-    assert isinstance(predictor, TransformedModel)
+    assert isinstance(predictor, StudentWithHead)
     torch.manual_seed(9)
-    again = rebuilt(create("resnet8_w2", classes=5, image_size=(16, 16)), predictor.description())
+    again = rebuild_head(create("resnet8_w2", classes=5, image_size=(16, 16)), predictor.description())
     again.load_state_dict(predictor.state_dict())
     assert torch.equal(again.eval()(X), predictor(X))
 
@@ -230,8 +232,8 @@ def test_cross_entropy_is_off_and_the_students_own_classifier_is_not_trained() -
 def test_the_next_stage_trains_the_projector_and_leaves_the_classifier() -> None:
     objective = _objective()
     predictor = objective.predictor
-    assert isinstance(predictor, TransformedModel)
-    objective.next_stage(["kd"], anchor=TrueClass())
+    assert isinstance(predictor, StudentWithHead)
+    objective.next_stage(["kd"], anchor=ReferenceKL())
     assert objective.predictor is predictor
     before = {name: value.clone() for name, value in predictor.state_dict().items()}
     optimizer = torch.optim.SGD(objective.trainable(), lr=0.1, weight_decay=0.1)
@@ -245,13 +247,13 @@ def test_the_next_stage_trains_the_projector_and_leaves_the_classifier() -> None
 
 def test_simkd_can_follow_simkd() -> None:
     objective = _objective()
-    objective.next_stage(["simkd"], anchor=TrueClass())
+    objective.next_stage(["simkd"], anchor=ReferenceKL())
     losses = objective((X, Y))
     losses.total.backward()
     assert torch.isfinite(losses.total)
     outer = objective.predictor
-    assert isinstance(outer, TransformedModel)
-    assert isinstance(outer.backbone, TransformedModel)
+    assert isinstance(outer, StudentWithHead)
+    assert isinstance(outer.backbone, StudentWithHead)
     torch.testing.assert_close(outer(X), losses.logits)
 
 
@@ -273,9 +275,9 @@ def test_two_stages_on_digits_from_recipe_to_loaded_file(
     }
     result = smskd.train(parse(value), out=tmp_path / "run")
     x: Tensor = torch.rand(3, *tiny.SHAPE)
-    assert isinstance(result.student, TransformedModel)
+    assert isinstance(result.student, StudentWithHead)
     for place in (tmp_path / "run", tmp_path / "run" / "stages" / "1"):
-        assert isinstance(smskd.load(place), TransformedModel)
+        assert isinstance(smskd.load(place), StudentWithHead)
     loaded = smskd.load(tmp_path / "run")
     assert tiny.same(tiny.bits(loaded), tiny.bits(result.student))
     torch.testing.assert_close(loaded(x), result.student(x), rtol=1e-4, atol=1e-5)

@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.interfaces.batch import Progress
-from smskd.interfaces.features import Layout, Side
+from smskd.interfaces.features import FeatureLayout, ModelInfo
 from smskd.methods.reviewkd import FusionBlock, ReviewKD, reviewkd_loss
 from smskd.ops.layers import LenientBatchNorm2d
+from tests.support.method_inputs import DATA, STUDENT, TEACHER, batch, build, detached, output, taps
 
-from .example import DATA, STUDENT, TEACHER, batch, build, detached, output, taps
-
-DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "defaults.json").read_text())
+DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())
 
 
 def _total(method: ReviewKD, epoch: int) -> Tensor:
@@ -48,7 +47,7 @@ def test_a_value_out_of_range_is_refused(field: str) -> None:
 
 
 def test_it_reads_the_teacher_before_its_relu_and_the_student_after_it() -> None:
-    layout = Layout(STUDENT.features, 5, frozenset({"stage1", "stage2", "stage3"}))
+    layout = FeatureLayout(STUDENT.features, 5, frozenset({"stage1", "stage2", "stage3"}))
     chosen = taps(ReviewKD(), layout, layout)
     assert chosen.student == ("stage1", "stage2", "stage3", "pooled")
     assert chosen.teacher == ("stage1.preact", "stage2.preact", "stage3.preact", "pooled")
@@ -59,18 +58,18 @@ def test_it_reads_the_teacher_before_its_relu_and_the_student_after_it() -> None
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
-        (Layout({"pooled": (4,)}, 5), "ReviewKD compares feature maps and the {side} has none"),
-        (Layout({"stage1": (4, 8, 8)}, 5), "ReviewKD reads the pooled vector and the {side} offers none"),
+        (FeatureLayout({"pooled": (4,)}, 5), "ReviewKD compares feature maps and the {side} has none"),
+        (FeatureLayout({"stage1": (4, 8, 8)}, 5), "ReviewKD reads the pooled vector and the {side} offers none"),
     ],
 )
-def test_models_without_maps_or_vector_are_refused(side: str, layout: Layout, message: str) -> None:
+def test_models_without_maps_or_vector_are_refused(side: str, layout: FeatureLayout, message: str) -> None:
     pair = (layout, TEACHER) if side == "student" else (STUDENT, layout)
     with pytest.raises(UserError, match=message.format(side=side)):
         taps(ReviewKD(), *pair)
 
 
 def test_the_last_stages_are_paired_where_one_model_has_more() -> None:
-    longer = Layout({f"stage{n}": (4, 2, 2) for n in range(1, 6)} | {"pooled": (4,)}, 5)
+    longer = FeatureLayout({f"stage{n}": (4, 2, 2) for n in range(1, 6)} | {"pooled": (4,)}, 5)
     chosen = taps(ReviewKD(), longer, TEACHER)
     assert chosen.student == ("stage3", "stage4", "stage5", "pooled")
     assert chosen.teacher == ("stage1", "stage2", "stage3", "pooled")
@@ -109,7 +108,7 @@ def test_only_smaller_fields_are_compared(height: int, width: int, sizes: list[i
 
 def test_maps_need_not_be_square_nor_of_the_teacher_s_size() -> None:
     torch.manual_seed(0)
-    student, teacher = Side(((3, 6, 4), (5, 3, 2), (5,)), 5), Side(((4, 12, 8), (6, 3, 2), (6,)), 5)
+    student, teacher = ModelInfo(((3, 6, 4), (5, 3, 2), (5,)), 5), ModelInfo(((4, 12, 8), (6, 3, 2), (6,)), 5)
     state = ReviewKD().build(student, teacher, DATA)
     block = state.get_submodule("abf0")
     out, fused = block(torch.randn(2, 3, 6, 4), torch.randn(2, 5, 3, 2), (12, 8))

@@ -9,16 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError
-from smskd.interfaces.features import Layout, Output, Side
+from smskd.interfaces.features import FeatureLayout, ModelInfo, TappedOutputs
 from smskd.interfaces.terms import DataInfo
 from smskd.methods.semckd import SemCKD, semckd_loss
+from tests.support.method_inputs import DATA, MLP, STUDENT, TEACHER, batch, build, detached, leaves, output, taps
 
-from .example import DATA, MLP, STUDENT, TEACHER, batch, build, detached, leaves, output, taps
-
-DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "defaults.json").read_text())["semckd"]
+DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())["semckd"]
 
 
-def _outputs(samples: int, scale: float = 1.0) -> tuple[Output, Output]:
+def _outputs(samples: int, scale: float = 1.0) -> tuple[TappedOutputs, TappedOutputs]:
     chosen = taps(SemCKD())
 
     def make(*shape: int) -> Tensor:
@@ -46,20 +45,20 @@ def test_a_value_out_of_range_is_refused(fields: dict[str, Any], message: str) -
 
 
 def test_a_batch_smaller_than_the_factor_is_refused() -> None:
-    sides = Side(((4, 8, 8),), 5), Side(((6, 8, 8),), 5)
+    sides = ModelInfo(((4, 8, 8),), 5), ModelInfo(((6, 8, 8),), 5)
     with pytest.raises(UserError, match="SemCKD needs batches of at least factor = 4 samples, not 3"):
         SemCKD().build(*sides, DataInfo(40, 5, batch_size=3))
     assert list(SemCKD().build(*sides, DataInfo(40, 5, batch_size=4)).parameters())
 
 
 @pytest.mark.parametrize(("student", "teacher"), [(MLP, TEACHER), (STUDENT, MLP)])
-def test_models_without_maps_are_refused(student: Layout, teacher: Layout) -> None:
+def test_models_without_maps_are_refused(student: FeatureLayout, teacher: FeatureLayout) -> None:
     with pytest.raises(UserError, match="SemCKD compares feature maps"):
         taps(SemCKD(), student, teacher)
 
 
 def test_all_stages_of_both_are_read_also_where_one_model_has_more() -> None:
-    longer = Layout({f"stage{n}": (4, 2, 2) for n in range(1, 6)} | {"pooled": (4,)}, 5)
+    longer = FeatureLayout({f"stage{n}": (4, 2, 2) for n in range(1, 6)} | {"pooled": (4,)}, 5)
     chosen = taps(SemCKD(), STUDENT, longer)
     assert chosen.student == ("stage1", "stage2", "stage3")
     assert chosen.teacher == longer.stages
@@ -80,7 +79,7 @@ def test_the_order_of_the_batch_changes_the_loss() -> None:
     torch.manual_seed(0)
     method, state = SemCKD(), build(SemCKD())
     student, teacher = _outputs(8)
-    turned = [Output(x.logits, tuple(feature.flip(0) for feature in x.features)) for x in (student, teacher)]
+    turned = [TappedOutputs(x.logits, tuple(feature.flip(0) for feature in x.features)) for x in (student, teacher)]
     losses = [method.loss(*pair, batch(torch.arange(8)), state)["level"] for pair in ((student, teacher), turned)]
     assert method.order_matters
     assert abs(float(losses[0].detach()) - float(losses[1].detach())) > 1e-6

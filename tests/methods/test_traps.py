@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from smskd.interfaces.features import Output
+from smskd.interfaces.features import TappedOutputs
 from smskd.methods.at import at_loss
 from smskd.methods.crd import CRD, ContrastMemory, crd_loss
 from smskd.methods.kd import kd_loss
@@ -15,8 +15,7 @@ from smskd.methods.pkt import pkt_loss
 from smskd.methods.rkd import rkd_loss
 from smskd.methods.sp import sp_loss
 from smskd.methods.vid import vid_loss
-
-from .example import batch, build
+from tests.support.method_inputs import batch, build
 
 DTYPES = [torch.float32, torch.float64]
 SANE = 1e4
@@ -125,7 +124,7 @@ def test_crd_survives_a_feature_that_is_embedded_as_zero() -> None:
     feature.requires_grad_()
     nothing = torch.empty(0)
     parts = method.loss(
-        Output(nothing, (feature,)), Output(nothing, (torch.zeros(4, 16),)), batch(torch.arange(4)), state
+        TappedOutputs(nothing, (feature,)), TappedOutputs(nothing, (torch.zeros(4, 16),)), batch(torch.arange(4)), state
     )
     sum(parts.values(), start=torch.zeros(())).backward()
     assert feature.grad is not None

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from smskd import registry as discovery
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.models import create
 from smskd.objective.weighted_sum import Objective
+from smskd.registry import METHODS
 
 FAMILIES = ["resnet8", "vgg8", "MobileNetV2", "ShuffleV2"]
-METHODS = ["ab", "fsp", "ft", "ofd", "reviewkd"]
+CASES = ["ab", "fsp", "ft", "ofd", "reviewkd"]
 REFUSED = {
     "ab": "no convolution brings the student's map",
     "fsp": "FSP needs equally many channels in each pair of maps",
@@ -26,7 +26,7 @@ def models() -> dict[str, FeatureModel]:
 
 def _objective(name: str, student: FeatureModel, teacher: FeatureModel) -> Objective | str:
     """The objective, or why there is none."""
-    method = discovery.find(name)(**({"main_stage": True} if name in REFUSED else {}))
+    method = METHODS.find(name)(**({"main_stage": True} if name in REFUSED else {}))
     try:
         return Objective(student, teacher, methods=[method], example=X)
     except UserError as error:
@@ -36,7 +36,7 @@ def _objective(name: str, student: FeatureModel, teacher: FeatureModel) -> Objec
 @pytest.mark.parametrize("teacher", FAMILIES)
 @pytest.mark.parametrize("student", FAMILIES)
 def test_every_pair_is_trained_or_refused(models: dict[str, FeatureModel], student: str, teacher: str) -> None:
-    for name in METHODS:
+    for name in CASES:
         objective = _objective(name, models[student], models[teacher])
         if isinstance(objective, str):
             assert student != teacher

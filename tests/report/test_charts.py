@@ -7,13 +7,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from run_folders import PLAIN, THREE, write_run
 
 from smskd.analysis.compare import compare
 from smskd.report import marks, stage_marks, theme
 from smskd.report.charts import accuracy_chart, loss_chart, outcome_chart, run_charts, save_svg
 from smskd.report.comparison_charts import comparison_chart, curves_chart
 from smskd.runs.reader import Run, find_runs, load_run
+from tests.support.run_folders import PLAIN, THREE, write_run
 
 
 @pytest.fixture

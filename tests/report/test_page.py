@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folders import PLAIN, THREE, write_run
 
 from smskd.errors import UserError
 from smskd.report.page import write_report, write_run_report
 from smskd.runs.reader import find_runs, load_run
+from tests.support.run_folders import PLAIN, THREE, write_run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = [

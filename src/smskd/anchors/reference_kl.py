@@ -25,7 +25,7 @@ Source = Literal["reference", "teacher"]
 Direction = Literal["forward", "reverse"]
 
 
-def true_class_loss(
+def reference_kl_loss(
     student: Tensor,
     reference: Tensor,
     y: Tensor,
@@ -62,8 +62,8 @@ def true_class_loss(
 
 
 @dataclass(frozen=True)
-class TrueClass(Anchor):
-    """The anchor of SMSKD: :func:`true_class_loss` to the previous stage's student.
+class ReferenceKL(Anchor):
+    """The anchor of SMSKD: :func:`reference_kl_loss` to the previous stage's student.
 
     Attributes:
         weight: of the loss in the objective (lambda_r; the paper finds 0.3 to 0.5 best). 0: the reference is not
@@ -97,7 +97,7 @@ class TrueClass(Anchor):
         """Whether the teacher's logits weight the samples."""
         return self.source == "teacher" and self.form != "uniform"
 
-    def settled(self, kinds: Collection[Kind]) -> Self:
+    def resolve(self, kinds: Collection[Kind]) -> Self:
         """``auto`` made ``uniform`` under a relation-based method, ``probability`` elsewhere."""
         if self.form != "auto":
             return self
@@ -110,7 +110,7 @@ class TrueClass(Anchor):
         weighting = teacher if self.needs_teacher else reference
         if self.form == "auto":
             raise UserError("form: auto is settled by the stage's methods; call settled() first")
-        return true_class_loss(
+        return reference_kl_loss(
             student,
             reference,
             y,

@@ -300,8 +300,8 @@ class PlainLoop:
                 distilled = F.mse_loss(self.criterion(student[HINT_LAYER]), teacher[HINT_LAYER])
             else:
                 distilled = self.criterion(student[-1], teacher[-1], batch.sample, batch.contrast)
-            class_weight, method_weight = WEIGHTS[self.method]
-            loss = class_weight * F.cross_entropy(logits, batch.y) + method_weight * distilled
+            ce_weight, method_weight = WEIGHTS[self.method]
+            loss = ce_weight * F.cross_entropy(logits, batch.y) + method_weight * distilled
             if reference is not None:
                 loss = loss + ANCHOR_WEIGHT * anchor_kl(logits, reference, batch.y)
         return loss, logits

@@ -22,7 +22,7 @@ from smskd.data import Dataset
 from smskd.errors import UserError
 from smskd.objective.weighted_sum import Objective
 from smskd.timing import Clock, Cost
-from smskd.training.config import Setup
+from smskd.training.config import RunConfig
 from smskd.training.host import allow_tf32, forget_peak, memory_in_use, peak_memory
 
 WARM_UP = 2
@@ -37,7 +37,7 @@ _PATIENCE = 5.0
 
 def plain() -> Any:
     """The file of the plain loop."""
-    return import_module("smskd.bench.plain_loop")
+    return import_module("smskd.bench.baseline_loop")
 
 
 def plain_data(case: Case, pictures: Dataset) -> Any | None:
@@ -53,7 +53,7 @@ def plain_data(case: Case, pictures: Dataset) -> Any | None:
     )
 
 
-def usual_options(setup: Setup, objective: Objective) -> dict[str, Any]:
+def usual_options(setup: RunConfig, objective: Objective) -> dict[str, Any]:
     """Arguments of the plain loop, but for its data: those of our last stage, with copies of its networks."""
     assert objective.teacher is not None
     return {

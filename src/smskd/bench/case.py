@@ -9,7 +9,7 @@ from torch import nn
 
 from smskd import models
 from smskd.build import load_model
-from smskd.data import Dataset, Pictures
+from smskd.data import Dataset, Images
 from smskd.errors import UserError
 from smskd.recipe import ModelSpec, Recipe, parse
 
@@ -93,10 +93,10 @@ def random_pictures(case: Case) -> Dataset:
     shape = (3, case.image_size, case.image_size)
     names = tuple(map(str, range(case.classes)))
 
-    def pictures(count: int) -> Pictures:
+    def pictures(count: int) -> Images:
         images = torch.randint(256, (count, *shape), generator=generator, dtype=torch.uint8)
         labels = torch.arange(count) % case.classes
-        return Pictures(images, labels[torch.randperm(count, generator=generator)], names)
+        return Images(images, labels[torch.randperm(count, generator=generator)], names)
 
     train, test = pictures(case.data_size), pictures(case.batch_size)
     return Dataset(name="random", train=train, test=test, mean=(0.5,) * 3, std=(0.29,) * 3)

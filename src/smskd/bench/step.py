@@ -15,10 +15,10 @@ from smskd.build import assemble
 from smskd.data import Dataset
 from smskd.interfaces.batch import Batch, Progress
 from smskd.training.compute_policy import fitting_threads
-from smskd.training.config import Setup
+from smskd.training.config import RunConfig
 from smskd.training.epoch import check_finite, train_batches
 from smskd.training.host import environment, forget_peak, keep_freed_memory, memory_in_use, peak_memory
-from smskd.training.state import Trainee
+from smskd.training.state import TrainingState
 
 FORMAT = 1
 
@@ -37,10 +37,10 @@ class OurLoop:
     The frozen networks look at ``together`` batches at once: whole groups of that many steps are timed.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: RunConfig) -> None:
         self.setup = setup
         keep_freed_memory(setup.example.device)
-        self.trainee = Trainee(setup)
+        self.trainee = TrainingState(setup)
         for index, stage in enumerate(setup.stages):
             if index:
                 self.trainee.reference = self.trainee.objective.frozen()
@@ -60,7 +60,7 @@ class OurLoop:
     def fill_cache(self, turns: Sequence[int]) -> None:
         """Looks once at the batches of these turns: then the teacher's outputs are in its cache."""
         for batch in islice(self._endless(), sum(turns) + len(turns) * self.warm_up):
-            self.step.look(batch)
+            self.step.frozen_forward(batch)
 
     def rounds(self, steps: int) -> list[int]:
         """The turns in which at least so many steps are timed."""
@@ -125,7 +125,7 @@ def bench_step(case: Case) -> dict[str, Any]:
     }
 
 
-def assembled(case: Case, pictures: Dataset) -> Setup:
+def assembled(case: Case, pictures: Dataset) -> RunConfig:
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "teacher.safetensors"
         write_teacher(case, pictures, weights)

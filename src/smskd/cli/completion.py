@@ -15,9 +15,9 @@ def recipes(incomplete: str) -> list[str]:
 
 def methods(incomplete: str) -> list[str]:
     """The distillation methods."""
-    from smskd.registry import names
+    from smskd.registry import METHODS
 
-    return _fitting(names(), incomplete)
+    return _fitting(METHODS.names(), incomplete)
 
 
 def models(incomplete: str) -> list[str]:

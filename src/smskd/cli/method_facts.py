@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from smskd.errors import UserError
-from smskd.interfaces.features import FeatureModel, Layout, Taps
+from smskd.interfaces.features import FeatureLayout, FeatureModel, Reads
 from smskd.interfaces.terms import DataInfo, Method
 from smskd.models import create, describe
 from smskd.objective.tapped_features import side
-from smskd.registry import find
+from smskd.registry import METHODS
 
 STUDENT = "resnet8"
 TEACHERS = ("resnet8x4", "resnet20")
@@ -43,11 +43,11 @@ def method_facts(name: str) -> MethodFacts:
     """The facts of a method; empty ones where it refuses the networks.
 
     Args:
-        name: as for :func:`smskd.registry.find`.
+        name: as for :func:`smskd.METHODS.find`.
     """
     for teacher in TEACHERS:
         with suppress(UserError):
-            return _facts(find(name)(), teacher)
+            return _facts(METHODS.find(name)(), teacher)
     return MethodFacts()
 
 
@@ -66,17 +66,17 @@ def compact(taps: tuple[str, ...]) -> str:
 
 def _facts(method: Method, teacher: str) -> MethodFacts:
     (student, own_layout), (other, other_layout) = _model(STUDENT), _model(teacher)
-    taps: Taps = method.taps(own_layout, other_layout)
+    taps: Reads = method.taps(own_layout, other_layout)
     own = side(student, own_layout, taps.student)
     state = method.build(own, side(other, other_layout, taps.teacher), _DATA)
-    phase = method.preparation(own)
+    phase = method.pretraining(own)
     if phase is not None:
-        method.prepared(state).requires_grad_(True)
+        method.pretrained(state).requires_grad_(True)
     return MethodFacts(taps.student, _learned(state), phase.epochs if phase else 0)
 
 
 @cache
-def _model(name: str) -> tuple[FeatureModel, Layout]:
+def _model(name: str) -> tuple[FeatureModel, FeatureLayout]:
     model = create(name, _CLASSES)
     return model, describe(model, (3, 32, 32))
 

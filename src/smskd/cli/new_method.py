@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from smskd.errors import UserError
-from smskd.registry import names
+from smskd.registry import METHODS
 from smskd.runs.atomic_files import write_text
 
 _SMSKD = """from smskd.ops.pairing import linear_embedding, pooled_vectors
@@ -82,7 +82,7 @@ def _check_name(name: str) -> None:
         raise UserError(
             f"'{name}' is no name for a method; write letters, digits and _, such as own_method, and no Python keyword"
         )
-    if name in names():
+    if name in METHODS.names():
         raise UserError(f"there is a method '{name}' already; choose another name (smskd methods lists them)")
 
 

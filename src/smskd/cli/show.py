@@ -53,9 +53,9 @@ def print_methods(*, as_json: bool) -> None:
     """A line for each method; with its title where there is room."""
     from smskd.cli.method_facts import STUDENT, TEACHERS, compact, method_facts
     from smskd.methods._describe import describe
-    from smskd.registry import names
+    from smskd.registry import METHODS
 
-    described = [(describe(name), method_facts(name)) for name in names()]
+    described = [(describe(name), method_facts(name)) for name in METHODS.names()]
     if as_json:
         typer.echo(json.dumps([asdict(method) | asdict(facts) for method, facts in described], indent=2))
         return
@@ -91,7 +91,7 @@ def print_method(name: str, *, as_json: bool) -> None:
         ("learns", ", ".join(facts.learns) or "nothing of its own"),
         ("phase", f"{facts.phase_epochs} epochs before the stage" if facts.phase_epochs else "none before the stage"),
         ("golden", _equal_results(method.golden_cases)),
-        ("weight", f"{method.published_weight:g}, beside cross-entropy of weight {method.published_class_weight:g}"),
+        ("weight", f"{method.published_weight:g}, beside cross-entropy of weight {method.published_ce_weight:g}"),
     )
     if method.formula:
         _title("\nformula")

@@ -77,7 +77,7 @@ def train_all(runs: list[Run], display: Display, again: str) -> None:
         if not any((run.folder.path / METRICS).exists() for run in runs):
             for run in runs:
                 if run.fresh:
-                    run.folder.withdraw()
+                    run.folder.discard()
         raise
 
 

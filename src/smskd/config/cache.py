@@ -16,7 +16,7 @@ FOLDER_VARIABLE = "SMSKD_CACHE"
 
 
 @dataclass(frozen=True)
-class CacheOptions:
+class CacheConfig:
     """How the teacher's outputs are kept.
 
     Args:

@@ -15,7 +15,7 @@ _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
-class Numerics:
+class ComputeConfig:
     """How a step is computed.
 
     Attributes:

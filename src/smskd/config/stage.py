@@ -16,22 +16,22 @@ class Stage:
     Attributes:
         methods: what is distilled in it, together.
         first, last: its epochs, counted from 1 over the whole run, both included.
-        class_weight: of the cross-entropy.
+        ce_weight: of the cross-entropy.
         anchor: holds the student near the reference; None in the first stage.
         schedule: learning rates of its own, counted from the stage's start; None: the run's schedule goes on.
-        optimizer, carry, reference, average_decay: see :class:`smskd.recipe.StageSpec`.
+        optimizer, carry, reference, ema_decay: see :class:`smskd.recipe.StageSpec`.
     """
 
     methods: tuple[WeightedMethod, ...]
     first: int
     last: int
-    class_weight: float
+    ce_weight: float
     anchor: Anchor | None = None
     schedule: ScheduleSpec | None = None
     optimizer: Literal["keep", "reset"] = "keep"
     carry: Which = "last"
     reference: Which = "last"
-    average_decay: float = 0.999
+    ema_decay: float = 0.999
 
     @property
     def epochs(self) -> int:
@@ -49,9 +49,9 @@ class Stage:
         return bool(self.methods) or (self.anchor is not None and self.anchor.needs_teacher)
 
     @property
-    def transforms_student(self) -> bool:
+    def replaces_head(self) -> bool:
         """Whether a method makes another network of the student."""
-        return any(item.method.transforms_student for item in self.methods)
+        return any(item.method.replaces_head for item in self.methods)
 
     def keeps(self, which: Which) -> bool:
         """Whether the best, or the average, student is wanted at its end."""

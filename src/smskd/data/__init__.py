@@ -11,7 +11,7 @@ from smskd.data.sources.catalog import load, names
 if TYPE_CHECKING:
     from smskd.data.augment.crop_flip import Augmentation
     from smskd.data.counter_rng import mix, mix_tensor
-    from smskd.data.dataset import Dataset, Pictures, channel_statistics
+    from smskd.data.dataset import Dataset, Images, channel_statistics
     from smskd.data.loaders.base import Loader
     from smskd.data.loaders.in_memory import MemoryLoader
     from smskd.data.loaders.streaming import StreamingLoader
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Augmentation",
     "Dataset",
+    "Images",
     "Loader",
     "MemoryLoader",
-    "Pictures",
     "StreamingLoader",
     "channel_statistics",
     "load",
@@ -35,7 +35,7 @@ _HOME = {
     "Dataset": "dataset",
     "Loader": "loaders.base",
     "MemoryLoader": "loaders.in_memory",
-    "Pictures": "dataset",
+    "Images": "dataset",
     "StreamingLoader": "loaders.streaming",
     "channel_statistics": "dataset",
     "mix": "counter_rng",

@@ -13,7 +13,7 @@ from smskd.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class Images:
     """Labelled pictures of one size, kept as bytes. Also a map-style data set of (image, label) pairs.
 
     Args:
@@ -71,7 +71,7 @@ class Pictures:
             digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
-    def subset(self, n: int, seed: int = 0) -> "Pictures":
+    def subset(self, n: int, seed: int = 0) -> "Images":
         """A random part, always the same for the same seed: a smaller part is the beginning of a larger one.
 
         Args:
@@ -85,18 +85,18 @@ class Pictures:
         if rows is None:
             return self
         rows = rows.to(self.images.device)
-        return Pictures(self.images[rows], self.labels[rows], self.class_names)
+        return Images(self.images[rows], self.labels[rows], self.class_names)
 
-    def to(self, device: torch.device | str) -> "Pictures":
+    def to(self, device: torch.device | str) -> "Images":
         """The same pictures on a device; nothing is copied where they are there already."""
         images, labels = self.images.to(device), self.labels.to(device)
         if images is self.images and labels is self.labels:
             return self
-        return Pictures(images, labels, self.class_names)
+        return Images(images, labels, self.class_names)
 
 
 def subset_rows(total: int, n: int, seed: int) -> Tensor | None:
-    """The rows, int64 [n], of the part that :meth:`Pictures.subset` takes; None where it is the whole.
+    """The rows, int64 [n], of the part that :meth:`Images.subset` takes; None where it is the whole.
 
     Raises:
         UserError: n is less than 1.
@@ -138,8 +138,8 @@ class Dataset:
     """
 
     name: str
-    train: Pictures
-    test: Pictures
+    train: Images
+    test: Images
     mean: tuple[float, ...]
     std: tuple[float, ...]
     padding: int = 4
@@ -186,7 +186,7 @@ class Dataset:
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def channel_statistics(pictures: Pictures) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(pictures: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel over all pixels, of values scaled to 0..1.
 
     A channel that is the same everywhere gets a standard deviation of 1, so that it can be divided by.
@@ -203,6 +203,6 @@ def channel_statistics(pictures: Pictures) -> tuple[tuple[float, ...], tuple[flo
     return tuple(mean), tuple(std)
 
 
-def _size(pictures: Pictures) -> str:
+def _size(pictures: Images) -> str:
     channels, height, width = pictures.shape
     return f"{height}x{width} with {channels} channel{'s' if channels > 1 else ''}"

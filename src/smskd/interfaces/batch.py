@@ -16,7 +16,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Draw:
+class SampleKeys:
     """Which of all possible pictures a batch holds.
 
     On the CPU, so that whoever looks something up by it does not wait for the device.
@@ -53,7 +53,7 @@ class Batch:
     progress: Progress = field(default_factory=Progress)
     views: Mapping[str, Tensor] = field(default_factory=dict)
     """Other views of the same pictures by name, each shaped as ``x``; ``strong`` is a strong augmentation."""
-    draw: Draw | None = None
+    draw: SampleKeys | None = None
     """Which pictures ``x`` holds; None where the loader does not tell. The cache of the teacher's outputs asks."""
     outputs: FrozenOutputs | None = None
     """Of teacher and reference, where they were computed beforehand; None: the objective runs them."""

@@ -59,7 +59,7 @@ class FeatureModel(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
-class Layout:
+class FeatureLayout:
     """What a model offers to read: each feature's shape for one sample, in network order."""
 
     features: Mapping[str, Shape]
@@ -92,10 +92,10 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Taps:
+class Reads:
     """The features that a method reads, by name, in the order in which it receives them.
 
-    ``logits`` as a name asks for the logits, which then arrive in :attr:`Output.logits` and not among the
+    ``logits`` as a name asks for the logits, which then arrive in :attr:`TappedOutputs.logits` and not among the
     features. ``<name>@<view>`` asks for the feature of another view of the pictures, such as ``logits@strong``; it
     arrives among the features. A model runs only as deep as its taps ask for.
     """
@@ -105,7 +105,7 @@ class Taps:
 
 
 @dataclass(frozen=True)
-class Side:
+class ModelInfo:
     """What a method knows of the student or of the teacher when it builds its modules."""
 
     shapes: tuple[Shape, ...]
@@ -120,7 +120,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Output:
+class TappedOutputs:
     """What a model says of a batch, as a method receives it."""
 
     logits: Tensor

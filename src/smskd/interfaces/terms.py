@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 from torch import Tensor, nn
 
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
 
 Kind = Literal["response", "feature", "relation"]
 """What a method compares: predictions, features of single samples, or relations between them."""
@@ -26,7 +26,7 @@ class DataInfo:
 
 
 @dataclass(frozen=True)
-class Preparation:
+class Pretraining:
     """A phase before the stage, in which a method's modules are initialised (FT, AB, FSP).
 
     Student and teacher run in eval mode, what is trained in train mode; the learning rate stays the same.
@@ -49,22 +49,22 @@ class Method(ABC):
     kind: ClassVar[Kind]
     published_weight: ClassVar[float]
     """Weight of the method's loss in the published experiments; the default of a recipe."""
-    published_class_weight: ClassVar[float] = 1.0
+    published_ce_weight: ClassVar[float] = 1.0
     """Weight of the cross-entropy beside it."""
     order_matters: ClassVar[bool] = False
     """Whether the loss of a batch changes with the order of its samples."""
-    transforms_student: ClassVar[bool] = False
+    replaces_head: ClassVar[bool] = False
     """Whether the method's layers become part of the student, which is then another network (SimKD)."""
 
     @abstractmethod
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The features it reads.
 
         Raises:
             UserError: the two models have no features that it could compare.
         """
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         """The adapters it trains and the memories it keeps (default: none).
 
         Raises:
@@ -72,25 +72,27 @@ class Method(ABC):
         """
         return nn.Module()
 
-    def preparation(self, student: Side) -> Preparation | None:
+    def pretraining(self, student: ModelInfo) -> Pretraining | None:
         """The phase before the stage, if the method has one (default: none)."""
         return None
 
-    def prepare_loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def pretraining_loss(
+        self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module
+    ) -> dict[str, Tensor]:
         """The loss of the phase before the stage, in named parts whose sum is minimised. Of ``state``, the parameters
         that :meth:`prepared` names are trained."""
         raise NotImplementedError(f"{type(self).__name__} has no phase before the stage")
 
-    def prepared(self, state: nn.Module) -> nn.Module:
+    def pretrained(self, state: nn.Module) -> nn.Module:
         """The part of ``state`` that the phase before the stage trains (default: all of it)."""
         return state
 
-    def transform(self, student: Output, state: nn.Module) -> Output:
-        """What the student says once the method's layers are part of it; only where :attr:`transforms_student`."""
+    def transform(self, student: TappedOutputs, state: nn.Module) -> TappedOutputs:
+        """What the student says once the method's layers are part of it; only where :attr:`replaces_head`."""
         return student
 
     @abstractmethod
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """The method's loss on a batch in named parts, scalars, whose sum is the loss. ``state`` is what
         :meth:`build` made. Where the method transforms the student, ``student`` is transformed already.
 
@@ -108,7 +110,7 @@ class Anchor(ABC):
         """Whether the loss reads the teacher's logits."""
         return False
 
-    def settled(self, kinds: Collection[Kind]) -> Self:
+    def resolve(self, kinds: Collection[Kind]) -> Self:
         """The anchor for a stage whose methods are of these kinds: a choice left open (``auto``) made."""
         return self
 

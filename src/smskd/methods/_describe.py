@@ -15,7 +15,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from smskd.interfaces.terms import Kind, Method
-from smskd.registry import find
+from smskd.registry import METHODS
 
 _SECTION = re.compile(r"^(Paper|arXiv|Formula|Taps|Shapes|Source|Differences):[ \t]*", re.MULTILINE)
 _ATTRIBUTES = re.compile(r"^Attributes:\n((?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
@@ -57,7 +57,7 @@ class MethodDescription:
         differences: where the published code differs from the paper, and what is easy to miss.
         hyperparameters: its fields.
         published_weight: of its loss.
-        published_class_weight: of the cross-entropy beside it.
+        published_ce_weight: of the cross-entropy beside it.
         golden_cases: results of published code that the method is compared with in the tests, and equals.
     """
 
@@ -74,7 +74,7 @@ class MethodDescription:
     differences: tuple[str, ...]
     hyperparameters: tuple[HyperParameter, ...]
     published_weight: float
-    published_class_weight: float
+    published_ce_weight: float
     golden_cases: int
 
 
@@ -82,12 +82,12 @@ def describe(name: str) -> MethodDescription:
     """Reads the description of a method from its file.
 
     Args:
-        name: as for :func:`smskd.registry.find`.
+        name: as for :func:`smskd.METHODS.find`.
 
     Raises:
         UserError: no such method.
     """
-    return describe_class(find(name), name)
+    return describe_class(METHODS.find(name), name)
 
 
 def describe_class(cls: type[Method], name: str) -> MethodDescription:
@@ -113,7 +113,7 @@ def describe_class(cls: type[Method], name: str) -> MethodDescription:
         differences=_points(sections.get("Differences", "")),
         hyperparameters=_hyperparameters(cls, own_doc),
         published_weight=cls.published_weight,
-        published_class_weight=cls.published_class_weight,
+        published_ce_weight=cls.published_ce_weight,
         golden_cases=golden_cases().get(name, 0),
     )
 

@@ -37,8 +37,8 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_count, require_positive
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
-from smskd.interfaces.terms import DataInfo, Kind, Method, Preparation
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
+from smskd.interfaces.terms import DataInfo, Kind, Method, Pretraining
 from smskd.ops.layers import ConvRegressor
 from smskd.ops.pairing import paired_stages
 from smskd.ops.precision import full_precision
@@ -87,24 +87,26 @@ class AB(Method):
         if self.init_epochs == 0 and not self.main_stage:
             raise UserError("init_epochs 0 leaves AB without any effect; set main_stage too, or 1 epoch or more")
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The map of each stage of both models before its ReLU."""
         stages = paired_stages(student, teacher, "AB")
-        return Taps(
+        return Reads(
             tuple(student.before_relu(name) for name in stages.student),
             tuple(teacher.before_relu(name) for name in stages.teacher),
         )
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         """A connector a level: ``connector0``, ``connector1``, ..., empty where the shapes agree."""
         pairs = enumerate(zip(student.shapes, teacher.shapes, strict=True))
         return nn.ModuleDict({f"connector{level}": _connector(s, t) for level, (s, t) in pairs})
 
-    def preparation(self, student: Side) -> Preparation | None:
+    def pretraining(self, student: ModelInfo) -> Pretraining | None:
         """Student and connectors are trained with this loss alone."""
-        return Preparation(self.init_epochs, trains_student=True) if self.init_epochs else None
+        return Pretraining(self.init_epochs, trains_student=True) if self.init_epochs else None
 
-    def prepare_loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def pretraining_loss(
+        self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module
+    ) -> dict[str, Tensor]:
         """``level0``, ``level1``, ...: one a pair of maps, with its weight."""
         pairs = list(zip(student.features, teacher.features, strict=True))
         parts = {}
@@ -113,10 +115,10 @@ class AB(Method):
             parts[f"level{level}"] = 2.0 ** (level - len(pairs) + 1) * ab_loss(connected, target, self.margin)
         return parts
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``boundary``: 0; or, with ``main_stage``, as :meth:`prepare_loss`."""
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+        """``boundary``: 0; or, with ``main_stage``, as :meth:`pretraining_loss`."""
         if self.main_stage:
-            return self.prepare_loss(student, teacher, batch, state)
+            return self.pretraining_loss(student, teacher, batch, state)
         return {"boundary": torch.zeros((), device=student.features[0].device)}
 
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from smskd.errors import require_count
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Taps
+from smskd.interfaces.features import FeatureLayout, Reads, TappedOutputs
 from smskd.interfaces.terms import Kind, Method
 from smskd.ops.geometry import attention_map, pool_to_smaller
 from smskd.ops.pairing import paired_stages
@@ -71,11 +71,11 @@ class AT(Method):
     def __post_init__(self) -> None:
         require_count(power=self.power)
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The map of each stage of both models."""
         return paired_stages(student, teacher, "AT")
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``level0``, ``level1``, ...: one a pair of maps."""
         pairs = enumerate(zip(student.features, teacher.features, strict=True))
         return {f"level{level}": at_loss(s, t, self.power) for level, (s, t) in pairs}

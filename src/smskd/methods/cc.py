@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from smskd.errors import require_count
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
 from smskd.interfaces.terms import DataInfo, Kind, Method
 from smskd.ops.layers import flat, linear_embedding
 from smskd.ops.pairing import pooled_vectors
@@ -69,11 +69,11 @@ class CC(Method):
     def __post_init__(self) -> None:
         require_count(feature_dim=self.feature_dim)
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The pooled vectors of both models."""
         return pooled_vectors(student, teacher, "CC")
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         """The two embeddings."""
         return nn.ModuleDict(
             {
@@ -82,7 +82,7 @@ class CC(Method):
             }
         )
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``correlation``: the mean product."""
         own = state.get_submodule("embed_student")(flat(student.features[0]))
         other = state.get_submodule("embed_teacher")(flat(teacher.features[0]))

@@ -42,7 +42,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_between, require_count, require_positive
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
 from smskd.interfaces.terms import DataInfo, Kind, Method
 from smskd.ops.contrast_memory import ContrastMemory, Negatives, Shared, memory_scores
 from smskd.ops.geometry import safe_normalize
@@ -151,11 +151,11 @@ class CRD(Method):
         if self.mode not in ("exact", "relax"):
             raise UserError(f"mode must be exact or relax, not {self.mode}")
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The pooled vectors of both models."""
         return pooled_vectors(student, teacher, "CRD")
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         """Two linear embeddings, two memories of all training samples, and what draws the negatives.
 
         Raises:
@@ -170,7 +170,7 @@ class CRD(Method):
             len(data.labels),
         )
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``student`` and ``teacher``: the embedding of one against the memory of the other."""
         assert isinstance(state, ContrastMemory)
         if batch.index is None:

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_between, require_positive
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, Layout, Output, Taps
+from smskd.interfaces.features import LOGITS, FeatureLayout, Reads, TappedOutputs
 from smskd.interfaces.terms import Kind, Method
 from smskd.ops.geometry import correlation
 from smskd.ops.precision import full_precision
@@ -91,11 +91,11 @@ class DIST(Method):
             raise UserError("beta and gamma must not both be 0")
         require_positive(temperature=self.temperature)
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The logits of both models."""
-        return Taps((LOGITS,), (LOGITS,))
+        return Reads((LOGITS,), (LOGITS,))
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``inter`` (between classes) and ``intra`` (within a class), each with its weight."""
         inter, intra = dist_loss(student.logits, teacher.logits, self.beta, self.gamma, self.temperature)
         return {"inter": inter, "intra": intra}

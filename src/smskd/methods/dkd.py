@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from smskd.errors import require_between, require_count, require_positive
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, Layout, Output, Taps
+from smskd.interfaces.features import LOGITS, FeatureLayout, Reads, TappedOutputs
 from smskd.interfaces.terms import Kind, Method
 from smskd.ops.divergences import decoupled_kl
 
@@ -86,11 +86,11 @@ class DKD(Method):
         require_positive(temperature=self.temperature)
         require_count(warmup=self.warmup)
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The logits of both models."""
-        return Taps((LOGITS,), (LOGITS,))
+        return Reads((LOGITS,), (LOGITS,))
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``tckd`` and ``nckd``, each with its weight and the warm-up."""
         rise = min(batch.progress.epoch / self.warmup, 1.0)
         weights = (rise * self.alpha, rise * self.beta)

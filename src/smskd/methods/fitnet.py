@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_count
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
 from smskd.interfaces.terms import DataInfo, Kind, Method
 from smskd.ops.layers import ConvRegressor
 from smskd.ops.precision import full_precision
@@ -73,16 +73,16 @@ class FitNet(Method):
     def __post_init__(self) -> None:
         require_count(hint_layer=self.hint_layer)
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The map of stage ``hint_layer`` of both models."""
-        return Taps((self._stage(student, "student"),), (self._stage(teacher, "teacher"),))
+        return Reads((self._stage(student, "student"),), (self._stage(teacher, "teacher"),))
 
-    def _stage(self, layout: Layout, side: str) -> str:
+    def _stage(self, layout: FeatureLayout, side: str) -> str:
         if len(layout.stages) < self.hint_layer:
             raise UserError(f"hint_layer {self.hint_layer} is beyond the {side}'s {_count(len(layout.stages))}")
         return layout.stages[self.hint_layer - 1]
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         """The regressor, if there is one."""
         if self.regressor:
             return nn.ModuleDict({"regressor": ConvRegressor(student.shapes[0], teacher.shapes[0])})
@@ -93,7 +93,7 @@ class FitNet(Method):
             )
         return nn.ModuleDict()
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``hint``: the mean squared difference."""
         hint = student.features[0]
         if self.regressor:

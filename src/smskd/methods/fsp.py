@@ -34,8 +34,8 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_count
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
-from smskd.interfaces.terms import Kind, Method, Preparation
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
+from smskd.interfaces.terms import Kind, Method, Pretraining
 from smskd.ops.geometry import pool_to_smaller
 from smskd.ops.pairing import paired_stages
 from smskd.ops.precision import full_precision
@@ -83,7 +83,7 @@ class FSP(Method):
         if self.init_epochs == 0 and not self.main_stage:
             raise UserError("init_epochs 0 leaves FSP without any effect; set main_stage too, or 1 epoch or more")
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The stem and the map of each stage of both models.
 
         Raises:
@@ -91,7 +91,7 @@ class FSP(Method):
         """
         chosen = paired_stages(student, teacher, "FSP")
         if student.stem and teacher.stem and len(student.stages) == len(teacher.stages):
-            chosen = Taps((student.stem, *chosen.student), (teacher.stem, *chosen.teacher))
+            chosen = Reads((student.stem, *chosen.student), (teacher.stem, *chosen.teacher))
         if len(chosen.student) < 2:
             raise UserError("FSP relates neighbouring maps and these models have one map in common")
         for own, target in zip(chosen.student, chosen.teacher, strict=True):
@@ -103,17 +103,19 @@ class FSP(Method):
                 )
         return chosen
 
-    def preparation(self, student: Side) -> Preparation | None:
+    def pretraining(self, student: ModelInfo) -> Pretraining | None:
         """The student is trained with this loss alone."""
-        return Preparation(self.init_epochs, trains_student=True) if self.init_epochs else None
+        return Pretraining(self.init_epochs, trains_student=True) if self.init_epochs else None
 
-    def prepare_loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def pretraining_loss(
+        self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module
+    ) -> dict[str, Tensor]:
         """``pair0``, ``pair1``, ...: one for each two neighbouring levels."""
         pairs = enumerate(zip(pairwise(student.features), pairwise(teacher.features), strict=True))
         return {f"pair{number}": fsp_loss(own, target) for number, (own, target) in pairs}
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``flow``: 0; or, with ``main_stage``, as :meth:`prepare_loss`."""
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+        """``flow``: 0; or, with ``main_stage``, as :meth:`pretraining_loss`."""
         if self.main_stage:
-            return self.prepare_loss(student, teacher, batch, state)
+            return self.pretraining_loss(student, teacher, batch, state)
         return {"flow": torch.zeros((), device=student.features[0].device)}

@@ -39,8 +39,8 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_count, require_positive
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
-from smskd.interfaces.terms import DataInfo, Kind, Method, Preparation
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
+from smskd.interfaces.terms import DataInfo, Kind, Method, Pretraining
 from smskd.ops.geometry import attention_map, pool_to_smaller
 from smskd.ops.pairing import last_maps
 from smskd.ops.precision import full_precision
@@ -135,11 +135,11 @@ class FT(Method):
         require_count(factor_power=self.factor_power, difference_power=self.difference_power)
         require_count(0, init_epochs=self.init_epochs)
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The last map before pooling of both models."""
         return last_maps(student, teacher, "FT")
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         """``paraphraser``, which the stage does not train, and ``translator``."""
         (own, *size), (channels, *other) = student.shapes[0], teacher.shapes[0]
         if all(min(pair) == 1 for pair in zip(size, other, strict=True)):
@@ -156,22 +156,24 @@ class FT(Method):
         translator = _layers("conv", nn.Conv2d, [own, own, factor, factor], batch_norm=True)
         return nn.ModuleDict({"paraphraser": paraphraser, "translator": translator})
 
-    def preparation(self, student: Side) -> Preparation | None:
+    def pretraining(self, student: ModelInfo) -> Pretraining | None:
         """The paraphraser alone is trained, to reconstruct the teacher's map."""
         rate = 0.01 if student.family in SLOW_FAMILIES else None
-        return Preparation(self.init_epochs, learning_rate=rate) if self.init_epochs else None
+        return Pretraining(self.init_epochs, learning_rate=rate) if self.init_epochs else None
 
-    def prepared(self, state: nn.Module) -> nn.Module:
+    def pretrained(self, state: nn.Module) -> nn.Module:
         """The paraphraser."""
         return state.get_submodule("paraphraser")
 
-    def prepare_loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def pretraining_loss(
+        self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module
+    ) -> dict[str, Tensor]:
         """``reconstruction``: of the teacher's map."""
         target = teacher.features[0]
-        return {"reconstruction": ft_reconstruction_loss(self.prepared(state)(target), target)}
+        return {"reconstruction": ft_reconstruction_loss(self.pretrained(state)(target), target)}
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``factor``: the difference of the attention of both factors."""
         own = state.get_submodule("translator")(student.features[0])
-        target = cast(Paraphraser, self.prepared(state)).encoder(teacher.features[0])
+        target = cast(Paraphraser, self.pretrained(state)).encoder(teacher.features[0])
         return {"factor": ft_loss(own, target, self.factor_power, self.difference_power)}

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_count
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
 from smskd.interfaces.terms import DataInfo, Kind, Method
 from smskd.ops.geometry import safe_normalize
 from smskd.ops.pairing import paired_stages
@@ -109,14 +109,14 @@ class KDSVD(Method):
         if self.matrix not in ("positions", "rows"):
             raise UserError(f"matrix must be positions or rows, not {self.matrix}")
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The map of each stage of both models."""
         taps = paired_stages(student, teacher, "KDSVD")
         if len(taps.student) < 2:
             raise UserError("KDSVD compares neighbouring stages and the models have a single one in common")
         return taps
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         """Nothing; the columns of the matrices have to agree.
 
         Raises:
@@ -132,7 +132,7 @@ class KDSVD(Method):
             self._require_rank(level, *other)
         return nn.Module()
 
-    def _advice(self, student: Side, teacher: Side) -> str:
+    def _advice(self, student: ModelInfo, teacher: ModelInfo) -> str:
         fits = all(own[2] == other[2] for own, other in zip(student.shapes, teacher.shapes, strict=True))
         choice = ", or take matrix: rows, which compares their widths" if self.matrix == "positions" and fits else ""
         return f"; they must be equal{choice}"
@@ -152,7 +152,7 @@ class KDSVD(Method):
             return feature.flatten(2).transpose(1, 2)
         return feature.flatten(1, 2).float()
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``pair0``, ``pair1``, ...: the loss of each pair of neighbouring levels."""
         own = [singular_features(self.matrices(feature), self.rank + EXTRA)[0] for feature in student.features]
         other = [singular_features(self.matrices(feature), self.rank) for feature in teacher.features]

@@ -24,7 +24,7 @@ Differences:
     - The gradient goes through mean and deviation of the student's logits.
     - The published weight of 9 is that of base kd beside a cross-entropy of 0.1. With base dkd the published code
       multiplies alpha and beta by 9, which is the same weight, and the cross-entropy has weight 1: give
-      class_weight 1 there.
+      ce_weight 1 there.
     - Logits of a sample that are all alike have no deviation to divide by: they become zeros without gradient
       here. In published code they have gradients of about 1e6.
 """
@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_between, require_count, require_positive
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, Layout, Output, Taps
+from smskd.interfaces.features import LOGITS, FeatureLayout, Reads, TappedOutputs
 from smskd.interfaces.terms import Kind, Method
 from smskd.ops.divergences import decoupled_kl, softened_kl, standardize
 
@@ -99,7 +99,7 @@ class LSKD(Method):
 
     kind: ClassVar[Kind] = "response"
     published_weight: ClassVar[float] = 9.0
-    published_class_weight: ClassVar[float] = 0.1
+    published_ce_weight: ClassVar[float] = 0.1
 
     def __post_init__(self) -> None:
         if self.base not in ("kd", "dkd"):
@@ -108,11 +108,11 @@ class LSKD(Method):
         require_between(0, float("inf"), alpha=self.alpha, beta=self.beta)
         require_count(warmup=self.warmup)
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The logits of both models."""
-        return Taps((LOGITS,), (LOGITS,))
+        return Reads((LOGITS,), (LOGITS,))
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``kd``; or ``tckd`` and ``nckd``, each with its weight and the warm-up."""
         if self.base == "kd":
             return {"kd": lskd_loss(student.logits, teacher.logits, self.temperature)}

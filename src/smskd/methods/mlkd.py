@@ -40,7 +40,7 @@ from torch import Tensor, nn
 
 from smskd.errors import require_positive
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, Layout, Output, Taps
+from smskd.interfaces.features import LOGITS, FeatureLayout, Reads, TappedOutputs
 from smskd.interfaces.terms import Kind, Method
 from smskd.ops.divergences import softened_kl
 from smskd.ops.divergences import standardize as standardized
@@ -110,17 +110,17 @@ class MLKD(Method):
 
     kind: ClassVar[Kind] = "response"
     published_weight: ClassVar[float] = 0.9
-    published_class_weight: ClassVar[float] = 0.1
+    published_ce_weight: ClassVar[float] = 0.1
 
     def __post_init__(self) -> None:
         require_positive(temperature=self.temperature)
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The logits of both models on the pictures and on their strong view."""
         both = (LOGITS, f"{LOGITS}@strong")
-        return Taps(both, both)
+        return Reads(both, both)
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``kd``, ``cc`` and ``bc``, not weighted."""
         of_student, of_teacher = ((side.logits, side.features[0]) for side in (student, teacher))
         return mlkd_loss(of_student, of_teacher, self.temperature, self.standardize)

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from smskd.errors import require_between, require_positive
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, Layout, Output, Taps
+from smskd.interfaces.features import LOGITS, FeatureLayout, Reads, TappedOutputs
 from smskd.interfaces.terms import Kind, Method
 from smskd.ops.divergences import other_classes
 from smskd.ops.precision import full_precision
@@ -84,11 +84,11 @@ class NKD(Method):
         require_between(0, float("inf"), gamma=self.gamma)
         require_positive(temperature=self.temperature)
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The logits of both models."""
-        return Taps((LOGITS,), (LOGITS,))
+        return Reads((LOGITS,), (LOGITS,))
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``own`` and ``others``, the latter with its weight."""
         own, others = nkd_loss(student.logits, teacher.logits, batch.y, self.gamma, self.temperature)
         return {"own": own, "others": others}

@@ -29,7 +29,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Taps
+from smskd.interfaces.features import FeatureLayout, Reads, TappedOutputs
 from smskd.interfaces.terms import Kind, Method
 from smskd.ops.geometry import pool_to_smaller, safe_normalize
 from smskd.ops.pairing import paired_stages
@@ -72,11 +72,11 @@ class NST(Method):
     kind: ClassVar[Kind] = "feature"
     published_weight: ClassVar[float] = 50.0
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The map of each stage of both models."""
         return paired_stages(student, teacher, "NST")
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``level0``, ``level1``, ...: the discrepancy of each stage."""
         pairs = zip(student.features, teacher.features, strict=True)
         return {f"level{level}": nst_loss(own, other) for level, (own, other) in enumerate(pairs)}

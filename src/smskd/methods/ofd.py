@@ -40,7 +40,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
 from smskd.interfaces.terms import DataInfo, Kind, Method
 from smskd.ops.pairing import paired_stages
 from smskd.ops.precision import full_precision
@@ -134,21 +134,21 @@ class OFD(Method):
     kind: ClassVar[Kind] = "feature"
     published_weight: ClassVar[float] = 1e-3
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The map of each stage of both models before its ReLU."""
         stages = paired_stages(student, teacher, "OFD")
-        return Taps(
+        return Reads(
             tuple(student.before_relu(name) for name in stages.student),
             tuple(teacher.before_relu(name) for name in stages.teacher),
         )
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         """A connector a level: ``connector0``, ``connector1``, ..."""
         norms = teacher.norms or (None,) * len(teacher.shapes)
         levels = enumerate(zip(student.shapes, teacher.shapes, norms, strict=True))
         return nn.ModuleDict({f"connector{level}": Connector(s[0], t[0], norm) for level, (s, t, norm) in levels})
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``level0``, ``level1``, ...: one a pair of maps, with its weight."""
         pairs = list(zip(student.features, teacher.features, strict=True))
         parts = {}

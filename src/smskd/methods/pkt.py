@@ -30,7 +30,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Taps
+from smskd.interfaces.features import FeatureLayout, Reads, TappedOutputs
 from smskd.interfaces.terms import Kind, Method
 from smskd.ops.geometry import safe_normalize
 from smskd.ops.layers import flat
@@ -71,10 +71,10 @@ class PKT(Method):
     kind: ClassVar[Kind] = "relation"
     published_weight: ClassVar[float] = 30000.0
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The pooled vectors of both models."""
         return pooled_vectors(student, teacher, "PKT")
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``divergence``: of the similarity distributions."""
         return {"divergence": pkt_loss(student.features[0], teacher.features[0])}

@@ -41,7 +41,7 @@ from torch import Tensor, nn
 
 from smskd.errors import require_count
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
 from smskd.interfaces.terms import DataInfo, Kind, Method
 from smskd.ops.layers import LenientBatchNorm2d
 from smskd.ops.pairing import paired_stages, pooled_vectors
@@ -130,17 +130,17 @@ class ReviewKD(Method):
     def __post_init__(self) -> None:
         require_count(warmup=self.warmup, max_mid_channels=self.max_mid_channels)
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The map of each stage, the teacher's before its ReLU, and the pooled vector."""
         maps = paired_stages(student, teacher, "ReviewKD")
         vectors = pooled_vectors(student, teacher, "ReviewKD")
         before = student.before_relu if self.student_preactivations else str
-        return Taps(
+        return Reads(
             (*map(before, maps.student), *vectors.student),
             (*map(teacher.before_relu, maps.teacher), *vectors.teacher),
         )
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         """A fusion block a level: ``abf0`` of the first stage to that of the pooled vector."""
         mid_channels = min(self.max_mid_channels, student.shapes[-1][0])
         last = len(student.shapes) - 1
@@ -149,7 +149,7 @@ class ReviewKD(Method):
             {f"abf{level}": FusionBlock(s[0], mid_channels, t[0], fuses=level < last) for level, (s, t) in levels}
         )
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``level0``, ``level1``, ...: one a level, first stage first, with the factor of the warm-up."""
         warmth = min(batch.progress.epoch / self.warmup, 1.0)
         parts: dict[str, Tensor] = {}

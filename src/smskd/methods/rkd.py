@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_between
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Taps
+from smskd.interfaces.features import FeatureLayout, Reads, TappedOutputs
 from smskd.interfaces.terms import Kind, Method
 from smskd.ops.geometry import distances_from, pairwise_differences, safe_sqrt
 from smskd.ops.layers import flat
@@ -108,11 +108,11 @@ class RKD(Method):
         if not any(weights.values()):
             raise UserError("distance_weight and angle_weight must not both be 0")
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The pooled vectors of both models."""
         return pooled_vectors(student, teacher, "RKD")
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``distance`` and ``angle``, each with its weight."""
         distance, angle = rkd_loss(student.features[0], teacher.features[0], self.distance_weight, self.angle_weight)
         return {"distance": distance, "angle": angle}

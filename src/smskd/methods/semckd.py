@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_count, require_positive
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
 from smskd.interfaces.terms import DataInfo, Kind, Method
 from smskd.ops.geometry import pool_to_smaller, safe_normalize
 from smskd.ops.layers import LenientBatchNorm2d, flat
@@ -114,12 +114,12 @@ class SemCKD(Method):
         require_count(factor=self.factor)
         require_positive(temperature=self.temperature)
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The map of each stage of both models."""
         paired_stages(student, teacher, "SemCKD")
-        return Taps(student.stages, teacher.stages)
+        return Reads(student.stages, teacher.stages)
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         """The embeddings of each level and the projectors of each pair.
 
         Raises:
@@ -137,14 +137,14 @@ class SemCKD(Method):
                 state[f"projector{i}_{j}"] = Projector(own[0], other[0])
         return state
 
-    def attention(self, student: Output, teacher: Output, state: nn.Module) -> Tensor:
+    def attention(self, student: TappedOutputs, teacher: TappedOutputs, state: nn.Module) -> Tensor:
         """[N, student levels, teacher levels]."""
         query = [state.get_submodule(f"query{i}")(feature) for i, feature in enumerate(student.features)]
         key = [state.get_submodule(f"key{j}")(feature) for j, feature in enumerate(teacher.features)]
         energy = torch.stack(query, 1) @ torch.stack(key, 1).transpose(1, 2)
         return (energy / self.temperature).softmax(2)
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``level``: the weighted differences; zero for a batch of another size than the layers have."""
         first = state.get_submodule("query0")
         assert isinstance(first, Embedding)

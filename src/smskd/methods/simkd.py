@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from smskd.errors import require_count
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
 from smskd.interfaces.terms import DataInfo, Kind, Method
 from smskd.ops.layers import ClassifierInput, LenientBatchNorm2d, reused_classifier
 from smskd.ops.pairing import last_maps
@@ -123,29 +123,29 @@ class SimKD(Method):
 
     kind: ClassVar[Kind] = "feature"
     published_weight: ClassVar[float] = 1.0
-    published_class_weight: ClassVar[float] = 0.0
-    transforms_student: ClassVar[bool] = True
+    published_ce_weight: ClassVar[float] = 0.0
+    replaces_head: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_count(factor=self.factor)
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The last map before pooling of both models."""
         return last_maps(student, teacher, "SimKD")
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         """The student's new last layers."""
         channels, height, width = teacher.shapes[0]
         projector = Projector(student.shapes[0][0], channels, self.factor)
         classifier = reused_classifier(teacher, channels, "SimKD")
         return ReusedHead(projector, classifier, ClassifierInput(teacher), (height, width))
 
-    def transform(self, student: Output, state: nn.Module) -> Output:
+    def transform(self, student: TappedOutputs, state: nn.Module) -> TappedOutputs:
         """The logits of the teacher's classifier, and the projected map."""
         projected, logits = state(student.features[0])
-        return Output(logits, (projected,))
+        return TappedOutputs(logits, (projected,))
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``feature``: the mean squared difference of the maps."""
         target = state.get_submodule("target")(teacher.features[0])
         return {"feature": simkd_loss(student.features[0], target)}

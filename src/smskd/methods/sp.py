@@ -27,7 +27,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Taps
+from smskd.interfaces.features import FeatureLayout, Reads, TappedOutputs
 from smskd.interfaces.terms import Kind, Method
 from smskd.ops.geometry import safe_normalize
 from smskd.ops.layers import flat
@@ -63,11 +63,11 @@ class SP(Method):
     kind: ClassVar[Kind] = "relation"
     published_weight: ClassVar[float] = 3000.0
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The last map before pooling of both models."""
         return last_maps(student, teacher, "SP")
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``level0``, and further levels where further features are given."""
         pairs = enumerate(zip(student.features, teacher.features, strict=True))
         return {f"level{level}": sp_loss(s, t) for level, (s, t) in pairs}

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_between
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, Layout, Output, Side, Taps
+from smskd.interfaces.features import LOGITS, FeatureLayout, ModelInfo, Reads, TappedOutputs
 from smskd.interfaces.terms import DataInfo, Kind, Method
 from smskd.ops.layers import ClassifierInput, LenientBatchNorm2d, reused_classifier
 from smskd.ops.pairing import last_maps, pooled_vectors
@@ -102,13 +102,13 @@ class SRRL(Method):
         if self.variant not in ("simkd", "original"):
             raise UserError(f"variant must be simkd or original, not {self.variant}")
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The pooled vectors or the last maps of both models, and the teacher's logits."""
         read = pooled_vectors if self.variant == "simkd" else last_maps
         features = read(student, teacher, "SRRL")
-        return Taps(features.student, (*features.teacher, LOGITS))
+        return Reads(features.student, (*features.teacher, LOGITS))
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         """The connector and a frozen copy of the teacher's classifier."""
         wanted = teacher.shapes[0][0]
         return nn.ModuleDict(
@@ -119,7 +119,7 @@ class SRRL(Method):
             }
         )
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``feature`` and ``softmax_regression``: the two terms with their weights."""
         connected = state.get_submodule("connector")(student.features[0])
         target = state.get_submodule("target")(teacher.features[0])

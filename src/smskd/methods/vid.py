@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_positive
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import Layout, Output, Side, Taps
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
 from smskd.interfaces.terms import DataInfo, Kind, Method
 from smskd.ops.geometry import pool_to_smaller
 from smskd.ops.pairing import paired_stages
@@ -105,17 +105,17 @@ class VID(Method):
                 f"initial_variance must be above minimum_variance {self.minimum_variance}, not {self.initial_variance}"
             )
 
-    def taps(self, student: Layout, teacher: Layout) -> Taps:
+    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
         """The map of each stage of both models."""
         return paired_stages(student, teacher, "VID")
 
-    def build(self, student: Side, teacher: Side, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
         """A regressor a level: ``level0``, ``level1``, ..."""
         pairs = enumerate(zip(student.shapes, teacher.shapes, strict=True))
         log_scale = _inverse_softplus(self.initial_variance - self.minimum_variance)
         return nn.ModuleDict({f"level{level}": VIDRegressor(s[0], t[0], log_scale) for level, (s, t) in pairs})
 
-    def loss(self, student: Output, teacher: Output, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
+    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
         """``level0``, ``level1``, ...: one a pair of maps."""
         parts = {}
         for level, pair in enumerate(zip(student.features, teacher.features, strict=True)):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, nearest
 from smskd.interfaces.features import LOGITS, PREACTIVATION
-from smskd.models.inspect import like_weights, refusing, undisturbed
+from smskd.models.inspect import as_user_error, like_weights, preserve_state
 
 POOLED = "pooled"
 
@@ -97,7 +97,7 @@ def _watch(module: nn.Module, example: Tensor) -> tuple[list[_Call], Tensor]:
 
     handles = [part.register_forward_hook(note) for part in names]
     try:
-        with undisturbed(module), refusing(tuple(example.shape[1:])):
+        with preserve_state(module), as_user_error(tuple(example.shape[1:])):
             output = module(like_weights(module, example))
     finally:
         for handle in handles:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from smskd.errors import UserError
-from smskd.interfaces.features import LOGITS, FeatureModel, Layout
+from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
+def preserve_state(model: nn.Module) -> Iterator[None]:
     """Eval mode without gradients; afterwards every mode and every buffer is as it was."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [
@@ -38,7 +38,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def refusing(image_shape: tuple[int, ...]) -> Iterator[None]:
+def as_user_error(image_shape: tuple[int, ...]) -> Iterator[None]:
     """Turn what torch raises on pictures that the model cannot take into a :class:`UserError`."""
     try:
         yield
@@ -51,7 +51,7 @@ def refusing(image_shape: tuple[int, ...]) -> Iterator[None]:
         raise UserError(message) from error
 
 
-def blank_pictures(model: nn.Module, image_shape: tuple[int, int, int], count: int) -> Tensor:
+def blank_images(model: nn.Module, image_shape: tuple[int, int, int], count: int) -> Tensor:
     """Zeros [count, channels, height, width] where the model's weights are, and of their type."""
     return like_weights(model, torch.zeros(count, *image_shape))
 
@@ -67,7 +67,7 @@ def like_weights(model: nn.Module, x: Tensor) -> Tensor:
 _PICTURES = 2
 
 
-def describe(model: FeatureModel, image_shape: tuple[int, int, int]) -> Layout:
+def describe(model: FeatureModel, image_shape: tuple[int, int, int]) -> FeatureLayout:
     """The shape of each feature of one picture, and the number of classes.
 
     The model is run on two black pictures, where its weights are, in eval mode and without gradients. Its
@@ -84,9 +84,9 @@ def describe(model: FeatureModel, image_shape: tuple[int, int, int]) -> Layout:
         UserError: the model takes no such pictures, or its output is not [pictures, classes].
     """
     names = model.feature_names
-    with undisturbed(model), refusing(image_shape):
-        tensors = model.extract(blank_pictures(model, image_shape, _PICTURES), (*names, LOGITS))
-    return Layout(
+    with preserve_state(model), as_user_error(image_shape):
+        tensors = model.extract(blank_images(model, image_shape, _PICTURES), (*names, LOGITS))
+    return FeatureLayout(
         features={name: tuple(tensors[name].shape[1:]) for name in names},
         classes=_classes(tensors[LOGITS]),
         preactivations=model.preactivation_names,
@@ -125,8 +125,8 @@ def macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
     layers = [module for module in model.modules() if isinstance(module, _ConvNd | nn.Linear)]
     handles = [layer.register_forward_hook(partial(_count, counts)) for layer in layers]
     try:
-        with undisturbed(model), refusing(image_shape):
-            model(blank_pictures(model, image_shape, count=1))
+        with preserve_state(model), as_user_error(image_shape):
+            model(blank_images(model, image_shape, count=1))
     finally:
         for handle in handles:
             handle.remove()

@@ -8,7 +8,9 @@ from smskd.data.loaders.batching import joined, split
 from smskd.interfaces.batch import Batch, FrozenOutputs
 
 
-def looking_ahead(batches: Iterable[Batch], count: int, look: Callable[[Batch], FrozenOutputs]) -> Iterator[Batch]:
+def precompute(
+    batches: Iterable[Batch], count: int, frozen_forward: Callable[[Batch], FrozenOutputs]
+) -> Iterator[Batch]:
     """The batches, with what the frozen networks say of them.
 
     Args:
@@ -20,5 +22,5 @@ def looking_ahead(batches: Iterable[Batch], count: int, look: Callable[[Batch], 
     while group := list(islice(iterator, count)):
         batch = joined(group)
         # What it was drawn by has served its purpose, and lies on the CPU.
-        batch = replace(batch, outputs=look(batch), draw=None)
+        batch = replace(batch, outputs=frozen_forward(batch), draw=None)
         yield from split(batch, [len(one.y) for one in group])

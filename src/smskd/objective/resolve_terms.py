@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from smskd import registry as discovery
 from smskd.interfaces.terms import Method, WeightedMethod
+from smskd.registry import METHODS
 
 _OWN_PARTS = {"total", "class", "anchor"}
 """Names of parts of the loss that no method may take."""
@@ -20,9 +20,9 @@ def weighted(methods: Sequence[str | Method | WeightedMethod]) -> tuple[Weighted
     result: list[WeightedMethod] = []
     for item in methods:
         if isinstance(item, str):
-            item = discovery.find(item)()
+            item = METHODS.find(item)()
         if isinstance(item, Method):
-            item = WeightedMethod(discovery.name_of(item), item, item.published_weight)
+            item = WeightedMethod(METHODS.name_of(item), item, item.published_weight)
         result.append(replace(item, name=_unused(item.name, {other.name for other in result} | _OWN_PARTS)))
     return tuple(result)
 
@@ -33,6 +33,6 @@ def _unused(name: str, used: Collection[str]) -> str:
     return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in used)
 
 
-def published_class_weight(methods: Sequence[WeightedMethod]) -> float:
+def published_ce_weight(methods: Sequence[WeightedMethod]) -> float:
     """The published weight of the cross-entropy beside a single method; 1 beside none or several."""
-    return methods[0].method.published_class_weight if len(methods) == 1 else 1.0
+    return methods[0].method.published_ce_weight if len(methods) == 1 else 1.0

@@ -6,13 +6,13 @@ from dataclasses import fields
 
 from torch import Tensor, nn
 
-from smskd import registry as discovery
-from smskd.interfaces.features import LOGITS, FeatureModel, Side
+from smskd.interfaces.features import LOGITS, FeatureModel, ModelInfo
 from smskd.interfaces.terms import DataInfo, Method
 from smskd.objective.tapped_features import output
+from smskd.registry import METHODS
 
 
-class TransformedModel(FeatureModel):
+class StudentWithHead(FeatureModel):
     """A student with a method's layers as its head (SimKD: the projector and the teacher's classifier).
 
     Its features are the student's; its logits are what the method makes of the tapped ones.
@@ -26,7 +26,12 @@ class TransformedModel(FeatureModel):
     """
 
     def __init__(
-        self, student: FeatureModel, method: Method, taps: tuple[str, ...], head: nn.Module, sides: tuple[Side, Side]
+        self,
+        student: FeatureModel,
+        method: Method,
+        taps: tuple[str, ...],
+        head: nn.Module,
+        sides: tuple[ModelInfo, ModelInfo],
     ) -> None:
         super().__init__()
         self.backbone = student
@@ -63,7 +68,7 @@ class TransformedModel(FeatureModel):
         student, teacher = self._sides
         classifier = teacher.classifier
         value = {
-            "method": discovery.name_of(self._method),
+            "method": METHODS.name_of(self._method),
             "hyperparameters": {field.name: getattr(self._method, field.name) for field in fields(self._method)},  # type: ignore[arg-type]
             "taps": self._taps,
             "student_shapes": student.shapes,
@@ -74,15 +79,15 @@ class TransformedModel(FeatureModel):
         return json.dumps(value)
 
 
-def rebuilt(student: FeatureModel, description: str) -> TransformedModel:
-    """The model that :meth:`TransformedModel.description` describes, on a fresh student and with a fresh head."""
+def rebuild_head(student: FeatureModel, description: str) -> StudentWithHead:
+    """The model that :meth:`StudentWithHead.description` describes, on a fresh student and with a fresh head."""
     value = json.loads(description)
-    method = discovery.find(value["method"])(**value["hyperparameters"])
+    method = METHODS.find(value["method"])(**value["hyperparameters"])
     classes, inputs = value["classes"], value["classifier_inputs"]
     classifier = nn.Linear(inputs, classes) if inputs is not None else None
     sides = (
-        Side(tuple(map(tuple, value["student_shapes"])), classes),
-        Side(tuple(map(tuple, value["teacher_shapes"])), classes, classifier),
+        ModelInfo(tuple(map(tuple, value["student_shapes"])), classes),
+        ModelInfo(tuple(map(tuple, value["teacher_shapes"])), classes, classifier),
     )
     head = method.build(*sides, DataInfo(samples=0, classes=classes, batch_size=1))
-    return TransformedModel(student, method, tuple(value["taps"]), head, sides)
+    return StudentWithHead(student, method, tuple(value["taps"]), head, sides)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, PREACTIVATION, FeatureModel, Layout, Output, Side
+from smskd.interfaces.features import LOGITS, PREACTIVATION, FeatureLayout, FeatureModel, ModelInfo, TappedOutputs
 
 _VIEW = "@"
 
@@ -40,18 +40,18 @@ def read(model: Readable | None, batch: Batch, names: Collection[str]) -> dict[s
     return tensors
 
 
-def output(tensors: Mapping[str, Tensor], taps: Sequence[str]) -> Output:
+def output(tensors: Mapping[str, Tensor], taps: Sequence[str]) -> TappedOutputs:
     """The tensors of one method in the order of its taps."""
     features = tuple(tensors[name] for name in taps if name != LOGITS)
-    return Output(tensors[LOGITS] if LOGITS in taps else torch.empty(0), features)
+    return TappedOutputs(tensors[LOGITS] if LOGITS in taps else torch.empty(0), features)
 
 
-def side(model: FeatureModel, layout: Layout, taps: Sequence[str]) -> Side:
+def side(model: FeatureModel, layout: FeatureLayout, taps: Sequence[str]) -> ModelInfo:
     """What a method may know of a model when it builds its modules."""
     features = [name.partition(_VIEW)[0] for name in taps if name != LOGITS]
     shapes = [(layout.classes,) if name == LOGITS else layout.features[_base(name)] for name in features]
     norms = [model.norm_before_relu(_base(name)) for name in features]
-    return Side(tuple(shapes), layout.classes, model.classifier, tuple(norms), type(model.wrapped).__name__)
+    return ModelInfo(tuple(shapes), layout.classes, model.classifier, tuple(norms), type(model.wrapped).__name__)
 
 
 def _view(batch: Batch, name: str) -> Tensor:

@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch, FrozenOutputs
-from smskd.interfaces.features import LOGITS, FeatureModel, Layout, Side, Taps
+from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel, ModelInfo, Reads
 from smskd.interfaces.terms import Anchor, DataInfo, Method, WeightedMethod
 from smskd.models import adapt, describe
 from smskd.models.compiled import CompiledStudent
 from smskd.models.frozen import Frozen
-from smskd.objective.resolve_terms import published_class_weight, weighted
-from smskd.objective.student_head import TransformedModel
+from smskd.objective.resolve_terms import published_ce_weight, weighted
+from smskd.objective.student_head import StudentWithHead
 from smskd.objective.tapped_features import output, read, side, views
 from smskd.teacher_cache import TeacherCache
 from smskd.timing import IDLE, Clock
@@ -47,7 +47,7 @@ class Objective(nn.Module):
         methods: the first stage's: names, methods or :class:`WeightedMethod`; none: cross-entropy alone.
         example: one or more pictures [N, channels, height, width], for the shapes of the features.
         data: what the methods may know of the training data; CRD needs it, the others do not.
-        class_weight: of the cross-entropy; by default the published one of a single method, 1 otherwise.
+        ce_weight: of the cross-entropy; by default the published one of a single method, 1 otherwise.
 
     Raises:
         UserError: a method finds nothing to read in these models, or their class counts differ.
@@ -56,7 +56,7 @@ class Objective(nn.Module):
         >>> objective = Objective(student, teacher, methods=["fitnet"], example=images)
         >>> losses = objective(Batch(images, labels))
         >>> losses.total.backward()
-        >>> objective.next_stage(["kd"], anchor=TrueClass())
+        >>> objective.next_stage(["kd"], anchor=ReferenceKL())
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Objective(nn.Module):
         methods: Sequence[str | Method | WeightedMethod] = (),
         example: Tensor,
         data: DataInfo | None = None,
-        class_weight: float | None = None,
+        ce_weight: float | None = None,
     ) -> None:
         super().__init__()
         self.example = example
@@ -78,7 +78,7 @@ class Objective(nn.Module):
         self.student: FeatureModel = adapt(student, example)
         self.student_layout = describe(self.student, image_shape)
         self.teacher: Frozen | None = None
-        self.teacher_layout: Layout | None = None
+        self.teacher_layout: FeatureLayout | None = None
         if teacher is not None:
             self.teacher = teacher if isinstance(teacher, Frozen) else Frozen(adapt(teacher, example), example)
             self.teacher_layout = describe(self.teacher.model, image_shape)
@@ -86,15 +86,15 @@ class Objective(nn.Module):
         self.data = data or DataInfo(samples=0, classes=self.student_layout.classes, batch_size=len(example))
         self.reference: Frozen | None = None
         self.anchor: Anchor | None = None
-        self._transformed: tuple[TransformedModel, ...] = ()
-        self.begin_stage(methods, class_weight=class_weight)
+        self._transformed: tuple[StudentWithHead, ...] = ()
+        self.begin_stage(methods, ce_weight=ce_weight)
 
     def next_stage(
         self,
         methods: Sequence[str | Method | WeightedMethod],
         *,
         anchor: Anchor | None = None,
-        class_weight: float | None = None,
+        ce_weight: float | None = None,
     ) -> None:
         """Freezes a copy of the student as it is now as the reference, replacing an older one, and goes on with
         other methods.
@@ -102,17 +102,17 @@ class Objective(nn.Module):
         Args:
             methods: the new stage's.
             anchor: holds the student near the reference; None: nothing does.
-            class_weight: as at the start.
+            ce_weight: as at the start.
 
         The parameters that the new methods train are new: give :meth:`trainable` to the optimizer again.
         """
-        self.begin_stage(methods, class_weight=class_weight, anchor=anchor, reference=self.frozen())
+        self.begin_stage(methods, ce_weight=ce_weight, anchor=anchor, reference=self.frozen())
 
     def begin_stage(
         self,
         methods: Sequence[str | Method | WeightedMethod],
         *,
-        class_weight: float | None = None,
+        ce_weight: float | None = None,
         anchor: Anchor | None = None,
         reference: Frozen | None = None,
     ) -> None:
@@ -123,8 +123,8 @@ class Objective(nn.Module):
         self.student = self.predictor
         self.compiled: CompiledStudent | None = None
         self.methods = weighted(methods)
-        self.class_weight = published_class_weight(self.methods) if class_weight is None else class_weight
-        self.anchor = anchor.settled({item.method.kind for item in self.methods}) if anchor else None
+        self.ce_weight = published_ce_weight(self.methods) if ce_weight is None else ce_weight
+        self.anchor = anchor.resolve({item.method.kind for item in self.methods}) if anchor else None
         self.reference = reference if self.anchor and self.anchor.weight > 0 else None
         self.taps = [self._taps(item) for item in self.methods]
         self.states = nn.ModuleList([self._built(*pair) for pair in zip(self.methods, self.taps, strict=True)])
@@ -177,13 +177,13 @@ class Objective(nn.Module):
             batch = Batch(*batch)
         with self.clock.part("student_forward"):
             student = read(self.compiled or self.student, batch, self._student_taps)
-        frozen = batch.outputs or self.look(batch, self.clock)
+        frozen = batch.outputs or self.frozen_forward(batch, self.clock)
         outputs = [output(student, taps.student) for taps in self.taps]
         for place, (item, state) in enumerate(zip(self.methods, self.states, strict=True)):
-            if item.method.transforms_student:
+            if item.method.replaces_head:
                 outputs[place] = item.method.transform(outputs[place], state)
                 student[LOGITS] = outputs[place].logits
-        parts = {"class": self.class_weight * self._class_loss(student, batch.y)}
+        parts = {"class": self.ce_weight * self._cross_entropy(student, batch.y)}
         for item, own, taps, state in zip(self.methods, outputs, self.taps, self.states, strict=True):
             losses = item.method.loss(own, output(frozen.teacher, taps.teacher), batch, state)
             for name, loss in losses.items():
@@ -195,7 +195,7 @@ class Objective(nn.Module):
             parts["anchor"] = self.anchor.weight * loss
         return Losses(torch.stack(list(parts.values())).sum(), parts, logits)
 
-    def look(self, batch: Batch, clock: Clock = IDLE) -> FrozenOutputs:
+    def frozen_forward(self, batch: Batch, clock: Clock = IDLE) -> FrozenOutputs:
         """What teacher and reference say of a batch, as far as the stage reads it; the clock times both."""
         with clock.part("teacher") if self._teacher_taps else nullcontext():
             teacher = self._teacher_outputs(batch)
@@ -210,9 +210,9 @@ class Objective(nn.Module):
         with torch.set_grad_enabled(trains_student):
             student = output(read(self.student, batch, taps.student), taps.student)
         teacher = output(read(self.teacher, batch, taps.teacher), taps.teacher)
-        return item.method.prepare_loss(student, teacher, batch, state)
+        return item.method.pretraining_loss(student, teacher, batch, state)
 
-    def student_side(self, place: int) -> Side:
+    def student_side(self, place: int) -> ModelInfo:
         """What the method at this place knows of the student."""
         return side(self.student, self.student_layout, self.taps[place].student)
 
@@ -229,12 +229,12 @@ class Objective(nn.Module):
         return read(self.teacher, batch, self._teacher_taps)
 
     @staticmethod
-    def _class_loss(student: dict[str, Tensor], y: Tensor) -> Tensor:
+    def _cross_entropy(student: dict[str, Tensor], y: Tensor) -> Tensor:
         """Cross-entropy, once for each view whose logits are read."""
         views = [tensor for name, tensor in student.items() if name.partition("@")[0] == LOGITS]
         return torch.stack([F.cross_entropy(logits, y) for logits in views]).sum()
 
-    def _taps(self, item: WeightedMethod) -> Taps:
+    def _taps(self, item: WeightedMethod) -> Reads:
         if self.teacher_layout is None:
             raise UserError(f"{item.name} distils from a teacher, and there is none")
         try:
@@ -242,30 +242,30 @@ class Objective(nn.Module):
         except UserError as error:
             raise UserError(f"{item.name}: {error}") from None
 
-    def _built(self, item: WeightedMethod, taps: Taps) -> nn.Module:
+    def _built(self, item: WeightedMethod, taps: Reads) -> nn.Module:
         try:
             return item.method.build(*self._sides(taps), self.data)
         except UserError as error:
             raise UserError(f"{item.name}: {error}") from None
 
-    def _sides(self, taps: Taps) -> tuple[Side, Side]:
+    def _sides(self, taps: Reads) -> tuple[ModelInfo, ModelInfo]:
         assert self.teacher is not None
         assert self.teacher_layout is not None
         student = side(self.student, self.student_layout, taps.student)
         return student, side(self.teacher.model, self.teacher_layout, taps.teacher)
 
-    def _transformation(self) -> tuple[TransformedModel, ...]:
+    def _transformation(self) -> tuple[StudentWithHead, ...]:
         made = [
-            TransformedModel(self.student, item.method, taps.student, state, self._sides(taps))
+            StudentWithHead(self.student, item.method, taps.student, state, self._sides(taps))
             for item, taps, state in zip(self.methods, self.taps, self.states, strict=True)
-            if item.method.transforms_student
+            if item.method.replaces_head
         ]
         if len(made) > 1:
-            names = " and ".join(item.name for item in self.methods if item.method.transforms_student)
+            names = " and ".join(item.name for item in self.methods if item.method.replaces_head)
             raise UserError(f"{names} both replace the student's last layers; put them into different stages")
         return tuple(made)
 
 
-def _same_classes(student: Layout, teacher: Layout) -> None:
+def _same_classes(student: FeatureLayout, teacher: FeatureLayout) -> None:
     if student.classes != teacher.classes:
         raise UserError(f"the teacher tells {teacher.classes} classes apart and the student {student.classes}")

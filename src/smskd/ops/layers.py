@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smskd.errors import UserError
-from smskd.interfaces.features import Shape, Side
+from smskd.interfaces.features import ModelInfo, Shape
 
 PREACTIVATION_NETWORKS = frozenset({"WideResNet"})
 """Families of the zoo whose last map is a raw sum, which a batch norm and a ReLU follow."""
@@ -86,7 +86,7 @@ class ClassifierInput(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, model: Side) -> None:
+    def __init__(self, model: ModelInfo) -> None:
         super().__init__()
         norm = model.norms[0] if model.norms and model.family in PREACTIVATION_NETWORKS else None
         self.normalises = norm is not None
@@ -124,7 +124,7 @@ def _times(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
 
-def reused_classifier(teacher: Side, inputs: int, method: str) -> nn.Linear:
+def reused_classifier(teacher: ModelInfo, inputs: int, method: str) -> nn.Linear:
     """A frozen copy of the teacher's classifier, for a student's features in place of the teacher's.
 
     Args:

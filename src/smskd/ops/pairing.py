@@ -1,10 +1,10 @@
 """Which features of student and teacher are compared."""
 
 from smskd.errors import UserError
-from smskd.interfaces.features import Layout, Taps
+from smskd.interfaces.features import FeatureLayout, Reads
 
 
-def paired_stages(student: Layout, teacher: Layout, method: str) -> Taps:
+def paired_stages(student: FeatureLayout, teacher: FeatureLayout, method: str) -> Reads:
     """The maps that the stages of both models put out, paired.
 
     Where the models have different numbers of stages, the last ones of the longer are paired with all of
@@ -20,20 +20,20 @@ def paired_stages(student: Layout, teacher: Layout, method: str) -> Taps:
     """
     _require_maps(student, teacher, method)
     count = min(len(student.stages), len(teacher.stages))
-    return Taps(student.stages[-count:], teacher.stages[-count:])
+    return Reads(student.stages[-count:], teacher.stages[-count:])
 
 
-def last_maps(student: Layout, teacher: Layout, method: str) -> Taps:
+def last_maps(student: FeatureLayout, teacher: FeatureLayout, method: str) -> Reads:
     """The last map before pooling of both models.
 
     Raises:
         UserError: one of the two has no map.
     """
     _require_maps(student, teacher, method)
-    return Taps((student.last_map,), (teacher.last_map,))
+    return Reads((student.last_map,), (teacher.last_map,))
 
 
-def pooled_vectors(student: Layout, teacher: Layout, method: str) -> Taps:
+def pooled_vectors(student: FeatureLayout, teacher: FeatureLayout, method: str) -> Reads:
     """The vectors that the classifiers of both models read.
 
     Raises:
@@ -42,10 +42,10 @@ def pooled_vectors(student: Layout, teacher: Layout, method: str) -> Taps:
     for side, layout in (("student", student), ("teacher", teacher)):
         if not any(len(shape) == 1 for shape in layout.features.values()):
             raise UserError(f"{method} reads the pooled vector and the {side} offers none; it has {_offered(layout)}")
-    return Taps((student.pooled,), (teacher.pooled,))
+    return Reads((student.pooled,), (teacher.pooled,))
 
 
-def _require_maps(student: Layout, teacher: Layout, method: str) -> None:
+def _require_maps(student: FeatureLayout, teacher: FeatureLayout, method: str) -> None:
     for side, layout in (("student", student), ("teacher", teacher)):
         if not layout.stages:
             raise UserError(
@@ -54,5 +54,5 @@ def _require_maps(student: Layout, teacher: Layout, method: str) -> None:
             )
 
 
-def _offered(layout: Layout) -> str:
+def _offered(layout: FeatureLayout) -> str:
     return ", ".join(layout.features) or "no feature"

@@ -5,12 +5,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from smskd import registry as methods
-from smskd.anchors import catalog as anchors
 from smskd.errors import UserError, nearest
 from smskd.interfaces.terms import Anchor, Method
 from smskd.recipe.messages import mistake
 from smskd.recipe.spec import ComponentSpec
+from smskd.registry import ANCHORS, METHODS
 
 
 def method_of(spec: ComponentSpec, where: str) -> Method:
@@ -20,7 +19,7 @@ def method_of(spec: ComponentSpec, where: str) -> Method:
         UserError: unknown method, unknown hyper-parameter, value of a wrong type or out of range.
     """
     try:
-        cls = methods.find(spec.name)
+        cls = METHODS.find(spec.name)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     method: Method = _constructed(cls, spec, where)
@@ -36,7 +35,7 @@ def anchor_of(spec: ComponentSpec | None, where: str) -> Anchor | None:
     if spec is None:
         return None
     try:
-        cls = anchors.find(spec.name)
+        cls = ANCHORS.find(spec.name)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     anchor: Anchor = _constructed(cls, spec, where)

@@ -20,7 +20,7 @@ from smskd.errors import UserError
 
 Which = Literal["last", "best", "average"]
 
-DEFAULT_ANCHOR = "true_class"
+DEFAULT_ANCHOR = "reference_kl"
 
 
 class Spec(BaseModel):
@@ -30,7 +30,7 @@ class Spec(BaseModel):
 
 
 class ComponentSpec(BaseModel):
-    """Something named with hyper-parameters of its own, such as an anchor: ``{name: true_class, weight: 0.4}``."""
+    """Something named with hyper-parameters of its own, such as an anchor: ``{name: reference_kl, weight: 0.4}``."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     name: str
@@ -170,7 +170,7 @@ class StageSpec(Spec):
 
     Attributes:
         methods: what is distilled in it, together; none: plain training.
-        class_weight: of the cross-entropy; by default the published one of a single method, 1 otherwise.
+        ce_weight: of the cross-entropy; by default the published one of a single method, 1 otherwise.
         until: the stage's last epoch, on the clock of the whole run. By default the last stage runs to the end
             and any other up to the next learning-rate decay.
         epochs: the stage's length, instead of ``until``. It may go beyond the recipe's ``epochs``.
@@ -180,11 +180,11 @@ class StageSpec(Spec):
         carry: which student goes on into the next stage: the last epoch's, the best epoch's (by accuracy on the
             test pictures) or the average (exponential moving, over the stage).
         reference: which student is frozen as the next stage's reference.
-        average_decay: of the moving average, a step.
+        ema_decay: of the moving average, a step.
     """
 
     methods: tuple[MethodSpec, ...] = ()
-    class_weight: NonNegativeFloat | None = None
+    ce_weight: NonNegativeFloat | None = None
     until: PositiveInt | None = None
     epochs: PositiveInt | None = None
     anchor: ComponentSpec | None = None
@@ -192,7 +192,7 @@ class StageSpec(Spec):
     optimizer: Literal["keep", "reset"] = "keep"
     carry: Which = "last"
     reference: Which = "last"
-    average_decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
 
 
 class Recipe(Spec):

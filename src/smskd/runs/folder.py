@@ -85,11 +85,11 @@ class RunFolder:
         """Adds the line of an epoch of a phase before a stage."""
         _append(self.path / PREPARATION, line)
 
-    def forget_after(self, epoch: int, preparations: int) -> None:
+    def truncate(self, epoch: int, pretraining_epochs: int) -> None:
         """Drops what the checkpoint does not cover: the lines of epochs that will be trained again, and what a killed
         process had begun to write."""
         files.remove_leftovers(self.path)
-        for name, count in ((METRICS, epoch), (PREPARATION, preparations)):
+        for name, count in ((METRICS, epoch), (PREPARATION, pretraining_epochs)):
             path = self.path / name
             lines = path.read_bytes().splitlines(keepends=True)[:count] if path.exists() else []
             if len(lines) < count or not all(map(_is_json, lines)):
@@ -131,7 +131,7 @@ class RunFolder:
         """Marks the run as finished: removes the checkpoint, from which nothing has to go on any more."""
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 
-    def withdraw(self) -> None:
+    def discard(self) -> None:
         """Takes back what :meth:`create` wrote, if no epoch has come of it: a run that cannot begin is no run."""
         if not any((self.path / name).exists() for name in (METRICS, CHECKPOINT, SUMMARY)):
             for name in (RECIPE, ENVIRONMENT):

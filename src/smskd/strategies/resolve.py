@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from smskd.anchors import catalog as anchors
 from smskd.config.stage import Stage
 from smskd.errors import UserError
 from smskd.interfaces.terms import Anchor, WeightedMethod
-from smskd.objective.resolve_terms import published_class_weight, weighted
+from smskd.objective.resolve_terms import published_ce_weight, weighted
 from smskd.recipe import MethodSpec, Recipe, StageSpec
 from smskd.recipe.components import anchor_of, hyperparameters, method_of
 from smskd.recipe.spec import ComponentSpec, ScheduleSpec
+from smskd.registry import ANCHORS
 from smskd.strategies import joint, sequential
 
 STRATEGIES = {"sequential": sequential.stages, "joint": joint.stages}
@@ -56,13 +56,13 @@ def scheduled(
             methods=own,
             first=start + 1,
             last=end,
-            class_weight=published_class_weight(own) if spec.class_weight is None else spec.class_weight,
+            ce_weight=published_ce_weight(own) if spec.ce_weight is None else spec.ce_weight,
             anchor=anchor if start else None,
             schedule=spec.schedule,
             optimizer=spec.optimizer,
             carry=spec.carry,
             reference=spec.reference,
-            average_decay=spec.average_decay,
+            ema_decay=spec.ema_decay,
         )
         for spec, own, anchor, start, end in zip(specs, methods, anchors, starts, ends, strict=True)
     )
@@ -140,9 +140,9 @@ def _resolved_stage(spec: StageSpec, stage: Stage) -> StageSpec:
         MethodSpec(name=given.name, weight=item.weight, **hyperparameters(item.method))
         for given, item in zip(spec.methods, stage.methods, strict=True)
     )
-    update = {"methods": methods, "class_weight": stage.class_weight, "until": stage.last, "epochs": None}
+    update = {"methods": methods, "ce_weight": stage.ce_weight, "until": stage.last, "epochs": None}
     return spec.model_copy(update={**update, "anchor": _resolved_anchor(stage.anchor)})
 
 
 def _resolved_anchor(anchor: Anchor | None) -> ComponentSpec | None:
-    return None if anchor is None else ComponentSpec(name=anchors.name_of(anchor), **hyperparameters(anchor))
+    return None if anchor is None else ComponentSpec(name=ANCHORS.name_of(anchor), **hyperparameters(anchor))

@@ -5,8 +5,8 @@ of each (sample, variant) are kept as float16 and shared by epochs and, on disk,
 have no countable outcomes, ``replay`` keeps the outputs of each (epoch, sample) instead.
 """
 
-from smskd.config.cache import MODES, CacheMode, CacheOptions
+from smskd.config.cache import MODES, CacheConfig, CacheMode
 from smskd.teacher_cache.cache import TeacherCache, cacheable
 from smskd.teacher_cache.key import Key, key_of, replayed_seed
 
-__all__ = ["MODES", "CacheMode", "CacheOptions", "Key", "TeacherCache", "cacheable", "key_of", "replayed_seed"]
+__all__ = ["MODES", "CacheConfig", "CacheMode", "Key", "TeacherCache", "cacheable", "key_of", "replayed_seed"]

@@ -7,18 +7,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from smskd.config.cache import CacheOptions
+from smskd.config.cache import CacheConfig
 from smskd.data import mix_tensor
-from smskd.data.loaders.batching import batches_together
-from smskd.data.loaders.identity import Orbit
+from smskd.data.loaders.batching import coalesced_batches
+from smskd.data.loaders.identity import AugmentationSpace
 from smskd.errors import UserError
-from smskd.interfaces.batch import Batch, Draw
-from smskd.interfaces.features import LOGITS, Layout
+from smskd.interfaces.batch import Batch, SampleKeys
+from smskd.interfaces.features import LOGITS, FeatureLayout
 from smskd.models.frozen import Frozen
 from smskd.teacher_cache import capacity as room
 from smskd.teacher_cache.codec import Form, Largest, Whole
 from smskd.teacher_cache.key import Key, describe
-from smskd.teacher_cache.storage import FileRecords, MemoryRecords, Records, on
+from smskd.teacher_cache.storage import FileStorage, MemoryStorage, Storage, on
 
 CHUNKS = {"cpu": 16, "cuda": 256}
 """Pictures that the teacher sees at once, by type of device. Always the same number, filled up with black: how sums are
@@ -36,7 +36,7 @@ class Numbering(ABC):
     """Of rows."""
 
     @abstractmethod
-    def places(self, draw: Draw) -> Tensor | None:
+    def places(self, draw: SampleKeys) -> Tensor | None:
         """The row of each sample, int64 [N]; None where these pictures are not kept."""
 
 
@@ -47,7 +47,7 @@ class ByVariant(Numbering):
         self._variants = variants
         self.count = samples * variants
 
-    def places(self, draw: Draw) -> Tensor | None:
+    def places(self, draw: SampleKeys) -> Tensor | None:
         return None if draw.variant is None else draw.index * self._variants + draw.variant
 
 
@@ -58,7 +58,7 @@ class ByEpoch(Numbering):
         self._samples, self._epochs = samples, epochs
         self.count = samples * epochs
 
-    def places(self, draw: Draw) -> Tensor | None:
+    def places(self, draw: SampleKeys) -> Tensor | None:
         return (draw.epoch - 1) * self._samples + draw.index if 1 <= draw.epoch <= self._epochs else None
 
 
@@ -86,11 +86,11 @@ class TeacherCache:
     def __init__(
         self,
         teacher: Frozen,
-        layout: Layout,
+        layout: FeatureLayout,
         outputs: Collection[str],
         *,
-        orbit: Orbit,
-        options: CacheOptions,
+        augmentation_space: AugmentationSpace,
+        options: CacheConfig,
         key: Key | None,
         epochs: int,
         example: Tensor,
@@ -98,11 +98,11 @@ class TeacherCache:
         self._teacher = teacher
         self._device = example.device
         self._chunk = _chunk(example)
-        self._numbering = _numbering(orbit, options, epochs)
+        self._numbering = _numbering(augmentation_space, options, epochs)
         self._forms = {name: _form(name, layout, options) for name in sorted(outputs)}
         self._hits = self._asked = 0
         self._sound = torch.ones((), dtype=torch.bool, device=self._device)
-        what = _described(self._forms, orbit, options, epochs)
+        what = _described(self._forms, augmentation_space, options, epochs)
         if key is None:
             self._records = self._in_memory(options, what)
         else:
@@ -163,7 +163,7 @@ class TeacherCache:
         computed = self._outputs(x, names)
         for values in computed.values():
             self._sound &= values.to(torch.float16).isfinite().all()
-        if self._device.type == "cpu" or any(isinstance(records, FileRecords) for records in self._records.values()):
+        if self._device.type == "cpu" or any(isinstance(records, FileStorage) for records in self._records.values()):
             self._check()  # nothing has to be waited for, or is waited for anyway
         return {name: self._forms[name].packed(values) for name, values in computed.items()}
 
@@ -184,51 +184,51 @@ class TeacherCache:
                 f"the teacher's {names} are not finite, or beyond the 65504 that float16 holds: turn its cache off"
             )
 
-    def _in_memory(self, options: CacheOptions, what: str) -> dict[str, Records]:
-        sizes = [MemoryRecords.size(self._numbering.count, form.width) for form in self._forms.values()]
+    def _in_memory(self, options: CacheConfig, what: str) -> dict[str, Storage]:
+        sizes = [MemoryStorage.size(self._numbering.count, form.width) for form in self._forms.values()]
         room.check_limit(sum(sizes), what, options.limit)
         device = room.memory_device(sum(sizes), what, self._device)
-        return {name: MemoryRecords(self._numbering.count, form.width, device) for name, form in self._forms.items()}
+        return {name: MemoryStorage(self._numbering.count, form.width, device) for name, form in self._forms.items()}
 
     def _in_files(
-        self, folder: Path, key: Key, options: CacheOptions, what: str, example: Tensor, layout: Layout
-    ) -> dict[str, Records]:
+        self, folder: Path, key: Key, options: CacheConfig, what: str, example: Tensor, layout: FeatureLayout
+    ) -> dict[str, Storage]:
         files = {name: folder / f"{_file_name(name)}.rows" for name in self._forms}
-        sizes = {name: FileRecords.size(self._numbering.count, form.width) for name, form in self._forms.items()}
+        sizes = {name: FileStorage.size(self._numbering.count, form.width) for name, form in self._forms.items()}
         room.check_limit(sum(sizes.values()), what, options.limit)
         room.check_disk([(files[name], sizes[name]) for name in files], what, options.path)
         describe(folder, key, _probe(self._teacher, layout, example))
-        return {name: FileRecords(files[name], self._numbering.count, form.width) for name, form in self._forms.items()}
+        return {name: FileStorage(files[name], self._numbering.count, form.width) for name, form in self._forms.items()}
 
 
-def cacheable(taps: Collection[str], layout: Layout) -> frozenset[str]:
+def cacheable(taps: Collection[str], layout: FeatureLayout) -> frozenset[str]:
     """The outputs to keep for a stage with these taps of the teacher: none where a map or another view is among them,
     for which the teacher has to run anyway."""
     return frozenset(taps) if {LOGITS, *_vectors(layout)}.issuperset(taps) else frozenset()
 
 
 def _chunk(example: Tensor) -> int:
-    small = batches_together(example.device, CHUNK, example.shape[1:]) * CHUNK
+    small = coalesced_batches(example.device, CHUNK, example.shape[1:]) * CHUNK
     most = CHUNKS.get(example.device.type, CHUNK)
     return min(most, small)
 
 
-def _vectors(layout: Layout) -> list[str]:
+def _vectors(layout: FeatureLayout) -> list[str]:
     return [name for name, shape in layout.features.items() if len(shape) == 1]
 
 
-def _numbering(orbit: Orbit, options: CacheOptions, epochs: int) -> Numbering:
+def _numbering(augmentation_space: AugmentationSpace, options: CacheConfig, epochs: int) -> Numbering:
     if options.mode == "replay":
-        return ByEpoch(orbit.samples, epochs)
-    if orbit.variants is None:
+        return ByEpoch(augmentation_space.samples, epochs)
+    if augmentation_space.variants is None:
         raise UserError(
             f"the teacher's cache '{options.mode}' needs pictures of bytes, and the data set gives floats, which its "
             "own transforms made in countless ways: use 'replay', or turn the cache off"
         )
-    return ByVariant(orbit.samples, orbit.variants)
+    return ByVariant(augmentation_space.samples, augmentation_space.variants)
 
 
-def _form(name: str, layout: Layout, options: CacheOptions) -> Form:
+def _form(name: str, layout: FeatureLayout, options: CacheConfig) -> Form:
     if name != LOGITS:
         return Whole(layout.features[name][0])
     if options.mode == "replay" and options.top < layout.classes:
@@ -236,22 +236,24 @@ def _form(name: str, layout: Layout, options: CacheOptions) -> Form:
     return Whole(layout.classes)
 
 
-def _pictures(draw: Draw) -> Tensor:
+def _pictures(draw: SampleKeys) -> Tensor:
     """What says that a row is of this very picture, int64 [N]."""
     variant = torch.zeros_like(draw.index) if draw.variant is None else draw.variant
     return variant if draw.content is None else mix_tensor(draw.content, variant)
 
 
-def _described(forms: Mapping[str, Form], orbit: Orbit, options: CacheOptions, epochs: int) -> str:
-    times = f"{epochs} epochs" if options.mode == "replay" else f"{orbit.variants} variants"
-    return f"the {' and '.join(forms)} of {orbit.samples} pictures in {times}"
+def _described(
+    forms: Mapping[str, Form], augmentation_space: AugmentationSpace, options: CacheConfig, epochs: int
+) -> str:
+    times = f"{epochs} epochs" if options.mode == "replay" else f"{augmentation_space.variants} variants"
+    return f"the {' and '.join(forms)} of {augmentation_space.samples} pictures in {times}"
 
 
 def _file_name(output: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in output)
 
 
-def _probe(teacher: Frozen, layout: Layout, example: Tensor) -> dict[str, list[list[float]]]:
+def _probe(teacher: Frozen, layout: FeatureLayout, example: Tensor) -> dict[str, list[list[float]]]:
     noise = torch.randn(_PROBE, *example.shape[1:], generator=torch.Generator().manual_seed(0))
     found = teacher.extract(noise.to(example), (LOGITS, *_vectors(layout)))
     if not all(bool(values.isfinite().all()) for values in found.values()):

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from smskd.config.cache import CacheOptions
-from smskd.data.loaders.identity import Orbit
+from smskd.config.cache import CacheConfig
+from smskd.data.loaders.identity import AugmentationSpace
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.models.hooks import HookedModel
@@ -51,7 +51,13 @@ class Key:
         return root / self.digest
 
 
-def key_of(teacher: FeatureModel, orbit: Orbit, options: CacheOptions, device: torch.device, precision: str) -> Key:
+def key_of(
+    teacher: FeatureModel,
+    augmentation_space: AugmentationSpace,
+    options: CacheConfig,
+    device: torch.device,
+    precision: str,
+) -> Key:
     """The key of a teacher's outputs.
 
     Args:
@@ -61,16 +67,16 @@ def key_of(teacher: FeatureModel, orbit: Orbit, options: CacheOptions, device: t
         device: on which they are computed.
         precision: in which.
     """
-    replay = {"batches": orbit.batches, "top": options.top} if options.mode == "replay" else None
+    replay = {"batches": augmentation_space.batches, "top": options.top} if options.mode == "replay" else None
     return Key(
         {
             "format": FORMAT,
             "teacher": type(teacher.wrapped).__qualname__,
             "weights": weights(teacher.wrapped),
             "structure": structure(teacher),
-            "pictures": orbit.identity,
-            "samples": orbit.samples,
-            "variants": orbit.variants,
+            "pictures": augmentation_space.identity,
+            "samples": augmentation_space.samples,
+            "variants": augmentation_space.variants,
             "replay": replay,
             "device": device.type,
             "precision": precision,
@@ -139,7 +145,7 @@ def _agrees(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
 SEED = "seed.json"
 
 
-def replayed_seed(key: Key, options: CacheOptions, seed: int) -> int:
+def replayed_seed(key: Key, options: CacheConfig, seed: int) -> int:
     """The loader's seed with which the outputs of this key were recorded; where there are none yet, ``seed``, which
     later runs will then take.
 

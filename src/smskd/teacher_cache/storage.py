@@ -18,7 +18,7 @@ _BYTES = 8
 """Of a stamp."""
 
 
-class Records(ABC):
+class Storage(ABC):
     """Rows of 16-bit numbers by their number. All arguments and results but the rows are on the CPU.
 
     ``places`` are the numbers of rows, int64 [N], ``pictures`` say of each of which picture it is, int64 [N].
@@ -33,7 +33,7 @@ class Records(ABC):
         """Keeps rows, int16 [N, width]."""
 
 
-class MemoryRecords(Records):
+class MemoryStorage(Storage):
     """Rows on a device, for as long as the process lasts."""
 
     def __init__(self, count: int, width: int, device: torch.device) -> None:
@@ -55,7 +55,7 @@ class MemoryRecords(Records):
         self._stamps[places] = _stamps(places, pictures)
 
 
-class FileRecords(Records):
+class FileStorage(Storage):
     """Rows in a file that several processes read and write at once.
 
     A record is a stamp and a row. The stamp follows from the row's number, its picture and all its bits: a record

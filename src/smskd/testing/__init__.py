@@ -16,8 +16,8 @@ from functools import wraps
 
 import torch
 
-from smskd import registry as discovery
 from smskd.interfaces.terms import Method
+from smskd.registry import METHODS
 from smskd.testing import declaration, losses, order, stages, state, zoo
 
 __all__ = ["CHECKS", "check_method"]
@@ -63,7 +63,7 @@ def _named(name: str, check: Check) -> Check:
                 reason, cause = f"{type(error).__name__}: {error}", error
             else:
                 return
-        raise AssertionError(f"{discovery.name_of(method)}: {name}: {reason}") from cause
+        raise AssertionError(f"{METHODS.name_of(method)}: {name}: {reason}") from cause
 
     return run
 
@@ -85,7 +85,7 @@ def check_method(method: type[Method] | Method) -> None:
         try:
             method = method()
         except TypeError as error:
-            name = discovery.name_of(method)
+            name = METHODS.name_of(method)
             raise AssertionError(f"{name}: a method is built from its defaults alone: {error}") from error
     failures: list[AssertionError] = []
     for check in CHECKS.values():

@@ -5,11 +5,11 @@ import inspect
 import sys
 from typing import get_args
 
-from smskd import registry as discovery
 from smskd.errors import UserError
-from smskd.interfaces.features import LOGITS, PREACTIVATION, Layout
+from smskd.interfaces.features import LOGITS, PREACTIVATION, FeatureLayout
 from smskd.interfaces.terms import Kind, Method
 from smskd.methods._describe import describe_class
+from smskd.registry import METHODS
 from smskd.testing.expect import require
 from smskd.testing.inputs import NARROW, WIDE
 
@@ -39,15 +39,15 @@ def kind_and_weights(method: Method) -> None:
     require(method.kind in get_args(Kind), f"kind is {method.kind!r}; choose from {', '.join(get_args(Kind))}")
     require(method.published_weight > 0, f"published_weight is {method.published_weight}; it must be positive")
     require(
-        method.published_class_weight >= 0,
-        f"published_class_weight is {method.published_class_weight}; it must be 0 or more",
+        method.published_ce_weight >= 0,
+        f"published_ce_weight is {method.published_ce_weight}; it must be 0 or more",
     )
 
 
 def description(method: Method) -> None:
     """Its file begins with title, paper, formula, shapes and source; its class explains every hyper-parameter."""
     cls = type(method)
-    about = describe_class(cls, discovery.name_of(cls))
+    about = describe_class(cls, METHODS.name_of(cls))
     document = inspect.getdoc(sys.modules[cls.__module__]) or ""
     missing = [text for text in _TEXTS if not getattr(about, text)]
     if not document.startswith(about.title):
@@ -72,6 +72,6 @@ def taps(method: Method) -> None:
         require(not unknown, f"the {side} has no {', '.join(unknown)}")
 
 
-def _offered(name: str, layout: Layout) -> bool:
+def _offered(name: str, layout: FeatureLayout) -> bool:
     base = name.partition("@")[0].removesuffix(PREACTIVATION)
     return base == LOGITS or base in layout.features

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, PREACTIVATION, Layout, Output, Shape, Side
+from smskd.interfaces.features import LOGITS, PREACTIVATION, FeatureLayout, ModelInfo, Shape, TappedOutputs
 from smskd.interfaces.terms import DataInfo, Method
 from smskd.testing.expect import total
 
@@ -16,10 +16,10 @@ CLASSES = 5
 SAMPLES = 40
 LABELS = torch.arange(SAMPLES) % CLASSES
 DATA = DataInfo(SAMPLES, CLASSES, batch_size=8, labels=LABELS)
-NARROW = Layout(
+NARROW = FeatureLayout(
     {"stem": (4, 8, 8), "stage1": (4, 8, 8), "stage2": (8, 4, 4), "stage3": (12, 2, 2), "pooled": (12,)}, CLASSES
 )
-WIDE = Layout(
+WIDE = FeatureLayout(
     {"stem": (6, 8, 8), "stage1": (6, 8, 8), "stage2": (8, 4, 4), "stage3": (16, 2, 2), "pooled": (16,)}, CLASSES
 )
 
@@ -33,8 +33,8 @@ class Inputs:
         teacher: likewise, without.
     """
 
-    student: Output
-    teacher: Output
+    student: TappedOutputs
+    teacher: TappedOutputs
     batch: Batch
 
     @property
@@ -57,14 +57,14 @@ class Inputs:
 class Pair:
     """Two networks by their layouts."""
 
-    student: Layout
-    teacher: Layout
+    student: FeatureLayout
+    teacher: FeatureLayout
 
     def build(self, method: Method) -> nn.Module:
         """The method's modules for this pair."""
         return method.build(*self.sides(method), DATA)
 
-    def sides(self, method: Method) -> tuple[Side, Side]:
+    def sides(self, method: Method) -> tuple[ModelInfo, ModelInfo]:
         """What the method knows of both."""
         taps = method.taps(self.student, self.teacher)
         return _side(self.student, taps.student), _side(self.teacher, taps.teacher)
@@ -92,13 +92,13 @@ def pair_for(method: Method) -> Pair:
     return pair
 
 
-def output(layout: Layout, names: Sequence[str], make: Callable[[Shape], Tensor]) -> Output:
+def output(layout: FeatureLayout, names: Sequence[str], make: Callable[[Shape], Tensor]) -> TappedOutputs:
     """What a network of this layout says, made by shape."""
     logits = make((layout.classes,)) if LOGITS in names else torch.empty(0)
-    return Output(logits, tuple(make(shape) for shape in shapes(layout, names)))
+    return TappedOutputs(logits, tuple(make(shape) for shape in shapes(layout, names)))
 
 
-def shapes(layout: Layout, names: Sequence[str]) -> tuple[Shape, ...]:
+def shapes(layout: FeatureLayout, names: Sequence[str]) -> tuple[Shape, ...]:
     """The shapes of the tapped features."""
     bases = [name.partition("@")[0].removesuffix(PREACTIVATION) for name in names if name != LOGITS]
     return tuple((layout.classes,) if base == LOGITS else layout.features[base] for base in bases)
@@ -107,14 +107,14 @@ def shapes(layout: Layout, names: Sequence[str]) -> tuple[Shape, ...]:
 def loss_parts(method: Method, state: nn.Module, inputs: Inputs, *, autocast: bool = False) -> dict[str, Tensor]:
     """The parts of the method's loss in a stage."""
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        student = method.transform(inputs.student, state) if method.transforms_student else inputs.student
+        student = method.transform(inputs.student, state) if method.replaces_head else inputs.student
         return method.loss(student, inputs.teacher, inputs.batch, state)
 
 
-def preparation_parts(method: Method, state: nn.Module, inputs: Inputs, *, autocast: bool = False) -> dict[str, Tensor]:
+def pretraining_parts(method: Method, state: nn.Module, inputs: Inputs, *, autocast: bool = False) -> dict[str, Tensor]:
     """The parts of its loss in the phase before the stage."""
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        return method.prepare_loss(inputs.student, inputs.teacher, inputs.batch, state)
+        return method.pretraining_loss(inputs.student, inputs.teacher, inputs.batch, state)
 
 
 def backward(parts: dict[str, Tensor]) -> None:
@@ -124,12 +124,12 @@ def backward(parts: dict[str, Tensor]) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
 
 
-def _side(layout: Layout, names: Sequence[str]) -> Side:
+def _side(layout: FeatureLayout, names: Sequence[str]) -> ModelInfo:
     classifier = nn.Linear(layout.features[layout.pooled][0], layout.classes)
-    return Side(shapes(layout, names), layout.classes, classifier, (None,) * len(shapes(layout, names)))
+    return ModelInfo(shapes(layout, names), layout.classes, classifier, (None,) * len(shapes(layout, names)))
 
 
-def _reordered(output: Output, order: Tensor) -> Output:
+def _reordered(output: TappedOutputs, order: Tensor) -> TappedOutputs:
     logits = output.logits.detach()
     features = tuple(feature.detach()[order] for feature in output.features)
-    return Output(logits[order] if logits.numel() else logits, features)
+    return TappedOutputs(logits[order] if logits.numel() else logits, features)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from smskd.interfaces.terms import Method
 from smskd.testing.expect import require, require_finite_gradients, require_finite_scalars, require_same, total
-from smskd.testing.inputs import Inputs, backward, loss_parts, pair_for, preparation_parts
+from smskd.testing.inputs import Inputs, backward, loss_parts, pair_for, pretraining_parts
 
 _AUTOCAST_TOLERANCE = 0.1
 """How far 16 bits may move a loss, as a share of it."""
@@ -19,11 +19,11 @@ def loss(method: Method) -> None:
     parts = loss_parts(method, state, inputs)
     require_finite_scalars(parts, "the loss")
     backward(parts)
-    preparation = method.preparation(pair.sides(method)[0])
-    if preparation is not None:
-        parts = preparation_parts(method, state, inputs)
+    pretraining = method.pretraining(pair.sides(method)[0])
+    if pretraining is not None:
+        parts = pretraining_parts(method, state, inputs)
         require_finite_scalars(parts, "the loss of the phase before the stage")
-        if preparation.trains_student:
+        if pretraining.trains_student:
             backward(parts)
     require_finite_gradients(inputs.leaves)
     gradients = [leaf.grad for leaf in inputs.leaves.values() if leaf.grad is not None]
@@ -37,10 +37,10 @@ def trained_parameters(method: Method) -> None:
     state, inputs = pair.build(method), pair.inputs(method)
     wanted = {name: parameter for name, parameter in state.named_parameters() if parameter.requires_grad}
     backward(loss_parts(method, state, inputs))
-    if method.preparation(pair.sides(method)[0]) is not None:
-        prepared = method.prepared(state).requires_grad_(True)
-        backward(preparation_parts(method, state, inputs))
-        wanted |= {f"prepared {name}": parameter for name, parameter in prepared.named_parameters()}
+    if method.pretraining(pair.sides(method)[0]) is not None:
+        pretrained = method.pretrained(state).requires_grad_(True)
+        backward(pretraining_parts(method, state, inputs))
+        wanted |= {f"prepared {name}": parameter for name, parameter in pretrained.named_parameters()}
     idle = [name for name, parameter in wanted.items() if parameter.grad is None]
     require(not idle, f"no gradient reaches: {', '.join(idle)}")
     require_finite_gradients(wanted)
@@ -63,9 +63,9 @@ def autocast(method: Method) -> None:
     plain, mixed = results
     message = f"the loss is {plain:g}, and {mixed:g} under autocast"
     require(abs(mixed - plain) <= _AUTOCAST_TOLERANCE * abs(plain) + 1e-6, message)
-    if method.preparation(pair.sides(method)[0]) is not None:
+    if method.pretraining(pair.sides(method)[0]) is not None:
         state = pair.build(method)
-        require_finite_scalars(preparation_parts(method, state, pair.inputs(method), autocast=True), "the phase's loss")
+        require_finite_scalars(pretraining_parts(method, state, pair.inputs(method), autocast=True), "the phase's loss")
 
 
 def batch_of_one(method: Method) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from smskd.interfaces.terms import Method
 from smskd.testing.expect import require, total
-from smskd.testing.inputs import Inputs, loss_parts, pair_for, preparation_parts
+from smskd.testing.inputs import Inputs, loss_parts, pair_for, pretraining_parts
 
 _TOLERANCE = 1e-4
 """Of the loss: sums over a batch in another order differ by rounding."""
@@ -27,7 +27,7 @@ def order_of_the_batch(method: Method) -> None:
     """
     pair = pair_for(method)
     state, inputs = pair.build(method), pair.inputs(method)
-    phases = [False] if method.preparation(pair.sides(method)[0]) is None else [False, True]
+    phases = [False] if method.pretraining(pair.sides(method)[0]) is None else [False, True]
     other = inputs.reordered(torch.tensor([3, 0, 7, 1, 6, 2, 5, 4]))
     differs = [_differ(method, state, inputs, other, phase) for phase in phases]
     if method.order_matters:
@@ -54,5 +54,5 @@ def _loss(method: Method, state: nn.Module, inputs: Inputs, phase: bool, seed: i
         for value in vars(module).values():
             if isinstance(value, torch.Generator):
                 value.manual_seed(seed)
-    parts = (preparation_parts if phase else loss_parts)(method, twin, inputs)
+    parts = (pretraining_parts if phase else loss_parts)(method, twin, inputs)
     return float(total(parts).detach())

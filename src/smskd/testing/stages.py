@@ -7,9 +7,9 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from smskd.anchors.reference_kl import TrueClass
+from smskd.anchors.reference_kl import ReferenceKL
 from smskd.config.pace import Pace
-from smskd.config.runtime import Numerics
+from smskd.config.runtime import ComputeConfig
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch, Progress
 from smskd.interfaces.terms import DataInfo, Method
@@ -34,20 +34,20 @@ _PACE = Pace(OptimizerSpec(learning_rate=1e-3), ScheduleSpec(), epochs=3, seed=0
 def gradients(method: Method) -> None:
     """The loss reaches the student and the method's trained parameters, never the teacher or the reference."""
     objective = _objective(method, [KD()])
-    objective.next_stage([method], anchor=TrueClass())
+    objective.next_stage([method], anchor=ReferenceKL())
     (batch, *_) = _Pictures().epoch(0, views=objective.views)
     losses = objective(batch)
     require_finite_scalars(losses.parts, "the objective")
     require("anchor" in losses.parts, "the stage has lost its anchor")
     losses.total.backward()
     name = objective.methods[0].name
-    preparation = method.preparation(objective.student_side(0))
+    pretraining = method.pretraining(objective.student_side(0))
     alone = [part for key, part in losses.parts.items() if key == name or key.startswith(f"{name}.")]
     reached = any(part.requires_grad for part in alone)
-    if preparation is not None:
-        method.prepared(objective.states[0]).requires_grad_(True)
-        total(objective.prepare(0, batch, trains_student=preparation.trains_student)).backward()  # type: ignore[no-untyped-call]
-        reached = reached or preparation.trains_student
+    if pretraining is not None:
+        method.pretrained(objective.states[0]).requires_grad_(True)
+        total(objective.prepare(0, batch, trains_student=pretraining.trains_student)).backward()  # type: ignore[no-untyped-call]
+        reached = reached or pretraining.trains_student
     require(reached, "nothing of the method's loss depends on the student")
     idle = [key for key, parameter in objective.states.named_parameters() if _idle(parameter)]
     require(not idle, f"no gradient reaches: {', '.join(idle)}")
@@ -74,7 +74,7 @@ def third(method: Method) -> None:
 
 def joint(method: Method) -> None:
     """It shares a stage with KD, and the next one, named after it."""
-    _train(method, [[method, KD()], [KD(), method]] if not method.transforms_student else [[method, KD()]])
+    _train(method, [[method, KD()], [KD(), method]] if not method.replaces_head else [[method, KD()]])
 
 
 def _train(method: Method, stages: Sequence[Sequence[Method]]) -> None:
@@ -83,7 +83,7 @@ def _train(method: Method, stages: Sequence[Sequence[Method]]) -> None:
     for number, methods in enumerate(stages, 1):
         if number > 1:
             before = _weights(objective.predictor)
-            objective.next_stage(methods, anchor=TrueClass())
+            objective.next_stage(methods, anchor=ReferenceKL())
             require(objective.reference is not None, f"stage {number} has no reference")
             assert objective.reference is not None
             same = "the reference is not the student as the stage before left it"
@@ -98,12 +98,12 @@ def _train(method: Method, stages: Sequence[Sequence[Method]]) -> None:
 def _stage(objective: Objective, number: int) -> None:
     pictures = _Pictures()
     for place, item in enumerate(objective.methods):
-        preparation = item.method.preparation(objective.student_side(place))
-        if preparation is not None:
-            phase = Phase(objective, place, replace(preparation, epochs=1), _PACE, Numerics(), number)
+        pretraining = item.method.pretraining(objective.student_side(place))
+        if pretraining is not None:
+            phase = Phase(objective, place, replace(pretraining, epochs=1), _PACE, ComputeConfig(), number)
             require(len(list(phase.epochs(pictures, 1))) == 1, "the phase before the stage has no epoch")
     objective.train()
-    step = Step(objective, build_optimizer(_PACE.optimizer, objective.trainable()), Numerics())
+    step = Step(objective, build_optimizer(_PACE.optimizer, objective.trainable()), ComputeConfig())
     for batch in pictures.epoch(number, Progress(1, 1), objective.views):
         require_finite_scalars(step(batch).parts, f"stage {number}")
 

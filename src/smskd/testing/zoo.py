@@ -12,13 +12,13 @@ from torch.overrides import TorchFunctionMode
 
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import FeatureModel, Layout, Shape
+from smskd.interfaces.features import FeatureLayout, FeatureModel, Shape
 from smskd.interfaces.terms import Method
 from smskd.models import create, describe
 from smskd.models.zoo.resnet50 import ResNet50
 from smskd.objective.tapped_features import side
 from smskd.testing.expect import require, require_finite_scalars
-from smskd.testing.inputs import CLASSES, DATA, LABELS, Inputs, loss_parts, output, preparation_parts
+from smskd.testing.inputs import CLASSES, DATA, LABELS, Inputs, loss_parts, output, pretraining_parts
 
 FAMILIES = ("resnet8", "wrn_16_1", "vgg8", "ResNet50", "MobileNetV2", "ShuffleV1", "ShuffleV2")
 FURTHER_LAYERS = ("MobileNetV2", "ShuffleV2")
@@ -71,12 +71,12 @@ def _try(method: Method, student: str, teacher: str) -> None:
         output(own_layout, taps.student, _random), output(other_layout, taps.teacher, lambda s: -_random(s)), batch
     )
     require_finite_scalars(loss_parts(method, state, inputs), "the loss")
-    if method.preparation(sides[0]) is not None:
-        require_finite_scalars(preparation_parts(method, state, inputs), "the loss of the phase before the stage")
+    if method.pretraining(sides[0]) is not None:
+        require_finite_scalars(pretraining_parts(method, state, inputs), "the loss of the phase before the stage")
 
 
 @cache
-def _model(name: str) -> tuple[FeatureModel, Layout]:
+def _model(name: str) -> tuple[FeatureModel, FeatureLayout]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = ResNet50(CLASSES, width=THIN) if name == "ResNet50" else create(name, CLASSES)

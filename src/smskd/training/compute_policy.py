@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 import torch
 
-from smskd.config.runtime import Numerics
+from smskd.config.runtime import ComputeConfig
 from smskd.models import macs
 from smskd.models.compiled import CompiledStudent
 from smskd.models.frozen import Frozen
 from smskd.objective.weighted_sum import Objective
-from smskd.training.config import Setup
+from smskd.training.config import RunConfig
 
 WORTHWHILE = 10**14
 """Multiply-accumulates of a frozen network in a stage from which on it is compiled.
@@ -27,7 +27,7 @@ resnet20 took 11 % less on one, and as long on another.
 """
 
 
-def choose_compiled(objective: Objective, numerics: Numerics, pictures: int) -> None:
+def choose_compiled(objective: Objective, compute: ComputeConfig, pictures: int) -> None:
     """Lets the networks compile: the student, and on a CPU and in float32 teacher and reference. A network whose
     outputs are cached, so that it sees fewer pictures at a time, never does.
 
@@ -40,12 +40,12 @@ def choose_compiled(objective: Objective, numerics: Numerics, pictures: int) -> 
     """
     _, channels, height, width = (int(size) for size in objective.example.shape)
     shape = (channels, height, width)
-    possible = numerics.compile != "off" and numerics.precision == "fp32" and objective.example.device.type == "cpu"
+    possible = compute.compile != "off" and compute.precision == "fp32" and objective.example.device.type == "cpu"
 
     def pays(network: Frozen) -> bool:
-        return numerics.compile == "on" or pictures * macs(network.model, shape) >= WORTHWHILE
+        return compute.compile == "on" or pictures * macs(network.model, shape) >= WORTHWHILE
 
-    if numerics.compile == "on" or (possible and 3 * pictures * macs(objective.student, shape) >= TRAINING_WORTHWHILE):
+    if compute.compile == "on" or (possible and 3 * pictures * macs(objective.student, shape) >= TRAINING_WORTHWHILE):
         objective.compiled = CompiledStudent(objective.student)
     if objective.teacher is not None:
         objective.teacher.compiles = possible and not objective.cached and pays(objective.teacher)
@@ -58,7 +58,7 @@ SMALL_STEP = 2_000_000_000
 
 
 @contextmanager
-def fitting_threads(setup: Setup) -> Iterator[None]:
+def fitting_threads(setup: RunConfig) -> Iterator[None]:
     """One thread for a small run, as many as torch has otherwise; afterwards as many as before.
 
     The number follows from the run alone, so that a run which is resumed on the same machine has the same one: sums
@@ -73,7 +73,7 @@ def fitting_threads(setup: Setup) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _step(setup: Setup) -> int:
+def _step(setup: RunConfig) -> int:
     """Multiply-accumulates of a training step; a backward pass counts as two forward passes."""
     _, channels, height, width = (int(size) for size in setup.example.shape)
     shape = (channels, height, width)

@@ -6,17 +6,17 @@ from typing import Any
 from torch import Tensor
 
 from smskd.config.pace import Pace
-from smskd.config.runtime import Numerics
+from smskd.config.runtime import ComputeConfig
 from smskd.config.stage import Stage
 from smskd.data import Loader
-from smskd.data.loaders.identity import Orbit
+from smskd.data.loaders.identity import AugmentationSpace
 from smskd.interfaces.features import FeatureModel
 from smskd.interfaces.terms import DataInfo
-from smskd.teacher_cache import CacheOptions
+from smskd.teacher_cache import CacheConfig
 
 
 @dataclass(frozen=True)
-class Setup:
+class RunConfig:
     """All that a run needs.
 
     Attributes:
@@ -44,7 +44,7 @@ class Setup:
     example: Tensor
     pictures: dict[str, Any]
     student_metadata: dict[str, str] = field(default_factory=dict)
-    numerics: Numerics = field(default_factory=Numerics)
-    cache: CacheOptions = field(default_factory=CacheOptions)
-    orbit: Orbit | None = None
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    augmentation_space: AugmentationSpace | None = None
     checkpoint_every: int = 1

@@ -19,7 +19,7 @@ from smskd.data.loaders.batching import mapped, tensors
 from smskd.interfaces.batch import Batch
 
 
-class Chance:
+class RngSnapshot:
     """The random numbers as they are now: those of torch, numpy and Python, and of generators.
 
     Args:
@@ -40,7 +40,7 @@ class Chance:
         """Whether any was drawn on the CPU since."""
         return self._bytes(self._states()) != self._bytes(self._before)
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """As if none had been drawn."""
         python, numpy, states = self._before
         random.setstate(python)
@@ -69,7 +69,7 @@ Train = Callable[[Batch], None]
 Doing = Literal["record", "replay"]
 
 
-class Recorder(Protocol):
+class Capture(Protocol):
     """Records what a function does to the memory of a device, and does that again."""
 
     def record(self, function: Callable[[], None]) -> None:
@@ -82,7 +82,7 @@ class Recorder(Protocol):
         ...
 
 
-class CudaRecorder:
+class CudaGraphCapture:
     """Records into CUDA graphs, each in the memory of the one before.
 
     Args:
@@ -95,7 +95,7 @@ class CudaRecorder:
 
     def record(self, function: Callable[[], None]) -> None:
         generators = list(self._generators())
-        chance = Chance(generators)
+        chance = RngSnapshot(generators)
         graph = torch.cuda.CUDAGraph()
         for generator in generators:
             if generator.device.type == "cuda":
@@ -111,7 +111,7 @@ class CudaRecorder:
         except RuntimeError:
             with suppress(RuntimeError):
                 graph.reset()
-            chance.put_back()
+            chance.restore()
             raise
         self._graph = graph
 
@@ -120,7 +120,7 @@ class CudaRecorder:
         self._graph.replay()
 
 
-class Recorded:
+class GraphedStep:
     """Trains on the batches of an epoch: on the first as it is, which brings about everything that comes up only once;
     on those that are like it by what was recorded on the second; and as it is on a last one that is smaller.
 
@@ -130,9 +130,7 @@ class Recorded:
         watch: within what it gives, is recorded and is replayed; it is told which.
     """
 
-    def __init__(
-        self, train: Train, recorder: Recorder, watch: Callable[[Doing], AbstractContextManager[None]]
-    ) -> None:
+    def __init__(self, train: Train, recorder: Capture, watch: Callable[[Doing], AbstractContextManager[None]]) -> None:
         self._train = train
         self._recorder = recorder
         self._watch = watch

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Average:
+class ExponentialMovingAverage:
     """Weights and batch-norm statistics, averaged over the steps of a stage.
 
     The decay rises to its value over the first steps, min(decay, (1 + n) / (10 + n)), so that the average forgets

@@ -15,8 +15,8 @@ from smskd.errors import UserError
 from smskd.interfaces.batch import Batch, Progress
 from smskd.timing import sampled_steps
 from smskd.training.accuracy import TOP5_CLASSES, Accuracy, evaluate
-from smskd.training.ema import Average
-from smskd.training.metrics import Sums
+from smskd.training.ema import ExponentialMovingAverage
+from smskd.training.metrics import EpochMetrics
 from smskd.training.optimizer import learning_rate, set_learning_rate
 from smskd.training.step import Step
 
@@ -80,7 +80,7 @@ def fit(
     number: int,
     first: int,
     pace: Pace,
-    average: Average | None = None,
+    average: ExponentialMovingAverage | None = None,
     track: Track = untracked,
 ) -> Iterator[EpochReport]:
     """Trains the epochs of a stage from ``first`` on, and yields a report after each."""
@@ -96,7 +96,7 @@ def fit(
         sums = train_batches(step, track(batches, len(train), f"epoch {epoch}"), average, timed=timed)
         cache_hits = objective.cache.share_of_hits() if objective.cache else None
         trained = time.perf_counter()
-        with step.numerics.autocast(step.device):
+        with step.compute.autocast(step.device):
             accuracy = evaluate(objective.predictor, test.epoch(0), classes=classes)
         losses, top1, top5 = sums.means()
         check_finite(losses, sums.first_broken(), f"in epoch {epoch}")
@@ -117,8 +117,12 @@ def fit(
 
 
 def train_batches(
-    step: Step, batches: Iterable[Batch], average: Average | None = None, *, timed: Collection[int] = ()
-) -> Sums:
+    step: Step,
+    batches: Iterable[Batch],
+    average: ExponentialMovingAverage | None = None,
+    *,
+    timed: Collection[int] = (),
+) -> EpochMetrics:
     """Trains on some batches.
 
     Args:
@@ -128,14 +132,14 @@ def train_batches(
         timed: numbers of the steps, from 0, whose parts the step's clock times.
     """
     step.objective.train()
-    sums = Sums()
+    sums = EpochMetrics()
 
     def train(batch: Batch) -> None:
         losses = step(batch)
         sums.add(losses.parts, losses.logits, batch.y)
 
     train_on = step.recorded(train, timed=bool(timed))
-    for batch in step.clock.steps(step.looking_ahead(batches), timed):
+    for batch in step.clock.steps(step.precompute(batches), timed):
         train_on(batch)
         sums.samples += len(batch.y)
         if average is not None:

@@ -39,7 +39,7 @@ def allow_tf32(allowed: bool) -> None:
     torch.backends.cudnn.allow_tf32 = allowed
 
 
-def repeat_sums() -> None:
+def use_deterministic_cudnn() -> None:
     """A GPU's convolutions add up in the same order each time, so that a run which is resumed is exact."""
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False

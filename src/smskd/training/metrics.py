@@ -8,7 +8,7 @@ from torch import Tensor
 from smskd.training.accuracy import hits
 
 
-class Sums:
+class EpochMetrics:
     """Sums over an epoch, kept on the device: nothing is waited for before the epoch's end.
 
     Whoever adds counts ``samples`` too; the sums may be added to by what is recorded once and replayed.

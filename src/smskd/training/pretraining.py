@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from smskd.config.pace import Pace
-from smskd.config.runtime import Numerics
+from smskd.config.runtime import ComputeConfig
 from smskd.data import Loader, mix
 from smskd.interfaces.batch import Progress
-from smskd.interfaces.terms import Preparation
+from smskd.interfaces.terms import Pretraining
 from smskd.objective.weighted_sum import Objective
 from smskd.training.epoch import Track, check_finite, untracked
 from smskd.training.optimizer import build_optimizer, set_learning_rate
@@ -23,7 +23,7 @@ _PREPARE = 0x50524550
 
 
 @dataclass(frozen=True)
-class PreparationReport:
+class PretrainingReport:
     """What happened in an epoch of a phase before a stage; the line of ``preparation.jsonl``.
 
     Attributes:
@@ -62,44 +62,50 @@ class Phase:
     """
 
     def __init__(
-        self, objective: Objective, place: int, preparation: Preparation, pace: Pace, numerics: Numerics, number: int
+        self,
+        objective: Objective,
+        place: int,
+        pretraining: Pretraining,
+        pace: Pace,
+        compute: ComputeConfig,
+        number: int,
     ) -> None:
         self.objective = objective
         self.place = place
-        self.preparation = preparation
+        self.pretraining = pretraining
         self.pace = pace
-        self.numerics = Numerics("bf16") if numerics.precision == "fp16" else numerics
+        self.compute = ComputeConfig("bf16") if compute.precision == "fp16" else compute
         self.number = number
         item = objective.methods[place]
         self.name = item.name
-        self.module = item.method.prepared(objective.states[place])
-        trained = [self.module, objective.student] if preparation.trains_student else [self.module]
+        self.module = item.method.pretrained(objective.states[place])
+        trained = [self.module, objective.student] if pretraining.trains_student else [self.module]
         self._wanted = [parameter for module in trained for parameter in module.parameters()]
         self._flags = [parameter.requires_grad for parameter in self._wanted]
         self.optimizer = build_optimizer(pace.optimizer, self._wanted) if self._wanted else None
 
-    def epochs(self, train: Loader, first: int, track: Track = untracked) -> Iterator[PreparationReport]:
+    def epochs(self, train: Loader, first: int, track: Track = untracked) -> Iterator[PretrainingReport]:
         """Trains the epochs from ``first`` on, and yields a report after each."""
-        rate = self.preparation.learning_rate or self.pace.optimizer.learning_rate
+        rate = self.pretraining.learning_rate or self.pace.optimizer.learning_rate
         if self.optimizer is not None:
             set_learning_rate(self.optimizer, rate)
-        for epoch in range(first, self.preparation.epochs + 1):
+        for epoch in range(first, self.pretraining.epochs + 1):
             started = time.perf_counter()
             losses = self._epoch(train, epoch, track)
             seconds = round(time.perf_counter() - started, 3)
-            yield PreparationReport(self.number, self.name, epoch, self.preparation.epochs, rate, losses, seconds)
+            yield PretrainingReport(self.number, self.name, epoch, self.pretraining.epochs, rate, losses, seconds)
 
     def _epoch(self, train: Loader, epoch: int, track: Track) -> dict[str, float]:
         key = mix(_PREPARE, self.number, self.place, epoch)
         torch.manual_seed(mix(self.pace.seed, key))
-        batches = train.epoch(key, Progress(epoch, self.preparation.epochs), self.objective.views)
+        batches = train.epoch(key, Progress(epoch, self.pretraining.epochs), self.objective.views)
         sums: dict[str, Tensor] = {}
         samples = 0
         self._open()
         try:
             for batch in track(batches, len(train), f"preparing {self.name}, epoch {epoch}"):
-                with self.numerics.autocast(batch.x.device):
-                    parts = self.objective.prepare(self.place, batch, trains_student=self.preparation.trains_student)
+                with self.compute.autocast(batch.x.device):
+                    parts = self.objective.prepare(self.place, batch, trains_student=self.pretraining.trains_student)
                 self._step(torch.stack(list(parts.values())).sum())
                 samples += len(batch.y)
                 for name, loss in parts.items():
@@ -122,7 +128,7 @@ class Phase:
         """Only what is trained is in train mode, as published; the rest of the student stays as it is."""
         self.objective.eval()
         trained: list[nn.Module] = [self.module]
-        if self.preparation.trains_student:
+        if self.pretraining.trains_student:
             trained.append(self.objective.student)
         for module in trained:
             module.train()

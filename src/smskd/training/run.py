@@ -8,17 +8,17 @@ from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.runs.folder import CHECKPOINT, RECIPE, Checkpoint, RunFolder
 from smskd.training.compute_policy import fitting_threads
-from smskd.training.config import Setup
+from smskd.training.config import RunConfig
 from smskd.training.epoch import EpochReport, Track, fit, untracked
 from smskd.training.host import keep_freed_memory
-from smskd.training.pretraining import PreparationReport
-from smskd.training.state import Ledger, Trainee
+from smskd.training.pretraining import PretrainingReport
+from smskd.training.state import Counters, TrainingState
 from smskd.training.summary import summary
 
-Report = EpochReport | PreparationReport
+Report = EpochReport | PretrainingReport
 
 
-def run(setup: Setup, folder: RunFolder, *, track: Track = untracked) -> Generator[Report, None, FeatureModel]:
+def run(setup: RunConfig, folder: RunFolder, *, track: Track = untracked) -> Generator[Report, None, FeatureModel]:
     """Trains the stages that are left, and yields a report after each epoch; the summary is in the folder at the end.
 
     Killed at any moment, it goes on from the last checkpoint as if it had never been: everything random follows from
@@ -30,13 +30,13 @@ def run(setup: Setup, folder: RunFolder, *, track: Track = untracked) -> Generat
         return (yield from _run(setup, folder, track))
 
 
-def _run(setup: Setup, folder: RunFolder, track: Track) -> Generator[Report, None, FeatureModel]:
+def _run(setup: RunConfig, folder: RunFolder, track: Track) -> Generator[Report, None, FeatureModel]:
     if folder.finished:
-        return Trainee(setup).recall(folder)
+        return TrainingState(setup).load_result(folder)
     checkpoint = folder.load_checkpoint()
-    ledger = Ledger(**checkpoint.values) if checkpoint else Ledger()
-    folder.forget_after(ledger.epoch, ledger.preparations)
-    trainee = Trainee(setup)
+    ledger = Counters(**checkpoint.values) if checkpoint else Counters()
+    folder.truncate(ledger.epoch, ledger.pretraining_epochs)
+    trainee = TrainingState(setup)
     if checkpoint is not None:
         _restore(trainee, checkpoint, ledger, folder)
     carried = None
@@ -72,7 +72,7 @@ def _run(setup: Setup, folder: RunFolder, track: Track) -> Generator[Report, Non
     return trainee.student
 
 
-def _restore(trainee: Trainee, checkpoint: Checkpoint, ledger: Ledger, folder: RunFolder) -> None:
+def _restore(trainee: TrainingState, checkpoint: Checkpoint, ledger: Counters, folder: RunFolder) -> None:
     try:
         trainee.restore(checkpoint, ledger)
     except (RuntimeError, KeyError, IndexError) as error:
@@ -85,16 +85,16 @@ def _restore(trainee: Trainee, checkpoint: Checkpoint, ledger: Ledger, folder: R
 
 
 def _prepare(
-    trainee: Trainee, setup: Setup, folder: RunFolder, ledger: Ledger, track: Track
-) -> Iterator[PreparationReport]:
+    trainee: TrainingState, setup: RunConfig, folder: RunFolder, ledger: Counters, track: Track
+) -> Iterator[PretrainingReport]:
     """The phases before a stage that are not done yet."""
     before = 0
     for phase in trainee.phases:
-        for report in phase.epochs(setup.train, max(1, ledger.prepared - before + 1), track):
-            ledger.prepared += 1
-            ledger.preparations += 1
+        for report in phase.epochs(setup.train, max(1, ledger.pretrained - before + 1), track):
+            ledger.pretrained += 1
+            ledger.pretraining_epochs += 1
             ledger.seconds += report.seconds
             folder.append_preparation(report.as_dict())
             folder.save_checkpoint(trainee.saved(ledger))
             yield report
-        before += phase.preparation.epochs
+        before += phase.pretraining.epochs

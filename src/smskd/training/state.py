@@ -8,20 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from smskd.anchors import catalog as anchors
 from smskd.config.stage import Stage, Which
 from smskd.data import Loader, mix
 from smskd.interfaces.features import FeatureModel
 from smskd.models import load_weights
 from smskd.models.frozen import Frozen
-from smskd.objective.student_head import TransformedModel
+from smskd.objective.student_head import StudentWithHead
 from smskd.objective.weighted_sum import Objective
+from smskd.registry import ANCHORS
 from smskd.runs.folder import Checkpoint, RunFolder
 from smskd.teacher_cache import TeacherCache, cacheable, key_of
 from smskd.training.accuracy import Accuracy, evaluate, memory
 from smskd.training.compute_policy import choose_compiled
-from smskd.training.config import Setup
-from smskd.training.ema import Average
+from smskd.training.config import RunConfig
+from smskd.training.ema import ExponentialMovingAverage
 from smskd.training.epoch import EpochReport
 from smskd.training.host import forget_peak, peak_memory
 from smskd.training.optimizer import build_optimizer, carry_state, load_state_tensors, state_tensors
@@ -30,7 +30,7 @@ from smskd.training.step import Step
 
 
 @dataclass
-class Ledger:
+class Counters:
     """What a run remembers beside tensors; saved with every checkpoint.
 
     Attributes:
@@ -51,28 +51,28 @@ class Ledger:
     top1: float = 0.0
     top5: float | None = None
     average_steps: int = 0
-    prepared: int = 0
-    preparations: int = 0
+    pretrained: int = 0
+    pretraining_epochs: int = 0
     scaler: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, Any] | None = None
     stages: list[dict[str, Any]] = field(default_factory=list)
 
     def enter(self, stage: int) -> None:
         """A stage begins."""
-        self.stage, self.stage_best, self.prepared, self.average_steps, self.cost = stage, None, 0, 0, None
+        self.stage, self.stage_best, self.pretrained, self.average_steps, self.cost = stage, None, 0, 0, None
 
 
 _NO_CHANGE = {"retained": None, "forgotten": None, "learned": None, "never_known": None}
 
 
-class Trainee:
+class TrainingState:
     """The student on its way, and everything that is saved with it."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: RunConfig) -> None:
         self.setup = setup
         self.objective = Objective(setup.student, setup.teacher, example=setup.example, data=setup.data)
         self.step: Step | None = None
-        self.average: Average | None = None
+        self.average: ExponentialMovingAverage | None = None
         self.best: dict[str, Tensor] = {}
         self.reference: Frozen | None = None
         self.correct: Tensor | None = None
@@ -89,7 +89,7 @@ class Trainee:
         """What goes into the file of the student's weights, so that it can be loaded alone."""
         layers: list[str] = []
         model = self.student
-        while isinstance(model, TransformedModel):
+        while isinstance(model, StudentWithHead):
             layers.insert(0, model.description())
             model = model.backbone
         return {**self.setup.student_metadata, **({"transformed": json.dumps(layers)} if layers else {})}
@@ -101,21 +101,21 @@ class Trainee:
             self.objective.cache = self._cache()
         torch.manual_seed(mix(setup.pace.seed, 0, index))
         self.objective.begin_stage(
-            stage.methods, class_weight=stage.class_weight, anchor=stage.anchor, reference=self.reference
+            stage.methods, ce_weight=stage.ce_weight, anchor=stage.anchor, reference=self.reference
         )
         epochs = stage.last - stage.first + 1
-        choose_compiled(self.objective, setup.numerics, pictures=epochs * setup.data.samples)
+        choose_compiled(self.objective, setup.compute, pictures=epochs * setup.data.samples)
         optimizer = build_optimizer(setup.pace.optimizer, self.objective.trainable())
         if self.step is not None and stage.optimizer == "keep":
             carry_state(self.step.optimizer, optimizer)
-        self.step = Step(self.objective, optimizer, setup.numerics)
+        self.step = Step(self.objective, optimizer, setup.compute)
         self.phases = list(self._phases(index))
-        self.average = Average(self.student, stage.average_decay) if stage.keeps("average") else None
+        self.average = ExponentialMovingAverage(self.student, stage.ema_decay) if stage.keeps("average") else None
         self.best = {}
         forget_peak(self.step.device)
         return self.step
 
-    def leave(self, stage: Stage, index: int, test: Loader, ledger: Ledger) -> Accuracy:
+    def leave(self, stage: Stage, index: int, test: Loader, ledger: Counters) -> Accuracy:
         """Ends a stage: freezes the reference, puts what is carried into the student, and says how good that is."""
         final = index == len(self.setup.stages) - 1
         last = _copied(self.student.state_dict())
@@ -144,7 +144,7 @@ class Trainee:
         self.known = carried.correct
         return carried
 
-    def observe(self, report: EpochReport, stage: Stage, ledger: Ledger) -> None:
+    def observe(self, report: EpochReport, stage: Stage, ledger: Counters) -> None:
         """Takes note of an epoch that is done."""
         self.correct = report.test.correct
         ledger.epoch = report.epoch
@@ -159,7 +159,7 @@ class Trainee:
             if stage.keeps("best"):
                 self.best = _copied(self.student.state_dict())
 
-    def saved(self, ledger: Ledger) -> Checkpoint:
+    def saved(self, ledger: Counters) -> Checkpoint:
         """Everything that the rest of the run depends on."""
         assert self.step is not None
         ledger.scaler = self.step.state()
@@ -184,11 +184,11 @@ class Trainee:
         tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
         return Checkpoint(tensors, asdict(ledger))
 
-    def restore(self, checkpoint: Checkpoint, ledger: Ledger) -> None:
+    def restore(self, checkpoint: Checkpoint, ledger: Counters) -> None:
         """Puts back what :meth:`saved` gave, within the stage that it was saved in."""
         stages = self.setup.stages
         for stage in stages[: ledger.stage]:
-            if stage.transforms_student:
+            if stage.replaces_head:
                 self.objective.begin_stage(stage.methods)
         reference = checkpoint.part("reference")
         if reference:
@@ -210,10 +210,10 @@ class Trainee:
         self.correct = test["correct"].bool() if "correct" in test else None
         self.known = test["known"].bool() if "known" in test else None
 
-    def recall(self, folder: RunFolder) -> FeatureModel:
+    def load_result(self, folder: RunFolder) -> FeatureModel:
         """The result of a run that is finished."""
         for stage in self.setup.stages:
-            if stage.transforms_student:
+            if stage.replaces_head:
                 self.objective.begin_stage(stage.methods)
         load_weights(self.student, folder.path)
         return self.student
@@ -239,7 +239,7 @@ class Trainee:
     def _cache(self) -> TeacherCache | None:
         """The cache of what the stages read of the teacher, if one is wanted and any stage can use it."""
         setup, teacher, layout = self.setup, self.objective.teacher, self.objective.teacher_layout
-        if setup.cache.mode == "off" or setup.orbit is None or teacher is None or layout is None:
+        if setup.cache.mode == "off" or setup.augmentation_space is None or teacher is None or layout is None:
             return None
         taps = [self.objective.teacher_taps(stage.methods, stage.anchor) for stage in setup.stages]
         outputs = frozenset[str]().union(*(cacheable(own, layout) for own in taps))
@@ -251,18 +251,20 @@ class Trainee:
             teacher,
             layout,
             outputs,
-            orbit=setup.orbit,
+            augmentation_space=setup.augmentation_space,
             options=setup.cache,
-            key=key_of(teacher.model, setup.orbit, setup.cache, device, setup.numerics.precision) if on_disk else None,
+            key=key_of(teacher.model, setup.augmentation_space, setup.cache, device, setup.compute.precision)
+            if on_disk
+            else None,
             epochs=setup.stages[-1].last,
             example=setup.example,
         )
 
     def _phases(self, index: int) -> Iterator[Phase]:
         for place, item in enumerate(self.objective.methods):
-            preparation = item.method.preparation(self.objective.student_side(place))
-            if preparation is not None and preparation.epochs > 0:
-                yield Phase(self.objective, place, preparation, self.setup.pace, self.setup.numerics, index + 1)
+            pretraining = item.method.pretraining(self.objective.student_side(place))
+            if pretraining is not None and pretraining.epochs > 0:
+                yield Phase(self.objective, place, pretraining, self.setup.pace, self.setup.compute, index + 1)
 
     def _put(self, which: Which, last: dict[str, Tensor]) -> None:
         if which == "average" and self.average is not None:
@@ -272,7 +274,7 @@ class Trainee:
 
 
 def _anchor_name(objective: Objective) -> str | None:
-    return anchors.name_of(objective.anchor) if objective.anchor and objective.reference else None
+    return ANCHORS.name_of(objective.anchor) if objective.anchor and objective.reference else None
 
 
 def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

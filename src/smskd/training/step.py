@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from smskd.config.runtime import Numerics
-from smskd.data.loaders.batching import batches_together
+from smskd.config.runtime import ComputeConfig
+from smskd.data.loaders.batching import coalesced_batches
 from smskd.interfaces.batch import Batch, FrozenOutputs
-from smskd.objective.frozen_outputs import looking_ahead
+from smskd.objective.frozen_outputs import precompute
 from smskd.objective.weighted_sum import Losses, Objective
 from smskd.timing import REPLAYED, Clock
-from smskd.training.cuda_graphs import CudaRecorder, Doing, Recorded, Train
+from smskd.training.cuda_graphs import CudaGraphCapture, Doing, GraphedStep, Train
 
 
 class Step:
@@ -27,27 +27,27 @@ class Step:
     Its ``clock`` times the steps whose batches come through it.
     """
 
-    def __init__(self, objective: Objective, optimizer: torch.optim.Optimizer, numerics: Numerics) -> None:
+    def __init__(self, objective: Objective, optimizer: torch.optim.Optimizer, compute: ComputeConfig) -> None:
         self.objective = objective
         self.optimizer = optimizer
-        self.numerics = numerics
+        self.compute = compute
         self.device = next(objective.student.parameters()).device
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=numerics.precision == "fp16")
-        self.ahead = batches_together(self.device, objective.data.batch_size, objective.example.shape[1:])
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=compute.precision == "fp16")
+        self.ahead = coalesced_batches(self.device, objective.data.batch_size, objective.example.shape[1:])
         """How many batches the frozen networks look at together."""
-        self.records = self.device.type == "cuda" and numerics.compile != "off"
+        self.records = self.device.type == "cuda" and compute.compile != "off"
         """Whether steps are to be recorded and replayed."""
-        self._recorder = CudaRecorder(objective.generators)
-        self._recorded: Recorded | None = None
+        self._recorder = CudaGraphCapture(objective.generators)
+        self._recorded: GraphedStep | None = None
         self.clock = Clock(self.device)
         objective.clock = self.clock
 
     def __call__(self, batch: Batch) -> Losses:
         """Trains on a batch."""
         if batch.outputs is None:
-            batch = replace(batch, outputs=self.look(batch))
+            batch = replace(batch, outputs=self.frozen_forward(batch))
         part = self.clock.part
-        with part("losses"), self.numerics.autocast(self.device):
+        with part("losses"), self.compute.autocast(self.device):
             losses: Losses = self.objective(batch)
         with part("optimizer"):
             self.optimizer.zero_grad(set_to_none=True)
@@ -58,11 +58,11 @@ class Step:
             self.scaler.update()
         return losses
 
-    def looking_ahead(self, batches: Iterable[Batch]) -> Iterable[Batch]:
+    def precompute(self, batches: Iterable[Batch]) -> Iterable[Batch]:
         """The batches; where the frozen networks look ahead or steps are recorded, with what the former say of them."""
         if self.ahead == 1 and not self.records:
             return batches
-        return looking_ahead(batches, self.ahead, self.look)
+        return precompute(batches, self.ahead, self.frozen_forward)
 
     def recorded(self, train: Train, *, timed: bool) -> Train:
         """What trains on a batch, recorded if need be.
@@ -77,7 +77,7 @@ class Step:
         def watch(doing: Doing) -> AbstractContextManager[None]:
             return self.clock.part(REPLAYED) if doing == "replay" else self.clock.recording(timed)
 
-        self._recorded = Recorded(train, self._recorder, watch)
+        self._recorded = GraphedStep(train, self._recorder, watch)
         return self._recorded
 
     @property
@@ -85,10 +85,10 @@ class Step:
         """Whether steps are recorded and replayed, as far as was seen."""
         return self.records and (self._recorded is None or self._recorded.works)
 
-    def look(self, batch: Batch) -> FrozenOutputs:
+    def frozen_forward(self, batch: Batch) -> FrozenOutputs:
         """What the frozen networks say of a batch."""
-        with self.numerics.autocast(self.device):
-            return self.objective.look(batch, self.clock)
+        with self.compute.autocast(self.device):
+            return self.objective.frozen_forward(batch, self.clock)
 
     def state(self) -> dict[str, Any]:
         """What the scaling of float16 gradients has come to, as JSON has it; empty in other precisions."""

@@ -10,13 +10,13 @@ from smskd.interfaces.features import FeatureModel
 from smskd.models import macs, parameters
 from smskd.models.inspect import latency
 from smskd.training.accuracy import Accuracy, evaluate
-from smskd.training.config import Setup
-from smskd.training.state import Ledger, Trainee
+from smskd.training.config import RunConfig
+from smskd.training.state import Counters, TrainingState
 
 SUMMARY_FORMAT = 1
 
 
-def summary(setup: Setup, trainee: Trainee, ledger: Ledger, carried: Accuracy) -> dict[str, Any]:
+def summary(setup: RunConfig, trainee: TrainingState, ledger: Counters, carried: Accuracy) -> dict[str, Any]:
     """The summary; ``carried`` is the accuracy of the result."""
     return {
         "format": SUMMARY_FORMAT,
@@ -38,7 +38,7 @@ def summary(setup: Setup, trainee: Trainee, ledger: Ledger, carried: Accuracy) -
     }
 
 
-def _teacher(setup: Setup, trainee: Trainee) -> dict[str, Any] | None:
+def _teacher(setup: RunConfig, trainee: TrainingState) -> dict[str, Any] | None:
     frozen = trainee.objective.teacher
     if frozen is None or setup.teacher_name is None:
         return None

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from smskd.interfaces.batch import Batch, Draw, FrozenOutputs
+from smskd.interfaces.batch import Batch, FrozenOutputs, SampleKeys
 
 Change = Callable[[Tensor], Tensor]
 
@@ -66,8 +66,8 @@ def split(batch: Batch, sizes: Sequence[int]) -> Iterator[Batch]:
         begin += size
 
 
-def _draw(draws: Sequence[Draw]) -> Draw:
-    return Draw(
+def _draw(draws: Sequence[SampleKeys]) -> SampleKeys:
+    return SampleKeys(
         torch.cat([draw.index for draw in draws]),
         draws[0].epoch,
         _cat([draw.variant for draw in draws]),
@@ -75,11 +75,11 @@ def _draw(draws: Sequence[Draw]) -> Draw:
     )
 
 
-def _rows(draw: Draw, rows: slice) -> Draw:
+def _rows(draw: SampleKeys, rows: slice) -> SampleKeys:
     def part(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else tensor[rows]
 
-    return Draw(draw.index[rows], draw.epoch, part(draw.variant), part(draw.content))
+    return SampleKeys(draw.index[rows], draw.epoch, part(draw.variant), part(draw.content))
 
 
 def _cat(tensors: Sequence[Tensor | None]) -> Tensor | None:
@@ -91,7 +91,7 @@ VALUES = {"cuda": 1024 * 3 * 32 * 32}
 """Numbers in the pictures of all batches at once, by type of device; elsewhere every batch is taken alone."""
 
 
-def batches_together(device: torch.device, batch_size: int, shape: Sequence[int]) -> int:
+def coalesced_batches(device: torch.device, batch_size: int, shape: Sequence[int]) -> int:
     """How many batches are taken at once.
 
     Args:

@@ -7,7 +7,7 @@ from smskd.data.augment.crop_flip import Augmentation
 
 
 @dataclass(frozen=True)
-class Orbit:
+class AugmentationSpace:
     """All the pictures that a loader can ever give.
 
     Attributes:

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from smskd.data.augment.crop_flip import Augmentation
 from smskd.data.augment.views import check_views, further_views
-from smskd.data.dataset import Pictures
-from smskd.data.loaders.batching import batches_together, split
-from smskd.data.loaders.identity import Orbit, identified, seen_through
+from smskd.data.dataset import Images
+from smskd.data.loaders.batching import coalesced_batches, split
+from smskd.data.loaders.identity import AugmentationSpace, identified, seen_through
 from smskd.data.loaders.sampler import batch_bounds, epoch_order
-from smskd.interfaces.batch import Batch, Draw, Progress
+from smskd.interfaces.batch import Batch, Progress, SampleKeys
 from smskd.interfaces.terms import DataInfo
 
 
@@ -39,7 +39,7 @@ class MemoryLoader:
 
     def __init__(
         self,
-        pictures: Pictures,
+        pictures: Images,
         batch_size: int = 64,
         augmentation: Augmentation | None = None,
         *,
@@ -71,11 +71,11 @@ class MemoryLoader:
         return self._augmentation
 
     @property
-    def orbit(self) -> Orbit:
+    def augmentation_space(self) -> AugmentationSpace:
         """All the pictures that it can give."""
         identity = identified(self._pictures.fingerprint(), seen_through(self._augmentation))
         batches = identified(self._bounds, self._shuffle)
-        return Orbit(identity, len(self._pictures), self._augmentation.variants, batches)
+        return AugmentationSpace(identity, len(self._pictures), self._augmentation.variants, batches)
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -100,15 +100,17 @@ class MemoryLoader:
         drawn = epoch_order(len(pictures), self._seed, number, self._shuffle)
         met = self._augmentation.variant(self._seed, number, drawn)
         order, variants = drawn.to(pictures.images.device), met.to(pictures.images.device)
-        together = batches_together(pictures.images.device, self._batch_size, pictures.shape)
+        together = coalesced_batches(pictures.images.device, self._batch_size, pictures.shape)
         for first in range(0, len(self), together):
             bounds = self._bounds[first : first + together]
             begin, end = bounds[0][0], bounds[-1][1]
-            draw = Draw(drawn[begin:end], number, met[begin:end])
+            draw = SampleKeys(drawn[begin:end], number, met[begin:end])
             batch = self._batch(order[begin:end], variants[begin:end], draw, progress, views)
             yield from split(batch, [end - begin for begin, end in bounds])
 
-    def _batch(self, index: Tensor, variants: Tensor, draw: Draw, progress: Progress, views: frozenset[str]) -> Batch:
+    def _batch(
+        self, index: Tensor, variants: Tensor, draw: SampleKeys, progress: Progress, views: frozenset[str]
+    ) -> Batch:
         images = self._pictures.images[index]
         x = self._augmentation.apply(images, variants)
         further = further_views(views, images, self._augmentation, seed=self._seed, epoch=draw.epoch, index=index)

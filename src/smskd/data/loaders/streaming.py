@@ -17,10 +17,10 @@ from smskd.data.augment.crop_flip import Augmentation
 from smskd.data.augment.views import check_views, further_views
 from smskd.data.counter_rng import mix
 from smskd.data.loaders.decode import image_tensor, label_index
-from smskd.data.loaders.identity import Orbit, identified, seen_through
+from smskd.data.loaders.identity import AugmentationSpace, identified, seen_through
 from smskd.data.loaders.sampler import batch_bounds, epoch_order
 from smskd.errors import UserError
-from smskd.interfaces.batch import Batch, Draw, Progress
+from smskd.interfaces.batch import Batch, Progress, SampleKeys
 from smskd.interfaces.terms import DataInfo
 
 _TRANSFORMS = 0x7472616E73
@@ -37,7 +37,7 @@ class Samples(Protocol):
 
 
 class StreamingLoader:
-    """The batches of :class:`~smskd.data.loaders.in_memory.MemoryLoader`, from any map-style data set of (image, label).
+    """The batches of :class:`~smskd.data.loaders.in_memory.MemoryLoader`, from any map-style data set.
 
     Order, batches and, for pictures of bytes, augmentation are the same as there for the same seed.
     Pictures of bytes (uint8 tensors and arrays, PIL pictures) travel to the device as bytes and are
@@ -59,7 +59,7 @@ class StreamingLoader:
         workers: processes that load samples, kept from epoch to epoch; default 0, loading in this process,
             which is best for small sets.
         memory_format: of float images; those of bytes have the augmentation's.
-        checksums: tell of every batch which pictures it holds (:class:`~smskd.interfaces.batch.Draw`), each with a checksum of
+        checksums: give each batch its :class:`~smskd.interfaces.batch.SampleKeys`, each sample with a checksum of
             what the data set gave. Nothing else tells whether that is the same as the time before.
 
     Raises:
@@ -110,7 +110,7 @@ class StreamingLoader:
         return self._info
 
     @property
-    def orbit(self) -> Orbit:
+    def augmentation_space(self) -> AugmentationSpace:
         """All the pictures that it can give, told by the data set's type and by three of its samples.
 
         Raises:
@@ -125,10 +125,10 @@ class StreamingLoader:
             [images.shape, *(int(content) for *_, content in seen if content is not None)],
         )
         if images.dtype != torch.uint8:
-            return Orbit(identified(*facts, "floats"), self._samples, None, self._batches)
+            return AugmentationSpace(identified(*facts, "floats"), self._samples, None, self._batches)
         augmentation = self._augmentation_of_bytes(images.shape[1])
         identity = identified(*facts, seen_through(augmentation))
-        return Orbit(identity, self._samples, augmentation.variants, self._batches)
+        return AugmentationSpace(identity, self._samples, augmentation.variants, self._batches)
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -166,11 +166,11 @@ class StreamingLoader:
 
     def _draw(
         self, epoch: int, dtype: torch.dtype, augmentation: Augmentation, index: Tensor, content: Tensor | None
-    ) -> Draw | None:
+    ) -> SampleKeys | None:
         if content is None:
             return None
         variant = augmentation.variant(self._seed, epoch, index) if dtype == torch.uint8 else None
-        return Draw(index, epoch, variant, content)
+        return SampleKeys(index, epoch, variant, content)
 
     def _ready(self, images: Tensor, index: Tensor, epoch: int) -> Tensor:
         if images.dtype != torch.uint8:

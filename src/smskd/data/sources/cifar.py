@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torchvision import datasets
 
-from smskd.data.dataset import Dataset, Pictures
+from smskd.data.dataset import Dataset, Images
 from smskd.errors import UserError
 
 Name = Literal["cifar10", "cifar100"]
@@ -47,7 +47,7 @@ def load(name: Name, root: str | Path = "data", download: bool = False) -> Datas
     return Dataset(name=name, train=train, test=test, mean=facts.mean, std=facts.std)
 
 
-def _read(name: Name, facts: _Facts, root: Path, train: bool, download: bool) -> Pictures:
+def _read(name: Name, facts: _Facts, root: Path, train: bool, download: bool) -> Images:
     try:
         source: Any = getattr(datasets, facts.reader)(root=str(root), train=train, download=download)
     except (OSError, RuntimeError, EOFError) as error:  # URLError is an OSError
@@ -58,4 +58,4 @@ def _read(name: Name, facts: _Facts, root: Path, train: bool, download: bool) ->
             f"{name}: no complete files in {root}; set download: true, or root to where they lie"
         ) from error
     images = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()
-    return Pictures(images, torch.tensor(source.targets, dtype=torch.int64), tuple(source.classes))
+    return Images(images, torch.tensor(source.targets, dtype=torch.int64), tuple(source.classes))

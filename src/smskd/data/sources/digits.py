@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from smskd.data.counter_rng import mix
-from smskd.data.dataset import Dataset, Pictures, channel_statistics
+from smskd.data.dataset import Dataset, Images, channel_statistics
 
 TEST_SAMPLES = 360
 """A fifth; 1,437 are left to train on."""
@@ -26,9 +26,9 @@ def load() -> Dataset:
     labels = torch.from_numpy(source.target).to(torch.int64)
     names = tuple(str(name) for name in source.target_names)
     in_test = stratified_mask(labels, len(names), TEST_SAMPLES)
-    train = Pictures(images[~in_test], labels[~in_test], names)
+    train = Images(images[~in_test], labels[~in_test], names)
     mean, std = channel_statistics(train)
-    test = Pictures(images[in_test], labels[in_test], names)
+    test = Images(images[in_test], labels[in_test], names)
     return Dataset(name="digits", train=train, test=test, mean=mean, std=std, padding=1, flip=False)
 
 

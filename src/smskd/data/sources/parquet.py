@@ -20,7 +20,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from smskd.data.dataset import Dataset, Pictures, channel_statistics, subset_rows
+from smskd.data.dataset import Dataset, Images, channel_statistics, subset_rows
 from smskd.data.sources.catalog import Track
 from smskd.data.sources.parquet_columns import Columns, check_columns, find_columns, open_file
 from smskd.data.sources.parquet_files import find_splits
@@ -56,7 +56,7 @@ def load(
         image_size: (height, width) to which all pictures are resized, bilinear with antialiasing; default:
             as they are, and then all must be of one size.
         channels: 3 makes RGB of every picture, 1 makes gray.
-        train_limit: decode only so many training pictures: the part that :meth:`Pictures.subset` takes.
+        train_limit: decode only so many training pictures: the part that :meth:`Images.subset` takes.
             Groups of rows of which none is taken are not read.
         test_limit: likewise for the test pictures.
         seed: of that choice.
@@ -77,8 +77,8 @@ def load(
         _check_labels(rows, len(names))
     height, width = image_size or _size_of_first(columns, train_rows)
     form = _Form((channels, height, width), resize=image_size is not None)
-    train = Pictures(_read(columns, train_rows, form, track), train_rows.labels, names)
-    test = Pictures(_read(columns, test_rows, form, track), test_rows.labels, names)
+    train = Images(_read(columns, train_rows, form, track), train_rows.labels, names)
+    test = Images(_read(columns, test_rows, form, track), test_rows.labels, names)
     mean, std = channel_statistics(train)
     return Dataset(name="parquet", train=train, test=test, mean=mean, std=std)
 

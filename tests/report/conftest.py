@@ -1,6 +1,0 @@
-"""The reports' tests use the run folders of the analysis."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "analysis"))

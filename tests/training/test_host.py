@@ -1,0 +1,50 @@
+"""Freed memory is kept in a run on a CPU, unless the environment says otherwise."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from smskd.training import host as allocator
+from smskd.training.host import keep_freed_memory
+
+FREED = """
+import sys, torch
+from smskd.training.host import keep_freed_memory
+from smskd.training.host import _status
+
+kept = "keep" in sys.argv and keep_freed_memory(torch.device("cpu"))
+before = _status("VmRSS")
+block = torch.ones(16 * 2**20)
+del block
+print(int(kept), _status("VmRSS") - before)
+"""
+
+
+def _kept_after_a_block(*words: str) -> tuple[bool, int]:
+    done = subprocess.run([sys.executable, "-c", FREED, *words], capture_output=True, text=True, check=True)
+    kept, more = done.stdout.split()
+    return bool(int(kept)), int(more)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the process's memory is read from /proc")
+def test_what_is_freed_stays_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in allocator._OWN_CHOICE:
+        monkeypatch.delenv(name, raising=False)
+    kept, more = _kept_after_a_block("keep")
+    if not kept:
+        assert platform.libc_ver()[0] != "glibc"
+        pytest.skip("this C library has no mallopt")
+    assert more > 60 * 2**20
+    assert _kept_after_a_block()[1] < 8 * 2**20
+
+
+def test_an_environment_that_says_how_memory_is_allocated_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    assert not keep_freed_memory(torch.device("cpu"))
+
+
+def test_a_gpu_has_its_own_memory() -> None:
+    assert not keep_freed_memory(torch.device("cuda"))

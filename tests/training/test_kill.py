@@ -1,0 +1,111 @@
+"""The real thing: processes of the command line that are killed with SIGKILL, and `smskd resume`."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import smskd
+from smskd import session as training
+from smskd.models import save_weights
+from smskd.recipe import read
+from tests.support import tiny
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
+
+MAIN = """
+import smskd.training
+smskd.session.write_run_report = lambda *_: None  # it takes more time than the run
+from smskd.cli import main
+main()
+"""
+KILL = "import os, signal; kill = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
+MOMENTS = {
+    "after the third line of metrics": """
+from smskd.runs.folder import RunFolder
+append = RunFolder.append_metrics
+def appending(self, line):
+    append(self, line)
+    if len((self.path / "metrics.jsonl").read_text().splitlines()) == 3:
+        kill()
+RunFolder.append_metrics = appending
+""",
+    "while the fourth checkpoint is written": """
+import safetensors.torch, smskd.runs.atomic_files
+replace, written = os.replace, []
+def replacing(source, target):
+    written.extend([target] if target.name == "checkpoint.safetensors" else [])
+    if len(written) == 4:
+        os.truncate(source, 1000)
+        kill()
+    replace(source, target)
+smskd.runs.atomic_files.os.replace = replacing
+""",
+    "between two stages": """
+from smskd.runs.folder import RunFolder
+save = RunFolder.save_student
+def saving(self, *arguments):
+    save(self, *arguments)
+    if (self.path / "stages" / "2").exists():
+        kill()
+RunFolder.save_student = saving
+""",
+}
+
+
+def smskd_process(code: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    source = str(Path(smskd.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipe")
+    save_weights(tiny.teacher(), folder / "teacher.safetensors")
+    value = {
+        "name": "killed",
+        "data": {"name": "digits", "train_limit": tiny.TRAIN, "test_limit": tiny.TEST},
+        "teacher": {"model": "resnet8_w4", "weights": str(folder / "teacher.safetensors")},
+        "student": "resnet8_w2",
+        "epochs": 6,
+        "batch_size": tiny.BATCH,
+        "schedule": {"decay_epochs": [2, 4]},
+        "device": "cpu",
+        "seed": 7,
+        "stages": [
+            {"methods": ["fitnet"], "reference": "best"},
+            {"methods": [{"name": "crd", "negatives": 12, "feature_dim": 8}], "carry": "average"},
+            {"methods": ["kd"]},
+        ],
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(value), encoding="utf-8")
+    return folder / "recipe.yaml"
+
+
+@pytest.fixture(scope="module")
+def preserve_state(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = training.begin(read(recipe), tmp_path_factory.mktemp("undisturbed") / "run")
+    tiny.trained(run.setup(), run.folder.path)
+    return run.folder.path
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.replace(" ", "-"))
+def test_resume_after_sigkill(moment: str, recipe: Path, preserve_state: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    killed = smskd_process(KILL + MOMENTS[moment] + MAIN, "train", recipe, "--out", run)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (run / "checkpoint.safetensors").exists()
+    assert not (run / "summary.json").exists()
+    if "checkpoint" in moment:
+        assert list(run.glob(".*.tmp")), "the kill has to leave a file half written"
+
+    resumed = smskd_process(MAIN, "resume", run)
+    assert resumed.returncode == 0, resumed.stderr
+    assert tiny.outcome(run) == tiny.outcome(preserve_state)
+    assert not (run / "checkpoint.safetensors").exists()
