@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from smskd.interfaces.features import Tap
+
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands within its stage."""
+    """How far training has come within its stage."""
 
     epoch: int = 1
     """Counted from 1 at the start of the stage."""
@@ -17,9 +19,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class SampleKeys:
-    """Which of all possible pictures a batch holds.
+    """Identifies the images of a batch among all that the loader can produce.
 
-    On the CPU, so that whoever looks something up by it does not wait for the device.
+    On the CPU, so that a lookup by it does not wait for the device.
     """
 
     index: Tensor
@@ -27,22 +29,22 @@ class SampleKeys:
     epoch: int
     """Number of the epoch, as the loader counts."""
     variant: Tensor | None
-    """[N] int64 number of the augmentation variant of each sample; None where they cannot be counted."""
+    """[N] int64 number of the augmentation variant of each sample; None where variants cannot be counted."""
     content: Tensor | None = None
-    """[N] int64 checksum of each picture as the data set gave it; None where it always gives the same ones."""
+    """[N] int64 checksum of each image as the data set gave it; None where the data set always gives the same ones."""
 
 
 @dataclass(frozen=True)
 class FrozenOutputs:
-    """What the frozen networks say of the pictures of a batch, by tap."""
+    """The outputs of the frozen networks for the images of a batch, by tap, without gradient."""
 
-    teacher: Mapping[str, Tensor] = field(default_factory=dict)
-    reference: Mapping[str, Tensor] = field(default_factory=dict)
+    teacher: Mapping[Tap, Tensor] = field(default_factory=dict)
+    reference: Mapping[Tap, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some training samples."""
+    """Training samples."""
 
     x: Tensor
     """[N, channels, height, width], normalised floats."""
@@ -52,8 +54,8 @@ class Batch:
     """[N] int64 position of each sample in the data set; CRD keeps a memory by it."""
     progress: Progress = field(default_factory=Progress)
     views: Mapping[str, Tensor] = field(default_factory=dict)
-    """Other views of the same pictures by name, each shaped as ``x``; ``strong`` is a strong augmentation."""
-    draw: SampleKeys | None = None
-    """Which pictures ``x`` holds; None where the loader does not tell. The cache of the teacher's outputs asks."""
+    """Other views of the same images by name, each shaped as ``x``; ``strong`` is a strong augmentation."""
+    keys: SampleKeys | None = None
+    """Identifies the images of ``x``, for the cache of the teacher's outputs; None where the loader does not."""
     outputs: FrozenOutputs | None = None
-    """Of teacher and reference, where they were computed beforehand; None: the objective runs them."""
+    """Of teacher and reference, where they were computed beforehand; None: the objective computes them."""

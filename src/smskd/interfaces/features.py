@@ -1,26 +1,27 @@
 """What a model offers to read, and what a loss term reads of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
 """Shape of one sample's feature: (channels, height, width) of a map, (width,) of a vector."""
 
-
 LOGITS = "logits"
-
-
 PREACTIVATION = ".preact"
+TRAIN_VIEW = "train"
+"""The view of the images that the student is trained on: ``Batch.x``."""
 
 
 class FeatureModel(nn.Module, ABC):
     """A network whose features can be read by name.
 
-    The models of the zoo are feature models by themselves; :func:`smskd.models.adapt` makes one of any
-    other ``nn.Module``. ``forward(x)`` gives the logits, as of any classifier.
+    The models of the zoo are feature models; :func:`smskd.models.adapt` makes one of any other ``nn.Module``.
+    ``forward(x)`` returns the logits, as any classifier does.
     """
 
     @property
@@ -38,29 +39,52 @@ class FeatureModel(nn.Module, ABC):
         """The last linear layer, if the logits are its output on the pooled features."""
         return None
 
+    @property
+    def family(self) -> str:
+        """Name of the zoo's family of architectures that the model belongs to; empty for any other model."""
+        return ""
+
     def norm_before_relu(self, name: str) -> nn.BatchNorm2d | None:
         """The batch norm whose output is the feature before its ReLU; None where there is no such single layer."""
         return None
 
     @property
     def wrapped(self) -> nn.Module:
-        """The user's own module: what is saved, and given back. Most often the model itself."""
+        """The user's own module, which is saved and returned. By default the model itself."""
         return self
 
     @abstractmethod
     def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """The named features (``logits`` and ``<name>.preact`` too) of a batch of pictures.
+        """The named features of a batch of images.
 
         Nothing deeper than the deepest of the names is computed where the model allows it.
+
+        Args:
+            x: images [N, channels, height, width].
+            names: of features; ``logits`` and ``<name>.preact`` count as features.
 
         Raises:
             KeyError: a name is not one of the model's.
         """
 
+    def continue_from(self, name: str, feature: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """The named features that follow from a feature given in place of the model's own.
+
+        Args:
+            name: of the feature that is given.
+            feature: [N, ...], of the shape that the model itself has there.
+            names: of features behind it, ``logits`` among them if wanted.
+
+        Raises:
+            NotImplementedError: the model cannot be entered in the middle.
+            KeyError: a name is not one of the model's, or does not lie behind ``name``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be continued from one of its features")
+
 
 @dataclass(frozen=True)
 class FeatureLayout:
-    """What a model offers to read: each feature's shape for one sample, in network order."""
+    """Features that a model offers: the shape of each for one sample, in network order."""
 
     features: Mapping[str, Shape]
     classes: int
@@ -73,7 +97,7 @@ class FeatureLayout:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The map that each stage puts out, first to last; the stem is not among them."""
+        """The output map of each stage, first to last, without the stem."""
         return tuple(name for name, shape in self.features.items() if len(shape) == 3 and name != "stem")
 
     @property
@@ -87,26 +111,93 @@ class FeatureLayout:
         return [name for name, shape in self.features.items() if len(shape) == 1][-1]
 
     def before_relu(self, name: str) -> str:
-        """The name under which a feature is read before its ReLU; itself where there is none."""
+        """The name under which a feature is read before its ReLU; the name itself where there is none."""
         return name + PREACTIVATION if name in self.preactivations else name
 
 
-@dataclass(frozen=True)
-class Reads:
-    """The features that a method reads, by name, in the order in which it receives them.
+@dataclass(frozen=True, order=True)
+class Tap:
+    """One tensor of a model that a loss term reads.
 
-    ``logits`` as a name asks for the logits, which then arrive in :attr:`TappedOutputs.logits` and not among the
-    features. ``<name>@<view>`` asks for the feature of another view of the pictures, such as ``logits@strong``; it
-    arrives among the features. A model runs only as deep as its taps ask for.
+    Its short form is ``feature[.preact][@view]``: ``logits``, ``stage2.preact``, ``logits@strong``.
+
+    Attributes:
+        feature: name of a feature, or ``logits``.
+        view: of the images; ``train`` is the batch's own, ``strong`` a strong augmentation.
+        before_relu: whether the feature is read before its ReLU.
     """
 
-    student: tuple[str, ...]
-    teacher: tuple[str, ...]
+    feature: str
+    view: str = TRAIN_VIEW
+    before_relu: bool = False
+
+    @classmethod
+    def parse(cls, text: "str | Tap") -> "Tap":
+        """The tap of a short form; a tap is returned as it is."""
+        if isinstance(text, Tap):
+            return text
+        name, _, view = text.partition("@")
+        feature = name.removesuffix(PREACTIVATION)
+        return cls(feature, view or TRAIN_VIEW, before_relu=feature != name)
+
+    @property
+    def name(self) -> str:
+        """Under which :meth:`FeatureModel.extract` gives it."""
+        return self.feature + PREACTIVATION if self.before_relu else self.feature
+
+    @property
+    def is_logits(self) -> bool:
+        """Whether it is the logits of the view that the student is trained on."""
+        return self.feature == LOGITS and self.view == TRAIN_VIEW
+
+    def __str__(self) -> str:
+        return self.name if self.view == TRAIN_VIEW else f"{self.name}@{self.view}"
+
+
+def _taps(taps: Iterable[str | Tap]) -> tuple[Tap, ...]:
+    return tuple(map(Tap.parse, taps))
+
+
+@dataclass(frozen=True, init=False)
+class Reads:
+    """What a loss term reads.
+
+    Args:
+        student: taps, or their short forms, in the order in which the term receives the features. The logits of the
+            training view arrive in :attr:`TappedOutputs.logits`, everything else among the features. A model is run
+            no deeper than its taps.
+        teacher: likewise, of the teacher.
+        reference: likewise, of the reference model.
+        weights: whether it reads the student's parameters, and the reference's where there is one.
+    """
+
+    student: tuple[Tap, ...]
+    teacher: tuple[Tap, ...]
+    reference: tuple[Tap, ...]
+    weights: bool
+
+    def __init__(
+        self,
+        student: Iterable[str | Tap] = (),
+        teacher: Iterable[str | Tap] = (),
+        reference: Iterable[str | Tap] = (),
+        weights: bool = False,
+    ) -> None:
+        object.__setattr__(self, "student", _taps(student))
+        object.__setattr__(self, "teacher", _taps(teacher))
+        object.__setattr__(self, "reference", _taps(reference))
+        object.__setattr__(self, "weights", weights)
+
+    @property
+    def views(self) -> frozenset[str]:
+        """The views of the images that it needs beside the one that the student is trained on."""
+        taps = (*self.student, *self.teacher, *self.reference)
+        return frozenset(tap.view for tap in taps) - {TRAIN_VIEW}
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a method knows of the student or of the teacher when it builds its modules."""
+    """What a loss term knows of a model when it builds its modules."""
 
     shapes: tuple[Shape, ...]
     """Shape of one sample of each tapped feature (without ``logits``), in the order of the taps."""
@@ -116,14 +207,22 @@ class ModelInfo:
     norms: tuple[nn.BatchNorm2d | None, ...] = ()
     """For each tapped feature the batch norm in front of its ReLU, where there is one; the model's own."""
     family: str = ""
-    """Name of the model's class."""
+    """:attr:`FeatureModel.family`."""
+
+
+def _no_logits() -> Tensor:
+    return torch.empty(0)
 
 
 @dataclass(frozen=True)
 class TappedOutputs:
-    """What a model says of a batch, as a method receives it."""
+    """The outputs of a model for a batch that a loss term reads."""
 
-    logits: Tensor
-    """[N, classes]; an empty tensor where the method does not tap them."""
+    logits: Tensor = field(default_factory=_no_logits)
+    """[N, classes]; an empty tensor where the term does not tap them."""
     features: tuple[Tensor, ...] = ()
     """The tapped features in the order of the taps."""
+
+    def detached(self) -> Self:
+        """The same values without gradient."""
+        return type(self)(self.logits.detach(), tuple(feature.detach() for feature in self.features))

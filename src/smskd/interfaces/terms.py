@@ -1,22 +1,22 @@
-"""Loss terms: distillation methods and anchors."""
+"""Loss terms: the contract that distillation methods and anchors share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
+from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, Reads, TappedOutputs
 
 Kind = Literal["response", "feature", "relation"]
-"""What a method compares: predictions, features of single samples, or relations between them."""
+"""What a method compares: predictions, features of single samples, or relations between samples."""
 
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What a method may know of the training data when it builds its modules."""
+    """What a term may know of the training data when it builds its modules."""
 
     samples: int
     classes: int
@@ -26,8 +26,86 @@ class DataInfo:
 
 
 @dataclass(frozen=True)
+class TermInputs:
+    """What the loss of a term is computed from."""
+
+    batch: Batch
+    student: TappedOutputs
+    """The student's tapped outputs, with gradient."""
+    teacher: TappedOutputs = field(default_factory=TappedOutputs)
+    """The teacher's, without gradient; empty where the term taps nothing of it."""
+    reference: TappedOutputs = field(default_factory=TappedOutputs)
+    """The reference model's, without gradient; empty where the term taps nothing of it."""
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    """The student's trainable parameters by name, with gradient, where the term reads weights."""
+    reference_weights: Mapping[str, Tensor] = field(default_factory=dict)
+    """The reference model's parameters by name, where the term reads weights and there is a reference."""
+
+
+class Term(ABC):
+    """Part of the loss of a stage. A subclass is a frozen dataclass whose fields are its hyper-parameters.
+
+    A term holds no tensors. What it learns or remembers is in the module that :meth:`build` makes.
+    """
+
+    relates_samples: ClassVar[bool] = False
+    """Whether the loss of a sample depends on the other samples of the batch, so that with several processes the term
+    needs the global batch (RKD, SP, PKT, CC, CRD)."""
+
+    @abstractmethod
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
+        """What it reads.
+
+        Args:
+            student: what the student offers. The reference model offers the same.
+            teacher: what the teacher offers; None where there is no teacher.
+
+        Raises:
+            UserError: the models have no features that it could read.
+        """
+
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
+        """The adapters it trains and the memories it keeps (default: none).
+
+        Args:
+            student: of the student.
+            teacher: of the model that the student is compared with: the teacher or, in a term that taps only the
+                reference, the reference. None where it taps neither.
+            data: of the training data.
+
+        Raises:
+            UserError: the shapes do not fit.
+        """
+        return nn.Module()
+
+    @abstractmethod
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """The loss of a batch in named parts, whose sum is the loss.
+
+        A part is per sample, [N], where the loss of a sample is defined by itself, and a scalar otherwise. The
+        objective averages parts per sample over the batch.
+
+        On a GPU the step is captured in a CUDA graph once an epoch and replayed: random numbers come from the device,
+        and what is kept from batch to batch is in tensors of ``state``, changed in place.
+
+        Args:
+            inputs: the batch and the tapped outputs.
+            state: the module that :meth:`build` made.
+        """
+
+    def end_of_stage(self, model: FeatureModel, batches: Iterable[Batch], state: nn.Module) -> None:
+        """Is called once when the stage is over, before the next one begins (default: nothing happens).
+
+        Args:
+            model: the student that is frozen as the next stage's reference, in eval mode.
+            batches: of one epoch of the training data.
+            state: the module that :meth:`build` made, which it may change in place.
+        """
+
+
+@dataclass(frozen=True)
 class Pretraining:
-    """A phase before the stage, in which a method's modules are initialised (FT, AB, FSP).
+    """A phase before the stage in which a method's modules are initialised (FT, AB, FSP).
 
     Student and teacher run in eval mode, what is trained in train mode; the learning rate stays the same.
     """
@@ -39,89 +117,63 @@ class Pretraining:
     """None: the optimizer's."""
 
 
-class Method(ABC):
-    """A distillation method. A subclass is a frozen dataclass whose fields are its hyper-parameters.
-
-    It holds no tensors. What it learns or remembers is in the module that :meth:`build` makes. Cross-entropy is
-    never part of it: the objective adds that once.
-    """
+class Method(Term):
+    """A distillation method. Cross-entropy is never part of it: the objective adds that once."""
 
     kind: ClassVar[Kind]
     published_weight: ClassVar[float]
     """Weight of the method's loss in the published experiments; the default of a recipe."""
     published_ce_weight: ClassVar[float] = 1.0
-    """Weight of the cross-entropy beside it."""
+    """Weight of the cross-entropy beside it in the published experiments."""
     order_matters: ClassVar[bool] = False
     """Whether the loss of a batch changes with the order of its samples."""
     replaces_head: ClassVar[bool] = False
-    """Whether the method's layers become part of the student, which is then another network (SimKD)."""
+    """Whether the method's layers become the student's last layers, which then is another network (SimKD)."""
+    ce_on_views: ClassVar[bool] = False
+    """Whether the cross-entropy is added once more for each further view whose student logits the method taps (MLKD)."""
 
     @abstractmethod
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
-        """The features it reads.
-
-        Raises:
-            UserError: the two models have no features that it could compare.
-        """
-
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
-        """The adapters it trains and the memories it keeps (default: none).
-
-        Raises:
-            UserError: the shapes do not fit.
-        """
-        return nn.Module()
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
+        """See :meth:`Term.reads`. A method always has a teacher; under ``toward_reference`` the reference is it."""
 
     def pretraining(self, student: ModelInfo) -> Pretraining | None:
         """The phase before the stage, if the method has one (default: none)."""
         return None
 
-    def pretraining_loss(
-        self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module
-    ) -> dict[str, Tensor]:
-        """The loss of the phase before the stage, in named parts whose sum is minimised. Of ``state``, the parameters
-        that :meth:`prepared` names are trained."""
+    def pretraining_loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """The loss of the phase before the stage, as :meth:`loss`. The parameters of :meth:`pretrained` are trained."""
         raise NotImplementedError(f"{type(self).__name__} has no phase before the stage")
 
     def pretrained(self, state: nn.Module) -> nn.Module:
         """The part of ``state`` that the phase before the stage trains (default: all of it)."""
         return state
 
-    def transform(self, student: TappedOutputs, state: nn.Module) -> TappedOutputs:
-        """What the student says once the method's layers are part of it; only where :attr:`replaces_head`."""
+    def head(self, student: TappedOutputs, state: nn.Module) -> TappedOutputs:
+        """The student's outputs once the method's layers are its last ones; only where :attr:`replaces_head`.
+
+        The logits of the result are the student's prediction; the result is what :meth:`loss` receives as
+        ``inputs.student``.
+        """
         return student
 
-    @abstractmethod
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """The method's loss on a batch in named parts, scalars, whose sum is the loss. ``state`` is what
-        :meth:`build` made. Where the method transforms the student, ``student`` is transformed already.
 
-        On a GPU it is recorded once an epoch and replayed: random numbers come from the device, and what is kept from
-        batch to batch is in tensors of ``state``, changed in place."""
+class Anchor(Term):
+    """Holds a student near a reference: the student as it stood at the end of the previous stage, or its weights.
 
-
-class Anchor(ABC):
-    """What holds a student near the reference, the student as it stood at the end of the previous stage."""
+    Attributes:
+        weight: of the loss in the objective (lambda_r). 0: the reference is not run.
+    """
 
     weight: float
 
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether the loss reads the teacher's logits."""
-        return False
-
     def resolve(self, kinds: Collection[Kind]) -> Self:
-        """The anchor for a stage whose methods are of these kinds: a choice left open (``auto``) made."""
+        """The anchor for a stage with methods of these kinds, every ``auto`` replaced by a value."""
         return self
-
-    @abstractmethod
-    def loss(self, student: Tensor, reference: Tensor, teacher: Tensor | None, y: Tensor) -> Tensor:
-        """The scalar loss, not yet weighted, from the logits [N, classes] of all three and the labels [N]."""
 
 
 @dataclass(frozen=True)
 class WeightedMethod:
-    """A method in a stage, the name its loss goes by, and the weight of that loss."""
+    """A method in a stage, the name of its part of the loss, and the weight of that part."""
 
     name: str
     method: Method

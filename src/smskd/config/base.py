@@ -1,0 +1,65 @@
+"""Settings as frozen dataclasses that check their values, whoever makes them: a recipe or a Python program."""
+
+
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, ClassVar, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from smskd.config.messages import mistake
+from smskd.errors import UserError
+
+
+class Config:
+    """Base of the dataclasses of settings. A value of a wrong type or out of range raises a UserError.
+
+    The type of a field, with the limits in its ``Annotated``, is checked both when a recipe is read and when an object
+    is made in Python.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    def __post_init__(self) -> None:
+        for name, adapter in _adapters(type(self)).items():
+            try:
+                value = adapter.validate_python(getattr(self, name))
+            except ValidationError as error:
+                first = error.errors()[0]
+                path = ".".join([name, *(str(part) for part in first["loc"] if isinstance(part, int))])
+                raise UserError(f"{path}: {mistake(first)}") from None
+            object.__setattr__(self, name, value)
+
+
+@cache
+def _adapters(cls: type[Any]) -> dict[str, TypeAdapter[Any]]:
+    hints = get_type_hints(cls, include_extras=True)
+    return {field.name: TypeAdapter(hints[field.name]) for field in fields(cls)}
+
+
+@dataclass(frozen=True)
+class ComponentConfig:
+    """Something by its name, with options of its own: ``{name: kd, weight: 0.9, temperature: 4}``.
+
+    Attributes:
+        name: built-in, of an installed entry point, or ``package.module:Name``.
+        options: everything beside the name; the thing that is named checks them.
+    """
+
+    name: str
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """The component of a name or of a mapping with a name; anything else is returned as it is."""
+        if isinstance(value, str):
+            return cls(value, {})
+        if isinstance(value, dict) and isinstance(value.get("name"), str):
+            return cls(value["name"], {key: item for key, item in value.items() if key != "name"})
+        return value
+
+    def as_mapping(self) -> dict[str, Any]:
+        """As a recipe has it."""
+        return {"name": self.name, **self.options}
+
+
