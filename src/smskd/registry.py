@@ -8,11 +8,15 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from smskd.config.base import ComponentConfig
+from smskd.config.messages import mistake
 from smskd.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -162,6 +166,38 @@ class ClassRegistry(Registry):
             module, _, cls = self.base.partition(":")
             raise UserError(f"{self.noun} '{path}' is not a subclass of {module}.{cls}")
 
+    def make(self, component: ComponentConfig, where: str) -> Any:
+        """An object of the class that a component names, with its options as the class's fields.
+
+        Args:
+            component: name and options.
+            where: its place in the recipe, for messages.
+
+        Raises:
+            UserError: no such class, an unknown option, a value of a wrong type or out of range.
+        """
+        try:
+            cls = self.find(component.name)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        valid = [field.name for field in fields(cls)]
+        for key in component.options:
+            if key not in valid:
+                hint = nearest(key, valid) if valid else "; it has none"
+                raise UserError(f"{where}.{key}: unknown hyper-parameter of {component.name}{hint}")
+        try:
+            return TypeAdapter(cls).validate_python(component.options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            path = ".".join([where, *(str(part) for part in first["loc"])])
+            raise UserError(f"{path}: {mistake(first)}") from None
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+
+    def component_of(self, thing: Any) -> ComponentConfig:
+        """Name and options from which :meth:`make` makes an equal object."""
+        return ComponentConfig(self.name_of(thing), {field.name: _plain(thing, field.name) for field in fields(thing)})
+
     def name_of(self, thing: object) -> str:
         cls = thing if isinstance(thing, type) else type(thing)
         package, _, module = cls.__module__.rpartition(".")
@@ -195,6 +231,13 @@ class FactoryRegistry(Registry):
         return _attribute(self.find_in)(name)
 
 
+def _plain(thing: Any, name: str) -> Any:
+    """The value of a field as a recipe has it: a term within a term by its name and options."""
+    value = getattr(thing, name)
+    registry = next((registry for registry in (METHODS, ANCHORS) if registry._is_member(type(value))), None)
+    return value if registry is None else registry.component_of(value).as_mapping()
+
+
 def _attribute(path: str) -> Any:
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
@@ -203,7 +246,7 @@ def _attribute(path: str) -> Any:
 METHODS = ClassRegistry("method", "smskd.methods", "smskd.methods", "smskd.interfaces.terms:Method")
 ANCHORS = ClassRegistry("anchor", "smskd.anchors", "smskd.anchors", "smskd.interfaces.terms:Anchor")
 STRATEGIES = ClassRegistry(
-    "strategy", "smskd.strategies", "smskd.strategies", "smskd.interfaces.objective:Strategy", frozenset({"resolve"})
+    "strategy", "smskd.strategies", "smskd.strategies", "smskd.strategies.base:Strategy", frozenset({"base", "resolve"})
 )
 MODELS = FactoryRegistry("model", "smskd.models", "smskd.models.zoo.names:names", "smskd.models.zoo.catalog:factory")
 DATA = FactoryRegistry(
