@@ -1,15 +1,16 @@
-"""Stages of blocks that leave their last ReLU to the caller, who thus has the feature before it too."""
+"""Stages of blocks whose last ReLU is a step of its own, so that the feature before it can be read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smskd.interfaces.features import PREACTIVATION
+from smskd.models.zoo.base import Step
 
 
 class Stage(nn.Sequential):
-    """Blocks in a row. Each block gives its output before the activation; so does the stage."""
+    """Consecutive blocks. The output of each block, and of the stage, is that before the activation."""
 
     def forward(self, x: Tensor) -> Tensor:
         for number, block in enumerate(self):
@@ -17,21 +18,29 @@ class Stage(nn.Sequential):
         return x
 
     def activate(self, x: Tensor, inplace: bool = False) -> Tensor:
-        """What follows each block; it may overwrite what nobody else reads."""
+        """The activation behind each block.
+
+        Args:
+            x: the output of a block.
+            inplace: whether ``x`` may be overwritten.
+        """
         return F.relu(x, inplace=inplace)
 
 
-def walk_stages(x: Tensor, stages: Iterable[Stage]) -> Iterator[tuple[str, Tensor]]:
-    """Yield ``stage1.preact``, ``stage1``, ``stage2.preact``, ..., last the last stage's output."""
+def stage_steps(*stages: Stage) -> Iterator[Step]:
+    """Yields the steps ``stage1.preact``, ``stage1``, ``stage2.preact`` and so on, to the last stage's output."""
     for number, stage in enumerate(stages, start=1):
-        before: Tensor = stage(x)
-        yield f"stage{number}{PREACTIVATION}", before
-        x = stage.activate(before)
-        yield f"stage{number}", x
+        yield f"stage{number}{PREACTIVATION}", stage
+        yield f"stage{number}", stage.activate
+
+
+def global_mean(x: Tensor) -> Tensor:
+    """Mean over the image: [N, channels] of a map [N, channels, height, width]."""
+    return x.mean(dim=(2, 3))
 
 
 def shuffle_channels(x: Tensor, groups: int) -> Tensor:
-    """Deal the channels [N, C, H, W] out: the first of each group, then the second of each, and so on."""
+    """Reorders the channels of [N, C, H, W]: the first of each group, then the second of each, and so on."""
     if groups == 1:
         return x
     n, c, h, w = x.shape
@@ -39,9 +48,10 @@ def shuffle_channels(x: Tensor, groups: int) -> Tensor:
 
 
 def init_convolutions(model: nn.Module) -> None:
-    """He et al.'s normal distribution: deviation sqrt(2 / (kernel height * width * output channels)).
+    """Initialises convolutions from He et al.'s normal distribution (2015, arXiv 1502.01852), by fan-out.
 
-    Biases start at zero. Batch norms already start as the identity.
+    The standard deviation is sqrt(2 / (kernel height * kernel width * output channels)). Biases are set to zero. Batch
+    norms are left as PyTorch initialises them: as the identity.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -51,6 +61,6 @@ def init_convolutions(model: nn.Module) -> None:
 
 
 def init_small_linear(layer: nn.Linear) -> None:
-    """A normal distribution of deviation 0.01 and no bias."""
+    """Initialises the weight from a normal distribution of standard deviation 0.01, the bias with zeros."""
     nn.init.normal_(layer.weight, std=0.01)
     nn.init.zeros_(layer.bias)

@@ -1,12 +1,12 @@
 """MobileNetV2 of half width for small pictures (Sandler et al. 2018, arXiv 1801.04381)."""
 
-from collections.abc import Iterator
 from typing import cast
 
 from torch import Tensor, nn
 
-from smskd.models.zoo.base import ZooModel
-from smskd.models.zoo.blocks import init_convolutions, init_small_linear
+from smskd.interfaces.features import LOGITS
+from smskd.models.zoo.base import Step, ZooModel
+from smskd.models.zoo.blocks import global_mean, init_convolutions, init_small_linear
 from smskd.models.zoo.resnet import conv3x3
 
 _LAST_WIDTH = 1280
@@ -108,17 +108,14 @@ class MobileNetV2(ZooModel):
         groups = (cast(nn.Sequential, self.blocks[number]) for number in _STAGE_ENDS)
         return tuple(cast(nn.BatchNorm2d, cast(InvertedResidual, group[-1]).conv[-1]) for group in groups)
 
-    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        x = self.conv1(x)
-        yield "stem", x
-        x = self.blocks[1](self.blocks[0](x))
-        yield "stage1", x
-        x = self.blocks[2](x)
-        yield "stage2", x
-        x = self.blocks[4](self.blocks[3](x))
-        yield "stage3", x
-        x = self.blocks[6](self.blocks[5](x))
-        yield "stage4", x
-        x = self.conv2(x).mean(dim=(2, 3))
-        yield "pooled", x
-        yield "logits", self.classifier(x)
+    def steps(self) -> tuple[Step, ...]:
+        groups = self.blocks
+        return (
+            ("stem", self.conv1),
+            ("stage1", lambda x: groups[1](groups[0](x))),
+            ("stage2", groups[2]),
+            ("stage3", lambda x: groups[4](groups[3](x))),
+            ("stage4", lambda x: groups[6](groups[5](x))),
+            ("pooled", lambda x: global_mean(self.conv2(x))),
+            (LOGITS, self.classifier),
+        )

@@ -1,42 +1,20 @@
 """ResNets for small pictures: three stages of basic blocks (He et al. 2016, arXiv 1512.03385)."""
 
-from collections.abc import Iterator
 from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smskd.errors import UserError
-from smskd.models.zoo.base import ZooModel
-from smskd.models.zoo.blocks import Stage, init_convolutions, walk_stages
+from smskd.interfaces.features import LOGITS
+from smskd.models.zoo.base import Step, ZooModel
+from smskd.models.zoo.blocks import Stage, global_mean, init_convolutions, stage_steps
+from smskd.models.zoo.projection import projection
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     """A 3x3 convolution without bias that keeps the size, but for the stride."""
     return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
-
-
-NARROW = 16
-"""Input channels below which a strided 1x1 convolution is not left to oneDNN."""
-
-
-class NarrowProjection(nn.Conv2d):
-    """A strided 1x1 convolution of few channels, computed at stride 1 on the positions that the stride leaves.
-
-    The values are the same. In channels-last format on a CPU, oneDNN 3.12 (torch 2.14) writes beyond its buffers in the
-    weight gradient of a strided 1x1 convolution with fewer input channels than a vector register holds: below 8 with
-    AVX2, below 16 with AVX-512. The process then dies, or goes on with damaged memory.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        rows, columns = self.stride
-        return F.conv2d(input[:, :, ::rows, ::columns], self.weight, self.bias)
-
-
-def projection(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
-    """A 1x1 convolution without bias, of the shortcut of a block that changes width or size."""
-    kind = NarrowProjection if stride > 1 and inputs < NARROW else nn.Conv2d
-    return kind(inputs, outputs, kernel_size=1, stride=stride, bias=False)
 
 
 class BasicBlock(nn.Module):
@@ -105,14 +83,12 @@ class ResNet(ZooModel):
         """The second batch norm of each stage's last block; the shortcut is added behind it."""
         return tuple(cast(BasicBlock, stage[-1]).bn2 for stage in (self.layer1, self.layer2, self.layer3))
 
-    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        yield "stem", x
-        for name, x in walk_stages(x, (self.layer1, self.layer2, self.layer3)):  # noqa: B020
-            yield name, x
-        x = x.mean(dim=(2, 3))
-        yield "pooled", x
-        yield "logits", self.fc(x)
+    def steps(self) -> tuple[Step, ...]:
+        stages = stage_steps(self.layer1, self.layer2, self.layer3)
+        return ("stem", self._stem), *stages, ("pooled", global_mean), (LOGITS, self.fc)
+
+    def _stem(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn1(self.conv1(x)), inplace=True)
 
 
 def _stage(blocks: int, inputs: int, outputs: int, stride: int) -> Stage:

@@ -3,14 +3,15 @@
 The stem is a 3x3 convolution of stride 1 without max pooling, as in RepDistiller.
 """
 
-from collections.abc import Iterator
 from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smskd.models.zoo.base import ZooModel
-from smskd.models.zoo.blocks import Stage, init_convolutions, walk_stages
+from smskd.interfaces.features import LOGITS
+from smskd.models.zoo.base import Step, ZooModel
+from smskd.models.zoo.blocks import Stage, global_mean, init_convolutions, stage_steps
+from smskd.models.zoo.projection import projection
 from smskd.models.zoo.resnet import conv3x3
 
 _EXPANSION = 4
@@ -30,8 +31,7 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(outputs)
         self.shortcut = nn.Sequential()
         if stride != 1 or inputs != outputs:
-            projection = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
-            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(projection(inputs, outputs, stride), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut: Tensor = self.shortcut(x)
@@ -74,14 +74,12 @@ class ResNet50(ZooModel):
         stages = (self.layer1, self.layer2, self.layer3, self.layer4)
         return tuple(cast(Bottleneck, stage[-1]).bn3 for stage in stages)
 
-    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        yield "stem", x
-        for name, x in walk_stages(x, (self.layer1, self.layer2, self.layer3, self.layer4)):  # noqa: B020
-            yield name, x
-        x = x.mean(dim=(2, 3))
-        yield "pooled", x
-        yield "logits", self.linear(x)
+    def steps(self) -> tuple[Step, ...]:
+        stages = stage_steps(self.layer1, self.layer2, self.layer3, self.layer4)
+        return ("stem", self._stem), *stages, ("pooled", global_mean), (LOGITS, self.linear)
+
+    def _stem(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn1(self.conv1(x)), inplace=True)
 
 
 def _stage(blocks: int, inputs: int, inner: int, stride: int) -> Stage:

@@ -1,13 +1,12 @@
 """ShuffleNet for small pictures (Zhang et al. 2018, arXiv 1707.01083), three groups."""
 
-from collections.abc import Iterator
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smskd.models.zoo.base import ZooModel
-from smskd.models.zoo.blocks import Stage, shuffle_channels, walk_stages
+from smskd.interfaces.features import LOGITS
+from smskd.models.zoo.base import Step, ZooModel
+from smskd.models.zoo.blocks import Stage, global_mean, shuffle_channels, stage_steps
 
 _STEM = 24
 _GROUPS = 3
@@ -68,14 +67,12 @@ class ShuffleNetV1(ZooModel):
     def classifier(self) -> nn.Linear:
         return self.linear
 
-    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        yield "stem", x
-        for name, x in walk_stages(x, (self.layer1, self.layer2, self.layer3)):  # noqa: B020
-            yield name, x
-        x = x.mean(dim=(2, 3))
-        yield "pooled", x
-        yield "logits", self.linear(x)
+    def steps(self) -> tuple[Step, ...]:
+        stages = stage_steps(self.layer1, self.layer2, self.layer3)
+        return ("stem", self._stem), *stages, ("pooled", global_mean), (LOGITS, self.linear)
+
+    def _stem(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn1(self.conv1(x)), inplace=True)
 
 
 def _stage(units: int, inputs: int, outputs: int) -> Stage:

@@ -1,23 +1,25 @@
 """VGG networks with batch norm for small pictures (Simonyan and Zisserman 2015, arXiv 1409.1556)."""
 
-from collections.abc import Iterator
 from typing import cast
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from smskd.interfaces.features import PREACTIVATION
-from smskd.models.zoo.base import ZooModel
-from smskd.models.zoo.blocks import init_convolutions, init_small_linear
+from smskd.interfaces.features import LOGITS, PREACTIVATION
+from smskd.models.zoo.base import Step, ZooModel
+from smskd.models.zoo.blocks import global_mean, init_convolutions, init_small_linear
 
 _WIDTHS = (64, 128, 256, 512, 512)
+
+_POOLED_HEIGHT = 8
+"""Height of the fourth block's output for images 64 high, for which RepDistiller pools it."""
 
 
 class VGG(ZooModel):
     """Five blocks of 3x3 convolutions, as RepDistiller builds them; features are read before the pooling.
 
-    The first block is the stem. The first three are followed by 2x2 max pooling, the fourth only where the
-    picture is 64 high (as in RepDistiller), the fifth by the global average; one linear layer classifies.
+    The first block is the stem. The first three are followed by 2x2 max pooling, the fourth only where its output is 8
+    high, for images 64 to 71 high (in RepDistiller: exactly 64), the fifth by the global average and a linear layer.
 
     Args:
         layers: number of convolutions of each block.
@@ -49,18 +51,24 @@ class VGG(ZooModel):
         blocks = (self.block1, self.block2, self.block3, self.block4)
         return tuple(cast(nn.BatchNorm2d, block[-1]) for block in blocks)
 
-    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        large = x.shape[2] == 64
-        x = F.relu(self.block0(x))
-        yield "stem", x
-        for number, block in enumerate((self.block1, self.block2, self.block3, self.block4), start=1):
-            before: Tensor = block(F.max_pool2d(x, 2) if number < 4 or large else x)
-            yield f"stage{number}{PREACTIVATION}", before
-            x = F.relu(before)
-            yield f"stage{number}", x
-        x = x.mean(dim=(2, 3))
-        yield "pooled", x
-        yield "logits", self.classifier(x)
+    def steps(self) -> tuple[Step, ...]:
+        return (
+            ("stem", lambda x: F.relu(self.block0(x))),
+            (_before("stage1"), lambda x: self.block1(F.max_pool2d(x, 2))),
+            ("stage1", F.relu),
+            (_before("stage2"), lambda x: self.block2(F.max_pool2d(x, 2))),
+            ("stage2", F.relu),
+            (_before("stage3"), lambda x: self.block3(F.max_pool2d(x, 2))),
+            ("stage3", F.relu),
+            (_before("stage4"), lambda x: self.block4(F.max_pool2d(x, 2) if x.shape[2] == _POOLED_HEIGHT else x)),
+            ("stage4", F.relu),
+            ("pooled", global_mean),
+            (LOGITS, self.classifier),
+        )
+
+
+def _before(stage: str) -> str:
+    return stage + PREACTIVATION
 
 
 def _block(layers: int, inputs: int, width: int) -> nn.Sequential:

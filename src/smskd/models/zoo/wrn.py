@@ -1,15 +1,15 @@
 """Wide residual networks (Zagoruyko and Komodakis 2016, arXiv 1605.07146)."""
 
-from collections.abc import Iterator
 from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smskd.errors import UserError
-from smskd.interfaces.features import PREACTIVATION
-from smskd.models.zoo.base import ZooModel
-from smskd.models.zoo.blocks import init_convolutions
+from smskd.interfaces.features import LOGITS, PREACTIVATION
+from smskd.models.zoo.base import Step, ZooModel
+from smskd.models.zoo.blocks import global_mean, init_convolutions
+from smskd.models.zoo.projection import projection
 from smskd.models.zoo.resnet import conv3x3
 
 
@@ -27,12 +27,20 @@ class PreactivationBlock(nn.Module):
         self.conv2 = conv3x3(outputs, outputs)
         self.convShortcut: nn.Module | None = None  # named as in the published checkpoints
         if inputs != outputs:
-            self.convShortcut = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
+            self.convShortcut = projection(inputs, outputs, stride)
 
-    def forward(self, x: Tensor, normed: Tensor | None = None) -> Tensor:
-        """The block's raw sum; ``normed`` is the first batch norm's output, where that is known already."""
-        active = F.relu(self.bn1(x), inplace=True) if normed is None else F.relu(normed)
-        shortcut: Tensor = x if self.convShortcut is None else self.convShortcut(active)
+    def forward(self, x: Tensor) -> Tensor:
+        """The sum of shortcut and convolutions, without activation."""
+        active = F.relu(self.bn1(x), inplace=True)
+        return self._sum(active, x if self.convShortcut is None else self.convShortcut(active))
+
+    def after_norm(self, normed: Tensor) -> Tensor:
+        """The sum, from the output of the first batch norm; only where the width changes."""
+        assert self.convShortcut is not None
+        active = F.relu(normed)
+        return self._sum(active, self.convShortcut(active))
+
+    def _sum(self, active: Tensor, shortcut: Tensor) -> Tensor:
         inner: Tensor = F.relu(self.bn2(self.conv1(active)), inplace=True)
         inner = self.conv2(inner)
         inner += shortcut
@@ -40,7 +48,7 @@ class PreactivationBlock(nn.Module):
 
 
 class WideStage(nn.Module):
-    """Blocks of one width. The first may halve the picture."""
+    """Blocks of one width. The first may halve the resolution."""
 
     def __init__(self, blocks: int, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -53,15 +61,16 @@ class WideStage(nn.Module):
         """The batch norm that the stage begins with."""
         return cast(PreactivationBlock, self.layer[0]).bn1
 
-    def normalise(self, x: Tensor) -> Tensor:
-        """The batch norm that the stage begins with, applied."""
-        normed: Tensor = self.first_norm(x)
-        return normed
+    def forward(self, x: Tensor) -> Tensor:
+        """The output of the last block, a sum without activation."""
+        out: Tensor = self.layer(x)
+        return out
 
-    def forward(self, x: Tensor, normed: Tensor) -> Tensor:
-        """The raw sum of the last block; ``normed`` is :meth:`normalise` of x."""
-        for number, block in enumerate(self.layer):
-            x = block(x, normed) if number == 0 else block(x)
+    def after_norm(self, normed: Tensor) -> Tensor:
+        """The same, from the output of :attr:`first_norm`; only where the stage changes the width."""
+        x = cast(PreactivationBlock, self.layer[0]).after_norm(normed)
+        for block in self.layer[1:]:
+            x = block(x)
         return x
 
 
@@ -108,21 +117,15 @@ class WideResNet(ZooModel):
         """The first batch norm behind each stage."""
         return self.block2.first_norm, self.block3.first_norm, self.bn1
 
-    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        x = self.conv1(x)
-        yield "stem", x
-        x = self.block1(x, self.block1.normalise(x))
-        yield "stage1", x
-        normed = self.block2.normalise(x)
-        yield "stage1" + PREACTIVATION, normed
-        x = self.block2(x, normed)
-        yield "stage2", x
-        normed = self.block3.normalise(x)
-        yield "stage2" + PREACTIVATION, normed
-        x = self.block3(x, normed)
-        yield "stage3", x
-        normed = self.bn1(x)
-        yield "stage3" + PREACTIVATION, normed
-        x = F.relu(normed).mean(dim=(2, 3))
-        yield "pooled", x
-        yield "logits", self.fc(x)
+    def steps(self) -> tuple[Step, ...]:
+        return (
+            ("stem", self.conv1),
+            ("stage1", self.block1),
+            ("stage1" + PREACTIVATION, self.block2.first_norm),
+            ("stage2", self.block2.after_norm),
+            ("stage2" + PREACTIVATION, self.block3.first_norm),
+            ("stage3", self.block3.after_norm),
+            ("stage3" + PREACTIVATION, self.bn1),
+            ("pooled", lambda x: global_mean(F.relu(x))),
+            (LOGITS, self.fc),
+        )
