@@ -1,1 +1,6 @@
-"""What keeps a student from forgetting: the frozen reference and the losses that hold the student near it."""
+"""Anchors: loss terms that hold a student near a reference, so that a stage does not undo what the last one taught.
+
+The reference is a frozen copy of the student as it stood at the end of the previous stage. :mod:`~.reference_kl` (the
+anchor of SMSKD) and :mod:`~.toward_reference` compare the outputs of both networks, :mod:`~.l2_sp` and :mod:`~.ewc`
+their weights. Each file defines one anchor, whose name is that of the file.
+"""

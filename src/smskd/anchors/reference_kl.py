@@ -1,12 +1,24 @@
-"""The reference KL, weighted sample by sample by the true class probability.
+r"""Reference KL: divergence from the previous stage's predictions, weighted by the true class probability.
 
-Paper: Integrating Knowledge Distillation Methods: A Sequential Multi-Stage Framework (arXiv 2601.15657).
+Paper: Integrating Knowledge Distillation Methods: A Sequential Multi-Stage Framework
 
-    L_ref = mean over i of  a_i * T^2 * KL( s_T(z^R_i) || s_T(z^S_i) ),    a_i = s_1(z^R_i)[y_i]
+arXiv: 2601.15657
 
-z^R, z^S [N, classes]: logits of reference and student; y [N]: true classes; s_T: softmax at temperature T;
-a_i, the true class probability (TCP), carries no gradient. A sample on which the reference was right and sure is
-held fast; one on which it was wrong is left to the new method.
+Formula:
+    L = \frac{1}{N} \sum_{i=1}^{N} a_i T^2 \, \mathrm{KL}(\sigma_T(z^r_i) \,\|\, \sigma_T(z^s_i)),
+    a_i = \sigma_1(z^r_i)_{y_i}
+
+Reads: the logits of student and reference; the teacher's too where `tcp_from` is `teacher`.
+
+Shapes: logits [N, C], labels y [N].
+
+Source: the paper; no code is published.
+
+Differences:
+    - a_i, the true class probability (TCP), carries no gradient. A sample that the reference classifies correctly and
+      with confidence is held tightly, one that it misclassifies is left to the stage's methods.
+    - The paper takes the TCP of the reference in one place and of the teacher in another: `tcp_from`.
+    - The other weights (`tcp`), the reverse divergence (`kl`) and the temperature are ablations of the paper.
 """
 
 import math
@@ -14,108 +26,132 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from smskd.errors import UserError, nearest, require_between, require_positive
-from smskd.interfaces.terms import Anchor, Kind
+from smskd.interfaces.features import LOGITS, FeatureLayout, Reads
+from smskd.interfaces.terms import Anchor, Kind, TermInputs
 from smskd.ops.divergences import softened_kl, true_class_probability
 
-Form = Literal["probability", "complement", "uniform", "auto"]
-Source = Literal["reference", "teacher"]
-Direction = Literal["forward", "reverse"]
+SampleWeight = Literal["probability", "complement", "none"]
+TCP = Literal["probability", "complement", "none", "auto"]
+TCPFrom = Literal["reference", "teacher"]
+KL = Literal["forward", "reverse"]
 
 
 def reference_kl_loss(
-    student: Tensor,
-    reference: Tensor,
+    student_logits: Tensor,
+    reference_logits: Tensor,
     y: Tensor,
     *,
     temperature: float = 4.0,
-    form: Literal["probability", "complement", "uniform"] = "probability",
-    direction: Direction = "forward",
-    weighting: Tensor | None = None,
+    tcp: SampleWeight = "probability",
+    kl: KL = "forward",
+    tcp_logits: Tensor | None = None,
+    reduction: Literal["mean", "none"] = "mean",
 ) -> Tensor:
-    """The TCP-weighted KL divergence between the student and the reference.
+    """T^2 times the KL divergence between student and reference, weighted by the true class probability (TCP).
+
+    SMSKD, arXiv 2601.15657.
 
     Args:
-        student: [N, classes] logits, with gradient.
-        reference: [N, classes] logits of the frozen reference.
-        y: [N] true classes.
-        temperature: of both softmaxes; the loss is multiplied by its square.
-        form: a sample's weight: the probability of its true class, one minus that (``complement``), or 1.
-        direction: ``forward``: KL(reference || student); ``reverse``: KL(student || reference).
-        weighting: [N, classes] logits whose true class probability is taken; the reference's by default.
+        student_logits: [N, classes].
+        reference_logits: [N, classes]; receives no gradient.
+        y: [N] int64 class indices.
+        temperature: T of both softmaxes, positive.
+        tcp: the weight of a sample: the probability of its true class (``probability``), one minus that
+            (``complement``), or 1 (``none``).
+        kl: ``forward``: KL(reference || student); ``reverse``: KL(student || reference).
+        tcp_logits: [N, classes] logits of the network whose TCP is taken, at temperature 1; receives no gradient.
+            Default: ``reference_logits``.
+        reduction: ``mean`` over the batch, or ``none``.
 
     Returns:
-        The scalar mean over the batch.
+        A scalar, or [N] where nothing is reduced.
 
     Raises:
-        ValueError: another form or direction.
+        ValueError: another ``tcp``, ``kl`` or ``reduction``.
     """
-    if form not in ("probability", "complement", "uniform"):
-        raise ValueError(f"form must be 'probability', 'complement' or 'uniform', not {form!r}")
-    divergence = softened_kl(student, reference.detach(), temperature, reduction="none", direction=direction)
-    if form == "uniform":
-        return divergence.mean()
-    probability = true_class_probability((reference if weighting is None else weighting).detach(), y)
-    return (divergence * (probability if form == "probability" else 1 - probability)).mean()
+    if tcp not in get_args(SampleWeight):
+        raise ValueError(f"tcp must be 'probability', 'complement' or 'none', not {tcp!r}")
+    if kl not in get_args(KL):
+        raise ValueError(f"kl must be 'forward' or 'reverse', not {kl!r}")
+    if reduction not in ("mean", "none"):
+        raise ValueError(f"reduction must be 'mean' or 'none', not {reduction!r}")
+    losses = softened_kl(student_logits, reference_logits, temperature, "none", kl)
+    if tcp != "none":
+        probability = true_class_probability(reference_logits if tcp_logits is None else tcp_logits, y)
+        losses = losses * (probability if tcp == "probability" else 1 - probability)
+    return losses.mean() if reduction == "mean" else losses
 
 
 @dataclass(frozen=True)
 class ReferenceKL(Anchor):
-    """The anchor of SMSKD: :func:`reference_kl_loss` to the previous stage's student.
+    """The anchor of SMSKD: the student keeps the predictions that it made at the end of the previous stage.
 
     Attributes:
-        weight: of the loss in the objective (lambda_r; the paper finds 0.3 to 0.5 best). 0: the reference is not
-            even run.
-        temperature: of the softmaxes in the KL.
-        source: whose true class probability weights a sample, ``reference`` or ``teacher``; the paper's text names
-            one in one place and the other in another.
-        form: ``probability``, as published; ``complement``: 1 - p; ``uniform``: 1; ``auto``: uniform where
-            the stage distils relations between samples (RKD, PKT, SP, CC), which TCP weighting is known to hurt a
-            little, and probability elsewhere.
-        direction: ``forward``: KL(reference || student); ``reverse``: KL(student || reference).
+        weight: weight of the loss in the objective (lambda_r), 0 or more; the paper finds 0.3 to 0.5 best. 0: the
+            reference is not run.
+        temperature: T of both softmaxes in the KL divergence.
+        tcp: weight of a sample. ``probability``: the probability p of its true class, as published; ``complement``:
+            1 - p; ``none``: 1; ``auto``: ``none`` in a stage with a relation-based method (RKD, PKT, SP, CC), which
+            TCP weighting slightly degrades in the paper, and ``probability`` in any other.
+        tcp_from: the network whose true class probability is taken, ``reference`` or ``teacher``.
+        kl: direction of the divergence. ``forward``: KL(reference || student); ``reverse``: KL(student || reference).
     """
 
     weight: float = 0.4
     temperature: float = 4.0
-    source: Source = "reference"
-    form: Form = "probability"
-    direction: Direction = "forward"
+    tcp: TCP = "probability"
+    tcp_from: TCPFrom = "reference"
+    kl: KL = "forward"
 
     def __post_init__(self) -> None:
         require_between(0, math.inf, weight=self.weight)
         require_positive(temperature=self.temperature)
-        for name, choices in (("source", Source), ("form", Form), ("direction", Direction)):
-            if getattr(self, name) not in get_args(choices):
-                raise UserError(
-                    f"'{getattr(self, name)}' is not a {name}{nearest(getattr(self, name), get_args(choices))}"
-                )
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether the teacher's logits weight the samples."""
-        return self.source == "teacher" and self.form != "uniform"
+        for name, choices in (("tcp", TCP), ("tcp_from", TCPFrom), ("kl", KL)):
+            value = getattr(self, name)
+            if value not in get_args(choices):
+                raise UserError(f"unknown {name} '{value}'{nearest(str(value), get_args(choices))}")
 
     def resolve(self, kinds: Collection[Kind]) -> Self:
-        """``auto`` made ``uniform`` under a relation-based method, ``probability`` elsewhere."""
-        if self.form != "auto":
+        """``auto`` becomes ``none`` in a stage with a relation-based method, and ``probability`` in any other."""
+        if self.tcp != "auto":
             return self
-        return replace(self, form="uniform" if "relation" in kinds else "probability")
+        return replace(self, tcp="none" if "relation" in kinds else "probability")
 
-    def loss(self, student: Tensor, reference: Tensor, teacher: Tensor | None, y: Tensor) -> Tensor:
-        """The scalar loss, not yet weighted; see :class:`smskd.interfaces.terms.Anchor`."""
-        if self.needs_teacher and teacher is None:
-            raise UserError("an anchor whose source is the teacher needs a teacher")
-        weighting = teacher if self.needs_teacher else reference
-        if self.form == "auto":
-            raise UserError("form: auto is settled by the stage's methods; call settled() first")
-        return reference_kl_loss(
-            student,
-            reference,
-            y,
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
+        """The logits of student and reference, and of the teacher where its true class probability is the weight.
+
+        Raises:
+            UserError: there is no teacher to take the true class probability from.
+        """
+        if not self._weighted_by_teacher:
+            return Reads((LOGITS,), reference=(LOGITS,))
+        if teacher is None:
+            raise UserError("reference_kl: tcp_from 'teacher' needs a teacher; choose tcp_from 'reference'")
+        return Reads((LOGITS,), (LOGITS,), (LOGITS,))
+
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``kl``: :func:`reference_kl_loss` for each sample, [N].
+
+        Raises:
+            UserError: ``tcp`` is still ``auto``.
+        """
+        if self.tcp == "auto":
+            raise UserError("reference_kl: tcp 'auto' depends on the methods of the stage; call resolve() first")
+        losses = reference_kl_loss(
+            inputs.student.logits,
+            inputs.reference.logits,
+            inputs.batch.y,
             temperature=self.temperature,
-            form=self.form,
-            direction=self.direction,
-            weighting=weighting,
+            tcp=self.tcp,
+            kl=self.kl,
+            tcp_logits=inputs.teacher.logits if self._weighted_by_teacher else None,
+            reduction="none",
         )
+        return {"kl": losses}
+
+    @property
+    def _weighted_by_teacher(self) -> bool:
+        return self.tcp_from == "teacher" and self.tcp != "none"
