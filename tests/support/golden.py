@@ -1,7 +1,7 @@
-"""Runs a method on a golden file and compares everything that the file expects.
+"""Runs a method on a golden file and compares all results that the file expects.
 
-A golden file holds the inputs, the parameters, and what published code made of them. A :class:`Spec` tells
-how the files of a method are read; most need only the names of its hyper-parameters.
+A golden file holds inputs, parameters, and the results of published code for them. A :class:`Spec` describes how the
+files of a method are read; for most methods it only maps the names of the hyper-parameters.
 """
 
 import json
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from smskd.interfaces.batch import Batch, Progress
 from smskd.interfaces.features import ModelInfo, TappedOutputs
-from smskd.interfaces.terms import DataInfo, Method
+from smskd.interfaces.terms import DataInfo, Method, TermInputs
 from smskd.registry import METHODS
 
 BOOKKEEPING = ("num_batches_tracked", "_extra_state")
-"""State that published code has not, or that says nothing of a loss."""
+"""State that published code does not have, or that does not influence a loss."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class GoldenFile:
             if name.startswith(prefix) and name.endswith(suffix)
         }
 
-    def features(self, side: str) -> tuple[Tensor, ...]:
-        by_number = self.under(f"{side}.feature.")
+    def features(self, role: str) -> tuple[Tensor, ...]:
+        by_number = self.under(f"{role}.feature.")
         return tuple(by_number[str(number)] for number in range(len(by_number)))
 
     @property
@@ -81,7 +81,7 @@ class GoldenFile:
 
 @dataclass
 class Result:
-    """What the method made of the file's inputs."""
+    """The results of the method for the file's inputs."""
 
     loss: Tensor
     parts: Mapping[str, Tensor]
@@ -97,15 +97,15 @@ class Spec:
 
     Attributes:
         fields: a hyper-parameter's name in the file, and the method's field.
-        constants: hyper-parameters of the file that are no field, and the value that the method has built in.
-        read_elsewhere: hyper-parameters of the file that say what its tensors say too.
+        constants: hyper-parameters of the file that are not a field, and the constant of the method.
+        read_elsewhere: hyper-parameters of the file that its tensors determine too.
         further_fields: fields that follow from the file otherwise.
-        weights: the file's names of the weights of the cross-entropy and of the method, where the expected
-            loss is that of an objective.
-        part_scale: what the method's part is divided by before it is compared, by the part's name.
-        absent: parameters that the method has and the files have not.
-        cancelled: parameters whose gradient is zero but for rounding in train mode (a bias before a batch
-            norm), also where a file does not say so.
+        weights: the file's names of the weights of the cross-entropy and of the method, where the expected loss is
+            that of an objective.
+        part_scale: divisors of the method's parts before they are compared, by the part's name.
+        absent: parameters that the method has and the files do not.
+        cancelled: parameters whose gradient is zero up to rounding in train mode (a bias before a batch norm), also
+            where the metadata of a file does not list them.
     """
 
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -129,12 +129,12 @@ class Spec:
                 assert name in known, f"hyper-parameter {name} of {file.path.name} is not in the table"
         return METHODS.find(file.method)(**chosen)
 
-    def sides(self, file: GoldenFile) -> tuple[ModelInfo, ModelInfo]:
+    def models(self, file: GoldenFile) -> tuple[ModelInfo, ModelInfo]:
         logits = file.tensors.get("teacher.logits")
         classes = 10 if logits is None else logits.shape[1]
         student, teacher = (
-            ModelInfo(tuple(tuple(feature.shape[1:]) for feature in file.features(side)), classes)
-            for side in ("student", "teacher")
+            ModelInfo(tuple(tuple(feature.shape[1:]) for feature in file.features(role)), classes)
+            for role in ("student", "teacher")
         )
         return student, teacher
 
@@ -145,10 +145,10 @@ class Spec:
         y = file.tensors.get("labels", torch.zeros(file.samples, dtype=torch.int64))
         return Batch(torch.empty(file.samples, 0), y, file.tensors.get("index"), Progress())
 
-    def output(self, side: str, tensors: Mapping[str, Tensor]) -> TappedOutputs:
-        features = [name for name in tensors if name.startswith(f"{side}.feature.")]
+    def output(self, role: str, tensors: Mapping[str, Tensor]) -> TappedOutputs:
+        features = [name for name in tensors if name.startswith(f"{role}.feature.")]
         features.sort(key=lambda name: int(name.rsplit(".", 1)[1]))
-        logits = tensors.get(f"{side}.logits", torch.empty(0))
+        logits = tensors.get(f"{role}.logits", torch.empty(0))
         return TappedOutputs(logits, tuple(tensors[name] for name in features))
 
     def prepare(self, state: nn.Module, file: GoldenFile) -> None:
@@ -160,36 +160,28 @@ class Spec:
         state.load_state_dict(given, strict=False)
         state.train(file.metadata["mode"] != "eval")
 
-    def evaluate(
-        self,
-        file: GoldenFile,
-        method: Method,
-        student: TappedOutputs,
-        teacher: TappedOutputs,
-        batch: Batch,
-        state: nn.Module,
-    ) -> Mapping[str, Tensor]:
-        """The parts of the loss that the file's is the sum of."""
-        return method.loss(student, teacher, batch, state)
+    def evaluate(self, file: GoldenFile, method: Method, inputs: TermInputs, state: nn.Module) -> Mapping[str, Tensor]:
+        """The parts whose means sum to the loss of the file."""
+        return method.loss(inputs, state)
 
     def run(self, file: GoldenFile) -> Result:
         method = self.make_method(file)
-        state = method.build(*self.sides(file), self.data(file))
+        state = method.build(*self.models(file), self.data(file))
         self.prepare(state, file)
-        inputs = {
+        leaves = {
             name: tensor.clone().requires_grad_()
             for name, tensor in file.tensors.items()
             if name.startswith("student.")
         }
-        teacher = self.output("teacher", file.tensors)
-        batch = self.batch(file)
-        parts = self.evaluate(file, method, self.output("student", inputs), teacher, batch, state)
+        student, teacher = self.output("student", leaves), self.output("teacher", file.tensors)
+        inputs = TermInputs(self.batch(file), student, teacher)
+        parts = {name: part.mean() for name, part in self.evaluate(file, method, inputs, state).items()}
         loss = torch.stack(list(parts.values())).sum()
         scale = self.part_scale(method)
         compared = {name: part / scale.get(name, 1) for name, part in parts.items()}
-        loss = self.objective(file, loss, inputs, compared)
+        loss = self.objective(file, loss, leaves, compared)
         loss.backward()
-        return Result(loss, compared, state, inputs)
+        return Result(loss, compared, state, leaves)
 
     def objective(
         self, file: GoldenFile, loss: Tensor, inputs: Mapping[str, Tensor], compared: dict[str, Tensor]
@@ -204,7 +196,7 @@ class Spec:
 
 
 def differences(result: Result, file: GoldenFile, spec: Spec) -> Iterator[str]:
-    """A line for each tensor the file expects and the result has not, or has otherwise."""
+    """A line for each expected tensor that the result lacks, or that differs."""
     zero = json.loads(file.metadata.get("zero_gradients", "[]"))
     if file.metadata["mode"] == "train":
         zero += [f"param.{name}" for name in spec.cancelled if f"expected.grad.param.{name}" in file.tensors]
@@ -256,7 +248,7 @@ def _find(result: Result, name: str) -> Tensor | None:
 
 
 def check(file: GoldenFile, specs: Mapping[str, Spec]) -> None:
-    """Fails unless the method does what the file expects; skips where there is no such method."""
+    """Fails unless the method gives the results of the file; skips where there is no such method."""
     if file.method not in METHODS.names():
         pytest.skip(f"smskd.methods has no {file.method}")
     assert file.method in specs, f"{file.method} is not in the table of golden hyper-parameters"

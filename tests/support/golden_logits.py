@@ -46,8 +46,8 @@ class LSKDSpec(Spec):
 class MLKDSpec(Spec):
     """The expected loss is that of the whole objective, with cross-entropies of both views; parts are weighted."""
 
-    def output(self, side: str, tensors: Mapping[str, Tensor]) -> TappedOutputs:
-        return TappedOutputs(tensors[f"{side}.logits.weak"], (tensors[f"{side}.logits.strong"],))
+    def output(self, role: str, tensors: Mapping[str, Tensor]) -> TappedOutputs:
+        return TappedOutputs(tensors[f"{role}.logits.weak"], (tensors[f"{role}.logits.strong"],))
 
     def objective(
         self, file: GoldenFile, loss: Tensor, inputs: Mapping[str, Tensor], compared: dict[str, Tensor]

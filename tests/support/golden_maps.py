@@ -6,8 +6,8 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from smskd.interfaces.batch import Batch, Progress
-from smskd.interfaces.features import ModelInfo, TappedOutputs
-from smskd.interfaces.terms import Method
+from smskd.interfaces.features import ModelInfo
+from smskd.interfaces.terms import Method, TermInputs
 from smskd.methods.ofd import Connector
 from smskd.methods.reviewkd import reviewkd_loss
 from tests.support.golden import GoldenFile, Result, Spec
@@ -16,23 +16,15 @@ from tests.support.golden import GoldenFile, Result, Spec
 class PreparedSpec(Spec):
     """The loss of the phase before the stage."""
 
-    def evaluate(
-        self,
-        file: GoldenFile,
-        method: Method,
-        student: TappedOutputs,
-        teacher: TappedOutputs,
-        batch: Batch,
-        state: nn.Module,
-    ) -> Mapping[str, Tensor]:
-        return method.pretraining_loss(student, teacher, batch, state)
+    def evaluate(self, file: GoldenFile, method: Method, inputs: TermInputs, state: nn.Module) -> Mapping[str, Tensor]:
+        return method.pretraining_loss(inputs, state)
 
 
 class FTSpec(Spec):
     """Two phases: files of the first have no student and no translator, files of the second no decoder."""
 
-    def sides(self, file: GoldenFile) -> tuple[ModelInfo, ModelInfo]:
-        student, teacher = super().sides(file)
+    def models(self, file: GoldenFile) -> tuple[ModelInfo, ModelInfo]:
+        student, teacher = super().models(file)
         return (student if student.shapes else teacher), teacher
 
     def prepare(self, state: nn.Module, file: GoldenFile) -> None:
@@ -43,17 +35,9 @@ class FTSpec(Spec):
         if not _has_student(file):
             state.get_submodule("paraphraser").requires_grad_(True)
 
-    def evaluate(
-        self,
-        file: GoldenFile,
-        method: Method,
-        student: TappedOutputs,
-        teacher: TappedOutputs,
-        batch: Batch,
-        state: nn.Module,
-    ) -> Mapping[str, Tensor]:
+    def evaluate(self, file: GoldenFile, method: Method, inputs: TermInputs, state: nn.Module) -> Mapping[str, Tensor]:
         loss = method.loss if _has_student(file) else method.pretraining_loss
-        return loss(student, teacher, batch, state)
+        return loss(inputs, state)
 
     def run(self, file: GoldenFile) -> Result:
         result = super().run(file)
@@ -68,8 +52,8 @@ def _has_student(file: GoldenFile) -> bool:
 class OFDSpec(Spec):
     """The margins of the file, once they have been found equal to the method's own."""
 
-    def sides(self, file: GoldenFile) -> tuple[ModelInfo, ModelInfo]:
-        student, teacher = super().sides(file)
+    def models(self, file: GoldenFile) -> tuple[ModelInfo, ModelInfo]:
+        student, teacher = super().models(file)
         norms = []
         for level in range(len(teacher.shapes)):
             norm = nn.BatchNorm2d(teacher.shapes[level][0]).to(file.dtype)
@@ -98,20 +82,12 @@ class ReviewKDSpec(Spec):
         if file.under("param."):
             super().prepare(state, file)
 
-    def evaluate(
-        self,
-        file: GoldenFile,
-        method: Method,
-        student: TappedOutputs,
-        teacher: TappedOutputs,
-        batch: Batch,
-        state: nn.Module,
-    ) -> Mapping[str, Tensor]:
+    def evaluate(self, file: GoldenFile, method: Method, inputs: TermInputs, state: nn.Module) -> Mapping[str, Tensor]:
         if not file.under("param."):
-            pairs = zip(student.features, teacher.features, strict=True)
-            return {f"level{level}": reviewkd_loss(*pair) for level, pair in enumerate(pairs)}
+            pairs = zip(inputs.student.features, inputs.teacher.features, strict=True)
+            return {f"level{level}": reviewkd_loss(*pair, "none") for level, pair in enumerate(pairs)}
         weight = file.hyperparameters.get("weight", 1.0)
-        return {name: weight * part for name, part in method.loss(student, teacher, batch, state).items()}
+        return {name: weight * part for name, part in method.loss(inputs, state).items()}
 
 
 _CONVOLUTIONS = frozenset(f"connector{level}.conv.bias" for level in range(8))

@@ -6,9 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import ModelInfo, TappedOutputs
-from smskd.interfaces.terms import DataInfo, Method
+from smskd.interfaces.features import ModelInfo
+from smskd.interfaces.terms import DataInfo, Method, TermInputs
 from smskd.methods.kdsvd import EXTRA, KDSVD, kdsvd_loss, singular_features
 from smskd.methods.semckd import SemCKD
 from tests.support.golden import GoldenFile, Result, Spec
@@ -17,8 +16,8 @@ from tests.support.golden import GoldenFile, Result, Spec
 class ClassifierSpec(Spec):
     """The teacher's classifier, whose weights are among the parameters of the file."""
 
-    def sides(self, file: GoldenFile) -> tuple[ModelInfo, ModelInfo]:
-        student, teacher = super().sides(file)
+    def models(self, file: GoldenFile) -> tuple[ModelInfo, ModelInfo]:
+        student, teacher = super().models(file)
         classes, inputs = file.tensors["param.teacher_classifier.weight"].shape
         return student, replace(teacher, classes=classes, classifier=nn.Linear(inputs, classes))
 
@@ -26,19 +25,11 @@ class ClassifierSpec(Spec):
 class SimKDSpec(ClassifierSpec):
     """The student is transformed before the loss reads it."""
 
-    def evaluate(
-        self,
-        file: GoldenFile,
-        method: Method,
-        student: TappedOutputs,
-        teacher: TappedOutputs,
-        batch: Batch,
-        state: nn.Module,
-    ) -> Mapping[str, Tensor]:
-        transformed = method.transform(student, state)
-        # Kept beside the module's own members: a second pass would move the batch norms again.
-        object.__setattr__(state, "seen", transformed.logits)
-        return method.loss(transformed, teacher, batch, state)
+    def evaluate(self, file: GoldenFile, method: Method, inputs: TermInputs, state: nn.Module) -> Mapping[str, Tensor]:
+        student = method.head(inputs.student, state)
+        # Stored outside of the module's members; a second pass would update the batch norms again.
+        object.__setattr__(state, "seen", student.logits)
+        return method.loss(replace(inputs, student=student), state)
 
     def run(self, file: GoldenFile) -> Result:
         result = super().run(file)
@@ -63,19 +54,11 @@ class SRRLSpec(ClassifierSpec):
 class KDSVDSpec(Spec):
     """The teacher's vectors with the signs of the file, once they have been found equal but for signs."""
 
-    def evaluate(
-        self,
-        file: GoldenFile,
-        method: Method,
-        student: TappedOutputs,
-        teacher: TappedOutputs,
-        batch: Batch,
-        state: nn.Module,
-    ) -> Mapping[str, Tensor]:
+    def evaluate(self, file: GoldenFile, method: Method, inputs: TermInputs, state: nn.Module) -> Mapping[str, Tensor]:
         assert isinstance(method, KDSVD)
         tolerance = max(file.rtol, 1e-9)
         vectors, values = [], []
-        for level, feature in enumerate(teacher.features):
+        for level, feature in enumerate(inputs.teacher.features):
             found, sizes = singular_features(method.matrices(feature), method.rank)
             stored = file.tensors[f"aux.teacher_v.{level}"]
             signs = (found * stored).sum(1, keepdim=True).sign()
@@ -83,9 +66,9 @@ class KDSVDSpec(Spec):
             torch.testing.assert_close(sizes, file.tensors[f"aux.teacher_s.{level}"], rtol=tolerance, atol=tolerance)
             vectors.append(found * signs)
             values.append(sizes)
-        own = [singular_features(method.matrices(f), method.rank + EXTRA)[0] for f in student.features]
-        losses = kdsvd_loss(own, vectors, values)
-        unsigned = method.loss(student, teacher, batch, state)
+        own = [singular_features(method.matrices(f), method.rank + EXTRA)[0] for f in inputs.student.features]
+        losses = kdsvd_loss(own, vectors, values, "none")
+        unsigned = method.loss(inputs, state)
         assert unsigned.keys() == {f"pair{pair}" for pair in range(len(losses))}
         return {f"pair{pair}": loss for pair, loss in enumerate(losses)}
 
@@ -100,7 +83,7 @@ class SemCKDSpec(Spec):
         result = super().run(file)
         method = self.make_method(file)
         assert isinstance(method, SemCKD)
-        student, teacher = (self.output(side, file.tensors) for side in ("student", "teacher"))
+        student, teacher = (self.output(role, file.tensors) for role in ("student", "teacher"))
         return replace(result, outputs={"attention": method.attention(student, teacher, result.state)})
 
 

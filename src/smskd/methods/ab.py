@@ -10,23 +10,22 @@ Formula:
         \begin{cases} \max(0, x + m)^2 & f^t \le 0 \\ \max(0, m - x)^2 & f^t > 0 \end{cases},
     x = r_l(f^s_l)
 
-Taps: the map of each stage of both models before its ReLU, the last ones paired where one has more.
+Reads: the map of each stage of both models before its ReLU, the last ones paired where one has more.
 
-Shapes: maps [N, C, H, W]; r brings the student's to the shape of the teacher's.
+Shapes: maps [N, C, H, W]; r maps the student's to the shape of the teacher's.
 
 Source: HobbitLong/RepDistiller, distiller_zoo/AB.py (ABLoss), models/util.py (Connector), helper/pretrain.py
 
 Differences:
-    - As published the loss initialises the student in a phase before the stage, in which nothing else is
-      minimised. In the stage itself it is 0; `main_stage` adds it there, which is an extension.
-    - The published phase leaves out what comes after the last block (WRN: its last batch norm); here the
-      whole student is trained in it.
-    - Levels are summed with weights that double from one to the next, the last weighing 1; the factor 3/1000
-      is part of the loss.
-    - The connector r is batch norm behind a convolution, which the heights choose: 3x3 with stride 2 for a
-      student map twice as large, a transposed 4x4 with stride 2 for one half as large, else one without
-      padding of size 1 + student - teacher. A student map smaller by another factor is an error. Where
-      channels and size agree there is no connector.
+    - As published, the loss initialises the student in a phase before the stage, in which nothing else is minimised.
+      In the stage itself it is 0; `main_stage` adds it there, which is an extension.
+    - The published phase leaves out the layers after the last block (WRN: its last batch norm); here the whole
+      student is trained in it.
+    - The weights of the levels double from one to the next, the last being 1; the factor 3/1000 is part of the loss.
+    - The connector r is a convolution and a batch norm. The heights determine the convolution: 3x3 with stride 2 for
+      a student map twice as large, a transposed 4x4 with stride 2 for one half as large, otherwise one without
+      padding whose kernel size is 1 + student - teacher. A student map that is smaller by another factor is an error.
+      Where the shapes are equal there is no connector.
 """
 
 from dataclasses import dataclass
@@ -36,41 +35,47 @@ import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError, require_count, require_positive
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
-from smskd.interfaces.terms import DataInfo, Kind, Method, Pretraining
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, Shape
+from smskd.interfaces.terms import DataInfo, Kind, Method, Pretraining, TermInputs
 from smskd.ops.layers import ConvRegressor
-from smskd.ops.pairing import paired_stages
+from smskd.ops.levels import LevelModules
+from smskd.ops.pairing import paired_preactivations
 from smskd.ops.precision import full_precision
+from smskd.ops.reduction import Reduction, reduced, sample_sum
 
 SCALE = 3 / 1000
 
 
 @full_precision
-def ab_loss(connected: Tensor, teacher: Tensor, margin: float) -> Tensor:
-    """How far neurons are from the teacher's side of the boundary between active and inactive, one pair of maps.
+def ab_loss(connected: Tensor, teacher: Tensor, margin: float, reduction: Reduction = "mean") -> Tensor:
+    """Squared distance of the student's neurons from the teacher's side of the activation boundary, one pair of maps.
 
     Heo et al. 2019, arXiv 1811.03233; a level of ``ABLoss`` of HobbitLong/RepDistiller before its weight.
 
     Args:
-        connected: the student's map before the ReLU behind the connector, [N, C, H, W].
+        connected: the student's map before the ReLU, after the connector, [N, C, H, W].
         teacher: the teacher's map before the ReLU, same shape.
-        margin: distance from the boundary beyond which a neuron on the right side costs nothing.
+        margin: distance from the boundary beyond which a neuron on the right side has no loss.
+        reduction: ``mean`` over the batch, or ``none``.
 
     Returns:
-        Scalar: the sum over all elements / N * 3 / 1000.
+        Scalar; [N] with reduction ``none``. Each sample is summed over its elements, times 3 / 1000.
     """
     distance = torch.where(teacher > 0, margin - connected, margin + connected).relu()
-    return distance.square().sum() / len(connected) * SCALE
+    return reduced(sample_sum(distance.square()), reduction) * SCALE
+
+
+class Connectors(LevelModules[nn.Module]):
+    """A connector for each level: ``connector0``, ``connector1``, ...; the identity where the shapes are equal."""
 
 
 @dataclass(frozen=True)
 class AB(Method):
-    """Activation boundaries: the student's neurons are made active where the teacher's are.
+    """Activation boundaries: the student's neurons are active where the teacher's are.
 
     Attributes:
-        margin: how far beyond the boundary a neuron has to be.
-        init_epochs: epochs of the phase before the stage; 0 skips it.
+        margin: distance from the boundary that a neuron has to reach.
+        init_epochs: epochs of the phase before the stage; 0: no phase.
         main_stage: whether the loss is used in the stage too; as published it is 0 there.
     """
 
@@ -87,40 +92,36 @@ class AB(Method):
         if self.init_epochs == 0 and not self.main_stage:
             raise UserError("init_epochs 0 leaves AB without any effect; set main_stage too, or 1 epoch or more")
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The map of each stage of both models before its ReLU."""
-        stages = paired_stages(student, teacher, "AB")
-        return Reads(
-            tuple(student.before_relu(name) for name in stages.student),
-            tuple(teacher.before_relu(name) for name in stages.teacher),
-        )
+        return paired_preactivations(student, teacher, "AB")
 
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
-        """A connector a level: ``connector0``, ``connector1``, ..., empty where the shapes agree."""
-        pairs = enumerate(zip(student.shapes, teacher.shapes, strict=True))
-        return nn.ModuleDict({f"connector{level}": _connector(s, t) for level, (s, t) in pairs})
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
+        """A connector for each level.
+
+        Raises:
+            UserError: no convolution maps the shape of one map to that of the other.
+        """
+        assert teacher is not None
+        return Connectors("connector", map(_connector, student.shapes, teacher.shapes))
 
     def pretraining(self, student: ModelInfo) -> Pretraining | None:
         """Student and connectors are trained with this loss alone."""
         return Pretraining(self.init_epochs, trains_student=True) if self.init_epochs else None
 
-    def pretraining_loss(
-        self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module
-    ) -> dict[str, Tensor]:
-        """``level0``, ``level1``, ...: one a pair of maps, with its weight."""
-        pairs = list(zip(student.features, teacher.features, strict=True))
-        parts = {}
-        for level, (own, target) in enumerate(pairs):
-            connected = state.get_submodule(f"connector{level}")(own)
-            parts[f"level{level}"] = 2.0 ** (level - len(pairs) + 1) * ab_loss(connected, target, self.margin)
-        return parts
+    def pretraining_loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``level0``, ``level1``, ...: one for each pair of maps, [N], with its weight."""
+        assert isinstance(state, Connectors)
+        levels = zip(state, inputs.student.features, inputs.teacher.features, strict=True)
+        losses = [ab_loss(connector(s), t, self.margin, "none") for connector, s, t in levels]
+        return {f"level{level}": 2.0 ** (level - len(losses) + 1) * loss for level, loss in enumerate(losses)}
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``boundary``: 0; or, with ``main_stage``, as :meth:`pretraining_loss`."""
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``boundary``: zeros [N]; with ``main_stage`` the parts of :meth:`pretraining_loss`."""
         if self.main_stage:
-            return self.pretraining_loss(student, teacher, batch, state)
-        return {"boundary": torch.zeros((), device=student.features[0].device)}
+            return self.pretraining_loss(inputs, state)
+        return {"boundary": torch.zeros(len(inputs.batch.y), device=inputs.batch.y.device)}
 
 
-def _connector(student: tuple[int, ...], teacher: tuple[int, ...]) -> nn.Module:
+def _connector(student: Shape, teacher: Shape) -> nn.Module:
     return nn.Identity() if student == teacher else ConvRegressor(student, teacher, relu=False)

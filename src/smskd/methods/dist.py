@@ -11,18 +11,18 @@ Formula:
     \rho(u, v) = \frac{\langle u - \bar{u}, v - \bar{v} \rangle}
                       {\|u - \bar{u}\| \, \|v - \bar{v}\| + 10^{-8}}
 
-Taps: the logits of both models.
+Reads: the logits of both models.
 
 Shapes: student and teacher logits [N, C], or [N, C, H, W] with every pixel as a sample.
 
-Source: hunto/image_classification_sota, lib/models/losses/dist_kd.py (DIST); of pixels hunto/DIST_KD,
+Source: hunto/image_classification_sota, lib/models/losses/dist_kd.py (DIST); for pixels hunto/DIST_KD,
     segmentation/losses/dist_kd.py
 
 Differences:
     - 1e-8 is added to the product of the norms.
     - The squared temperature multiplies both terms.
     - Published for CIFAR-100: temperature 4; the default is that for ImageNet.
-    - Probabilities that are all alike, of a sample or of a class over the batch, correlate with nothing: their
+    - Probabilities that are all equal, of a sample or of a class over the batch, have no correlation: their
       gradient is zero here, and about 1e6 in published code.
 """
 
@@ -32,34 +32,43 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from smskd.errors import UserError, require_between, require_positive
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, FeatureLayout, Reads, TappedOutputs
-from smskd.interfaces.terms import Kind, Method
+from smskd.interfaces.features import LOGITS, FeatureLayout, Reads
+from smskd.interfaces.terms import Kind, Method, TermInputs
 from smskd.ops.geometry import correlation
 from smskd.ops.precision import full_precision
+from smskd.ops.reduction import Reduction, reduced, sample_mean
 
 
 @full_precision
 def dist_loss(
-    student_logits: Tensor, teacher_logits: Tensor, beta: float, gamma: float, temperature: float
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    beta: float,
+    gamma: float,
+    temperature: float,
+    reduction: Reduction = "mean",
 ) -> tuple[Tensor, Tensor]:
-    """Weighted distances of the relations between classes and within each class; the loss is their sum.
+    """The weighted inter-class and intra-class correlation distances; the loss is their sum.
 
     Huang et al. 2022, arXiv 2205.10536; equal to ``DIST`` of hunto/image_classification_sota.
 
     Args:
         student_logits: [N, classes] or [N, classes, height, width].
         teacher_logits: of the same shape; receives no gradient.
-        beta: of the relations between the classes of a sample.
-        gamma: of the relations between the samples of the batch, for each class.
+        beta: weight of the inter-class term: correlations over the classes, for each sample.
+        gamma: weight of the intra-class term: correlations over the samples, for each class.
         temperature: T, positive.
+        reduction: ``mean`` over the batch, or ``none``; of the inter-class term alone.
 
     Returns:
-        Both terms, scalars.
+        The inter-class term, scalar, or [N] with reduction ``none``; the intra-class term, scalar.
     """
-    student, teacher = (_probabilities(z, temperature) for z in (student_logits, teacher_logits.detach()))
-    inter, intra = (temperature**2 * (1 - correlation(student, teacher, dim).mean()) for dim in (1, 0))
-    return beta * inter, gamma * intra
+    student, teacher = (_probabilities(logits, temperature) for logits in (student_logits, teacher_logits.detach()))
+    of_samples = correlation(student, teacher, dim=1).reshape(len(student_logits), -1)
+    of_classes = correlation(student, teacher, dim=0)
+    inter = temperature**2 * (1 - sample_mean(of_samples))
+    intra = temperature**2 * (1 - of_classes.mean())
+    return beta * reduced(inter, reduction), gamma * intra
 
 
 def _probabilities(logits: Tensor, temperature: float) -> Tensor:
@@ -70,7 +79,7 @@ def _probabilities(logits: Tensor, temperature: float) -> Tensor:
 
 @dataclass(frozen=True)
 class DIST(Method):
-    """Distillation from a stronger teacher: probabilities need only correlate with the teacher's, not be equal.
+    """Distillation from a stronger teacher: the student's probabilities correlate with the teacher's, not equal them.
 
     Attributes:
         beta: weight of the relations between the classes of a sample.
@@ -84,6 +93,7 @@ class DIST(Method):
 
     kind: ClassVar[Kind] = "response"
     published_weight: ClassVar[float] = 2.0
+    relates_samples: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_between(0, float("inf"), beta=self.beta, gamma=self.gamma)
@@ -91,11 +101,12 @@ class DIST(Method):
             raise UserError("beta and gamma must not both be 0")
         require_positive(temperature=self.temperature)
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The logits of both models."""
-        return Reads((LOGITS,), (LOGITS,))
+        return Reads([LOGITS], [LOGITS])
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``inter`` (between classes) and ``intra`` (within a class), each with its weight."""
-        inter, intra = dist_loss(student.logits, teacher.logits, self.beta, self.gamma, self.temperature)
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``inter`` (between classes), [N], and ``intra`` (within a class), scalar, each with its weight."""
+        logits = inputs.student.logits, inputs.teacher.logits
+        inter, intra = dist_loss(*logits, self.beta, self.gamma, self.temperature, "none")
         return {"inter": inter, "intra": intra}

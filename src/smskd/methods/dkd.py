@@ -11,21 +11,21 @@ Formula:
     p_i = \mathrm{softmax}(z_i / T), \; p_{i,\text{rest}} = 1 - p_{iy_i},
     \hat{p}_{ic} = p_{ic} / p_{i,\text{rest}}
 
-Taps: the logits of both models.
+Reads: the logits of both models.
 
 Shapes: student and teacher logits [N, C], C at least 2.
 
 Source: megvii-research/mdistiller, mdistiller/distillers/DKD.py
 
 Differences:
-    - The published code warms the loss up: it is multiplied by min(e / e_0, 1) in epoch e, counted from 1, here
-      within the stage. The paper's formula does not have it.
+    - The published code has a warm-up: the loss is multiplied by min(e / e_0, 1) in epoch e, counted from 1 (here
+      within the stage). The paper's formula has none.
     - beta depends on the pair of models. Published for CIFAR-100: 8 for resnet32x4 -> resnet8x4, ShuffleV1 and
       ShuffleV2, ResNet50 -> MobileNetV2 and wrn_40_2 -> ShuffleV1; 6 for vgg13 -> vgg8 and MobileNetV2 and
       wrn_40_2 -> wrn_16_2 and wrn_40_1; 2 for resnet56 -> resnet20 and resnet110 -> resnet32.
-    - The published code leaves the own class out by subtracting 1000 from its logit / T, so that it comes back
-      where logits / T differ by about 1000, and takes logarithms of probabilities, which are infinite where
-      one is rounded to 0. Here the class is left out, and logarithms are finite for logits of any size.
+    - The published code excludes the target class by subtracting 1000 from its logit / T, so that it is included
+      again where logits / T differ by about 1000, and takes logarithms of probabilities, which are infinite where
+      a probability underflows to 0. Here the class is left out, and the logarithms are finite for logits of any size.
 """
 
 from dataclasses import dataclass
@@ -34,43 +34,52 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from smskd.errors import require_between, require_count, require_positive
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, FeatureLayout, Reads, TappedOutputs
-from smskd.interfaces.terms import Kind, Method
+from smskd.interfaces.features import LOGITS, FeatureLayout, Reads
+from smskd.interfaces.terms import Kind, Method, TermInputs
 from smskd.ops.divergences import decoupled_kl
+from smskd.ops.reduction import Reduction
+from smskd.ops.warmup import warmup_factor
 
 
 def dkd_loss(
-    student_logits: Tensor, teacher_logits: Tensor, y: Tensor, alpha: float, beta: float, temperature: float
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    y: Tensor,
+    alpha: float,
+    beta: float,
+    temperature: float,
+    reduction: Reduction = "mean",
 ) -> tuple[Tensor, Tensor]:
-    """Weighted divergences of own class against rest, and within the rest; the loss is their sum.
+    """The weighted target-class and non-target-class divergences; the loss is their sum.
 
     Zhao et al. 2022, arXiv 2203.08679; equal to ``dkd_loss`` of megvii-research/mdistiller.
 
     Args:
-        student_logits: [N, classes].
+        student_logits: [N, classes], 2 classes or more.
         teacher_logits: [N, classes]; receives no gradient.
         y: [N] int64 class indices.
-        alpha: of the divergence of own class against rest (TCKD).
-        beta: of the divergence within the rest (NCKD).
+        alpha: weight of the divergence between target class and all other classes (TCKD).
+        beta: weight of the divergence among the other classes (NCKD).
         temperature: T, positive.
+        reduction: ``mean`` over the batch, or ``none``.
 
     Returns:
-        Both terms, scalars, averaged over the batch.
+        Both terms, scalars; [N] with reduction ``none``.
     """
-    own, rest = decoupled_kl(student_logits, teacher_logits, y, temperature)
-    return alpha * own, beta * rest
+    target, others = decoupled_kl(student_logits, teacher_logits, y, temperature, reduction)
+    return alpha * target, beta * others
 
 
 @dataclass(frozen=True)
 class DKD(Method):
-    """Decoupled knowledge distillation: how sure the teacher is, and what else it saw, weighted on their own.
+    """Decoupled knowledge distillation: the target-class and the non-target-class divergence have separate weights.
 
     Attributes:
-        alpha: weight of the divergence of own class against rest.
-        beta: weight of the divergence within the rest; published values for a pair of models are 2, 6 or 8.
+        alpha: weight of the divergence between target class and all other classes.
+        beta: weight of the divergence among the other classes; published values, depending on the models, are 2, 6
+            and 8.
         temperature: divides the logits of both models.
-        warmup: epochs of the stage over which the loss rises to its full weight; 1: at once.
+        warmup: epochs of the stage over which the weight of the loss rises linearly; 1: no warm-up.
     """
 
     alpha: float = 1.0
@@ -86,13 +95,14 @@ class DKD(Method):
         require_positive(temperature=self.temperature)
         require_count(warmup=self.warmup)
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The logits of both models."""
-        return Reads((LOGITS,), (LOGITS,))
+        return Reads([LOGITS], [LOGITS])
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``tckd`` and ``nckd``, each with its weight and the warm-up."""
-        rise = min(batch.progress.epoch / self.warmup, 1.0)
-        weights = (rise * self.alpha, rise * self.beta)
-        own, rest = dkd_loss(student.logits, teacher.logits, batch.y, *weights, self.temperature)
-        return {"tckd": own, "nckd": rest}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``tckd`` and ``nckd``, [N], each with its weight and the warm-up factor."""
+        factor = warmup_factor(inputs.batch.progress, self.warmup)
+        weights = (factor * self.alpha, factor * self.beta)
+        logits = inputs.student.logits, inputs.teacher.logits
+        target, others = dkd_loss(*logits, inputs.batch.y, *weights, self.temperature, "none")
+        return {"tckd": target, "nckd": others}

@@ -8,9 +8,9 @@ Formula:
     L = \frac{1}{N C H W} \sum_{i,c,h,w} (r(f^s_i) - f^t_i)_{chw}^2,
     r = \mathrm{ReLU} \circ \mathrm{BN} \circ \mathrm{Conv}
 
-Taps: the map of stage `hint_layer` of both models.
+Reads: the map of stage `hint_layer` of both models.
 
-Shapes: student map [N, C_s, H_s, W_s], teacher map [N, C, H, W]; r brings the first to the second.
+Shapes: student map [N, C^s, H^s, W^s], teacher map [N, C, H, W]; r maps the first to the shape of the second.
 
 Source: HobbitLong/RepDistiller, distiller_zoo/FitNet.py (HintLoss), models/util.py (ConvReg)
 
@@ -18,9 +18,9 @@ Differences:
     - The paper trains up to the hint layer in a first stage and distills logits in a second; the published
       code adds the hint loss to the cross-entropy during the whole training.
     - The paper's regressor is a convolution; the published one has batch norm and ReLU after it. The heights
-      choose it: 3x3 with stride 2 for a student map twice as large, a transposed 4x4 with stride 2 for one
-      half as large, else a convolution without padding of size 1 + student - teacher. A student map smaller
-      by another factor is an error.
+      determine the convolution: 3x3 with stride 2 for a student map twice as large, a transposed 4x4 with stride 2
+      for one half as large, otherwise one without padding whose kernel size is 1 + student - teacher. A student map
+      that is smaller by another factor is an error.
     - The loss is the mean over all elements, not half of the squared norm.
     - Stages are counted from 1 and the stem is not one, so 2 is `is_feat[2]` of the published code.
 """
@@ -31,37 +31,56 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from smskd.errors import UserError, require_count
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
-from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads
+from smskd.interfaces.terms import DataInfo, Kind, Method, TermInputs
 from smskd.ops.layers import ConvRegressor
+from smskd.ops.pairing import require_teacher
 from smskd.ops.precision import full_precision
+from smskd.ops.reduction import Reduction, reduced, sample_mean
 
 
 @full_precision
-def fitnet_loss(regressed: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of the student's regressed hint and the teacher's.
+def fitnet_loss(regressed: Tensor, teacher: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """Mean squared difference between the student's regressed feature and the teacher's.
 
     Romero et al. 2015, arXiv 1412.6550; equal to ``HintLoss`` of HobbitLong/RepDistiller.
 
     Args:
-        regressed: the student's feature behind the regressor, any shape.
+        regressed: the student's feature after the regressor, [N, ...].
         teacher: the teacher's feature, same shape.
+        reduction: ``mean`` over the batch, or ``none``.
 
     Returns:
-        Scalar, averaged over all elements.
+        Scalar; [N] with reduction ``none``. Each sample is averaged over its elements.
     """
-    return (regressed - teacher).square().mean()
+    return reduced(sample_mean((regressed - teacher).square()), reduction)
+
+
+class FitNetState(nn.Module):
+    """The trained regressor.
+
+    Args:
+        regressor: from the student's map to the shape of the teacher's; the identity where there is none.
+    """
+
+    def __init__(self, regressor: ConvRegressor | nn.Identity) -> None:
+        super().__init__()
+        self.regressor = regressor
+
+    def forward(self, hint: Tensor) -> Tensor:
+        """[N, C^s, H^s, W^s] to [N, C, H, W]."""
+        y: Tensor = self.regressor(hint)
+        return y
 
 
 @dataclass(frozen=True)
 class FitNet(Method):
-    """FitNets: a regressor of the student's map at one stage is fitted to the teacher's map there.
+    """FitNets: the student's map at one stage, after a trained regressor, is fitted to the teacher's map there.
 
     Attributes:
         hint_layer: the stage that is compared, counted from 1.
-        regressor: whether a trained layer brings the student's map to the teacher's shape; else both must
-            be equal.
+        regressor: whether a trained regressor maps the student's map to the shape of the teacher's; otherwise the
+            shapes must be equal.
     """
 
     hint_layer: int = 2
@@ -73,32 +92,40 @@ class FitNet(Method):
     def __post_init__(self) -> None:
         require_count(hint_layer=self.hint_layer)
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
-        """The map of stage ``hint_layer`` of both models."""
-        return Reads((self._stage(student, "student"),), (self._stage(teacher, "teacher"),))
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
+        """The map of stage ``hint_layer`` of both models.
 
-    def _stage(self, layout: FeatureLayout, side: str) -> str:
+        Raises:
+            UserError: there is no teacher, or a model has fewer stages.
+        """
+        teacher = require_teacher(teacher, "FitNet")
+        return Reads([self._stage(student, "student")], [self._stage(teacher, "teacher")])
+
+    def _stage(self, layout: FeatureLayout, role: str) -> str:
         if len(layout.stages) < self.hint_layer:
-            raise UserError(f"hint_layer {self.hint_layer} is beyond the {side}'s {_count(len(layout.stages))}")
+            raise UserError(f"hint_layer {self.hint_layer} is beyond the {role}'s {_count(len(layout.stages))}")
         return layout.stages[self.hint_layer - 1]
 
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
-        """The regressor, if there is one."""
-        if self.regressor:
-            return nn.ModuleDict({"regressor": ConvRegressor(student.shapes[0], teacher.shapes[0])})
-        if student.shapes[0] != teacher.shapes[0]:
-            raise UserError(
-                f"FitNet without a regressor needs equal shapes, not {list(student.shapes[0])} (student) and "
-                f"{list(teacher.shapes[0])} (teacher)"
-            )
-        return nn.ModuleDict()
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
+        """The regressor, if there is one.
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``hint``: the mean squared difference."""
-        hint = student.features[0]
+        Raises:
+            UserError: no convolution maps one shape to the other, or the shapes differ and there is no regressor.
+        """
+        assert teacher is not None
+        own, target = student.shapes[0], teacher.shapes[0]
         if self.regressor:
-            hint = state.get_submodule("regressor")(hint)
-        return {"hint": fitnet_loss(hint, teacher.features[0])}
+            return FitNetState(ConvRegressor(own, target))
+        if own != target:
+            raise UserError(
+                f"FitNet without a regressor needs equal shapes, not {list(own)} (student) and {list(target)} (teacher)"
+            )
+        return FitNetState(nn.Identity())
+
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``hint``: the mean squared difference, [N]."""
+        assert isinstance(state, FitNetState)
+        return {"hint": fitnet_loss(state(inputs.student.features[0]), inputs.teacher.features[0], "none")}
 
 
 def _count(stages: int) -> str:

@@ -8,7 +8,7 @@ Formula:
     L = \frac{T^2}{N} \sum_{i=1}^{N} \sum_{c=1}^{C} p^t_{ic} (\log p^t_{ic} - \log p^s_{ic}),
     p_{i} = \mathrm{softmax}(z_i / T)
 
-Taps: the logits of both models.
+Reads: the logits of both models.
 
 Shapes: student and teacher logits [N, C].
 
@@ -27,14 +27,16 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from smskd.errors import require_positive
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, FeatureLayout, Reads, TappedOutputs
-from smskd.interfaces.terms import Kind, Method
+from smskd.interfaces.features import LOGITS, FeatureLayout, Reads
+from smskd.interfaces.terms import Kind, Method, TermInputs
 from smskd.ops.divergences import softened_kl
+from smskd.ops.reduction import Reduction
 
 
-def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """T^2 times the divergence of the student's softened prediction from the teacher's.
+def kd_loss(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float, reduction: Reduction = "mean"
+) -> Tensor:
+    """KL divergence of the student's softened predictions from the teacher's, times T^2.
 
     Hinton et al. 2015, arXiv 1503.02531; equal to ``DistillKL`` of HobbitLong/RepDistiller.
 
@@ -42,11 +44,12 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) 
         student_logits: [N, classes].
         teacher_logits: [N, classes]; receives no gradient.
         temperature: T, positive.
+        reduction: ``mean`` over the batch, or ``none``.
 
     Returns:
-        Scalar, averaged over the batch.
+        Scalar; [N] with reduction ``none``.
     """
-    return softened_kl(student_logits, teacher_logits, temperature)
+    return softened_kl(student_logits, teacher_logits, temperature, reduction)
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,10 @@ class KD(Method):
     def __post_init__(self) -> None:
         require_positive(temperature=self.temperature)
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The logits of both models."""
-        return Reads((LOGITS,), (LOGITS,))
+        return Reads([LOGITS], [LOGITS])
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``kd``: the softened divergence."""
-        return {"kd": kd_loss(student.logits, teacher.logits, self.temperature)}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``kd``: the divergence, [N]."""
+        return {"kd": kd_loss(inputs.student.logits, inputs.teacher.logits, self.temperature, "none")}

@@ -11,17 +11,17 @@ Formula:
     p_i = \mathrm{softmax}(z_i),
     \hat{p}_i = \mathrm{softmax}((z_{ic})_{c \ne y_i} / T)
 
-Taps: the logits of both models.
+Reads: the logits of both models.
 
 Shapes: student and teacher logits [N, C], C at least 2; labels [N], or class probabilities [N, C].
 
 Source: yzd-v/cls_KD, mmcls/models/dis_losses/nkd.py (NKDLoss)
 
 Differences:
-    - The term of the own class has no temperature, and the teacher's probability in it is a constant.
-    - The term of the other classes is a cross-entropy, not a divergence: it does not come to 0 where student
-      and teacher agree.
-    - Of labels that are class probabilities, as mixed ones are, the most probable class counts as the own.
+    - The term of the target class has no temperature, and the teacher's probability in it is a constant.
+    - The term of the non-target classes is a cross-entropy, not a divergence: it is not 0 where student and teacher
+      agree.
+    - Where the labels are class probabilities (mixed labels), the most probable class is the target class.
     - Published for CIFAR-100: temperature 3, gamma 3.5; the defaults are those for ImageNet.
 """
 
@@ -31,47 +31,53 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from smskd.errors import require_between, require_positive
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, FeatureLayout, Reads, TappedOutputs
-from smskd.interfaces.terms import Kind, Method
+from smskd.interfaces.features import LOGITS, FeatureLayout, Reads
+from smskd.interfaces.terms import Kind, Method, TermInputs
 from smskd.ops.divergences import other_classes
 from smskd.ops.precision import full_precision
+from smskd.ops.reduction import Reduction, reduced
 
 
 @full_precision
 def nkd_loss(
-    student_logits: Tensor, teacher_logits: Tensor, y: Tensor, gamma: float, temperature: float
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    y: Tensor,
+    gamma: float,
+    temperature: float,
+    reduction: Reduction = "mean",
 ) -> tuple[Tensor, Tensor]:
-    """The term of the own class and, weighted with gamma, that of the others; the loss is their sum.
+    """The target-class term and the non-target-class term, weighted with gamma; the loss is their sum.
 
     Yang et al. 2023, arXiv 2303.13005; equal to ``NKDLoss`` of yzd-v/cls_KD.
 
     Args:
-        student_logits: [N, classes].
+        student_logits: [N, classes], 2 classes or more.
         teacher_logits: [N, classes]; receives no gradient.
-        y: [N] int64 class indices, or [N, classes] class probabilities, of which the largest counts.
-        gamma: of the term of the other classes.
-        temperature: T, positive, of the term of the other classes.
+        y: [N] int64 class indices, or [N, classes] class probabilities, of which the largest is the target class.
+        gamma: weight of the non-target-class term.
+        temperature: T of the non-target-class term, positive.
+        reduction: ``mean`` over the batch, or ``none``.
 
     Returns:
-        Both terms, scalars, averaged over the batch.
+        Both terms, scalars; [N] with reduction ``none``.
     """
     teacher_logits = teacher_logits.detach()
     y = y if y.dim() == 1 else y.argmax(dim=1)
     confidence = teacher_logits.softmax(dim=1)
-    own = (confidence * student_logits.log_softmax(dim=1)).gather(1, y.unsqueeze(1)).mean()
-    target = (other_classes(teacher_logits, y) / temperature).softmax(dim=1)
-    others = (target * (other_classes(student_logits, y) / temperature).log_softmax(dim=1)).sum(dim=1).mean()
-    return -own, -gamma * temperature**2 * others
+    target = (confidence * student_logits.log_softmax(dim=1)).gather(1, y.unsqueeze(1)).squeeze(1)
+    probabilities = (other_classes(teacher_logits, y) / temperature).softmax(dim=1)
+    others = (probabilities * (other_classes(student_logits, y) / temperature).log_softmax(dim=1)).sum(dim=1)
+    return -reduced(target, reduction), -gamma * temperature**2 * reduced(others, reduction)
 
 
 @dataclass(frozen=True)
 class NKD(Method):
-    """Normalized knowledge distillation: the other classes' probabilities are compared as if there were no own one.
+    """Normalized knowledge distillation: the probabilities of the non-target classes are compared after normalisation.
 
     Attributes:
-        gamma: weight of the term of the other classes.
-        temperature: divides the logits of both models in the term of the other classes.
+        gamma: weight of the non-target-class term.
+        temperature: divides the logits of both models in the non-target-class term.
     """
 
     gamma: float = 1.5
@@ -84,11 +90,12 @@ class NKD(Method):
         require_between(0, float("inf"), gamma=self.gamma)
         require_positive(temperature=self.temperature)
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The logits of both models."""
-        return Reads((LOGITS,), (LOGITS,))
+        return Reads([LOGITS], [LOGITS])
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``own`` and ``others``, the latter with its weight."""
-        own, others = nkd_loss(student.logits, teacher.logits, batch.y, self.gamma, self.temperature)
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``own`` (target class) and ``others`` (non-target classes, with its weight), [N]."""
+        logits = inputs.student.logits, inputs.teacher.logits
+        own, others = nkd_loss(*logits, inputs.batch.y, self.gamma, self.temperature, "none")
         return {"own": own, "others": others}

@@ -6,11 +6,11 @@ arXiv: 1904.01866
 
 Formula:
     L = \sum_{l=0}^{n-1} 2^{l-n+1} \frac{1}{N} \sum_{i,c,h,w} d(r_l(f^s_l), f^t_l, m_l),
-    d(x, t, m) = \begin{cases} (x - \max(t, m))^2 & t > 0 \text{ or } x > \max(t, m) \\ 0 & \text{otherwise}
+    d(x, y, m) = \begin{cases} (x - \max(y, m))^2 & y > 0 \text{ or } x > \max(y, m) \\ 0 & \text{otherwise}
         \end{cases},
     m = \mathrm{E}[z \mid z < 0], z \sim \mathcal{N}(\beta, \gamma^2)
 
-Taps: the map of each stage of both models before its ReLU, the last ones paired where one has more.
+Reads: the map of each stage of both models before its ReLU, the last ones paired where one has more.
 
 Shapes: maps [N, C, H, W]; r is a 1x1 convolution to the teacher's channels and a batch norm. The teacher's
     map is average-pooled to the size of the student's. The margin m_l is [C_l of the teacher].
@@ -19,15 +19,15 @@ Source: megvii-research/mdistiller, mdistiller/distillers/OFD.py; clovaai/overha
     CIFAR-100/distiller.py
 
 Differences:
-    - Both publications keep the teacher in train mode while distilling, so that its batch norms go by the
-      batch and move; here it is frozen in eval mode.
-    - The margin of a channel follows from weight and bias of the batch norm before the teacher's ReLU, also
-      where a shortcut is added behind that batch norm. Where less than 0.001 of the distribution is negative
-      it is three standard deviations below zero.
-    - A feature without such a batch norm (ShuffleNets, models not of the zoo) has no published margin. As an
-      extension it is then the mean of the channel's negative values in the first batch, 0 without any.
-    - Where the teacher has more stages than the student, mdistiller takes the margins of its first stages;
-      here they are those of the stages that are compared.
+    - Both repositories keep the teacher in train mode while distilling, so that its batch norms use batch statistics
+      and update their running ones; here it is frozen in eval mode.
+    - The margin of a channel is computed from weight and bias of the batch norm before the teacher's ReLU, also where
+      a shortcut is added after that batch norm. Where less than 0.001 of the distribution is negative it is three
+      standard deviations below zero.
+    - A feature without such a batch norm (ShuffleNets, models outside of the zoo) has no published margin. As an
+      extension it is then the mean of the channel's negative values in the first batch, 0 where there are none.
+    - Where the teacher has more stages than the student, mdistiller takes the margins of its first stages; here they
+      are those of the stages that are compared.
     - A batch norm whose weight is 0 is a division by zero in published code; its margin is the limit here.
 """
 
@@ -39,41 +39,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
-from smskd.interfaces.terms import DataInfo, Kind, Method
-from smskd.ops.pairing import paired_stages
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads
+from smskd.interfaces.terms import DataInfo, Kind, Method, TermInputs
+from smskd.ops.levels import LevelModules
+from smskd.ops.pairing import paired_preactivations
 from smskd.ops.precision import full_precision
+from smskd.ops.reduction import Reduction, reduced, sample_sum
 
 RARE = 1e-3
-"""Share of negative values below which the margin is three standard deviations."""
+"""Probability of negative values below which the margin is three standard deviations."""
 
 
 @full_precision
-def ofd_loss(connected: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
-    """Partial squared difference of a pair of maps: values that both models' ReLUs cut off cost nothing.
+def ofd_loss(connected: Tensor, teacher: Tensor, margin: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """Partial squared difference of a pair of maps: it is zero where the ReLU of both models is inactive.
 
     Heo et al. 2019, arXiv 1904.01866; equal to ``feat_loss`` of megvii-research/mdistiller.
 
     Args:
-        connected: the student's map behind the connector, [N, C, H, W].
+        connected: the student's map after the connector, [N, C, H, W].
         teacher: the teacher's map before the ReLU, [N, C, H', W']; it is average-pooled to H x W.
-        margin: [C], negative: what the student is to fall to where the teacher is below it.
+        margin: [C], negative: the student's target where the teacher is below it.
+        reduction: ``mean`` over the batch, or ``none``.
 
     Returns:
-        Scalar: the sum over all elements / N.
+        Scalar; [N] with reduction ``none``. Each sample is summed over its elements.
     """
     target = F.adaptive_avg_pool2d(teacher, (connected.shape[2], connected.shape[3]))
     bound = torch.maximum(target, margin.to(target.dtype).view(1, -1, 1, 1))
     counts = (target > 0) | (connected > bound)
-    return ((connected - bound).square() * counts).sum() / len(connected)
+    return reduced(sample_sum((connected - bound).square() * counts), reduction)
 
 
 def ofd_margin(weight: Tensor, bias: Tensor) -> Tensor:
-    """Expectation of the negative values of a batch norm's output, taken as normally distributed.
+    """Expectation of the negative values of a batch norm's output, assuming a normal distribution.
 
     Args:
-        weight: [C], its absolute value is the standard deviation.
+        weight: [C], whose absolute value is the standard deviation.
         bias: [C], the mean.
 
     Returns:
@@ -94,7 +96,7 @@ def estimated_margin(teacher: Tensor) -> Tensor:
 
 
 class Connector(nn.Module):
-    """Brings a student's map to the teacher's channels; keeps the margins of these.
+    """Maps the student's map to the teacher's channels; holds their margins.
 
     Args:
         channels: of the student's map.
@@ -120,41 +122,37 @@ class Connector(nn.Module):
 
     @torch.no_grad()
     def margin_for(self, teacher: Tensor) -> Tensor:
-        """The margins [C]; set by the teacher's map if they are not known yet."""
-        if self.estimates:  # without a question to the device whether they are: that would wait for it
+        """The margins [C]; estimated from the teacher's map [N, C, H, W] where they are not known yet."""
+        if self.estimates:  # torch.where instead of a condition on the margin, which would synchronise with the device
             self.margin.copy_(torch.where(self.margin.isnan(), estimated_margin(teacher), self.margin))
         return self.margin
 
 
+class Connectors(LevelModules[Connector]):
+    """A connector for each level: ``connector0``, ``connector1``, ..."""
+
+
 @dataclass(frozen=True)
 class OFD(Method):
-    """Overhaul of feature distillation: the student's maps before the ReLU follow what the teacher's ReLU lets
-    through."""
+    """Overhaul of feature distillation: maps before the ReLU are fitted, except where the ReLU is inactive."""
 
     kind: ClassVar[Kind] = "feature"
     published_weight: ClassVar[float] = 1e-3
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The map of each stage of both models before its ReLU."""
-        stages = paired_stages(student, teacher, "OFD")
-        return Reads(
-            tuple(student.before_relu(name) for name in stages.student),
-            tuple(teacher.before_relu(name) for name in stages.teacher),
-        )
+        return paired_preactivations(student, teacher, "OFD")
 
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
-        """A connector a level: ``connector0``, ``connector1``, ..."""
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
+        """A connector for each level."""
+        assert teacher is not None
         norms = teacher.norms or (None,) * len(teacher.shapes)
-        levels = enumerate(zip(student.shapes, teacher.shapes, norms, strict=True))
-        return nn.ModuleDict({f"connector{level}": Connector(s[0], t[0], norm) for level, (s, t, norm) in levels})
+        levels = zip(student.shapes, teacher.shapes, norms, strict=True)
+        return Connectors("connector", (Connector(s[0], t[0], norm) for s, t, norm in levels))
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``level0``, ``level1``, ...: one a pair of maps, with its weight."""
-        pairs = list(zip(student.features, teacher.features, strict=True))
-        parts = {}
-        for level, (own, target) in enumerate(pairs):
-            connector = state.get_submodule(f"connector{level}")
-            assert isinstance(connector, Connector)
-            loss = ofd_loss(connector(own), target, connector.margin_for(target))
-            parts[f"level{level}"] = 2.0 ** (level - len(pairs) + 1) * loss
-        return parts
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``level0``, ``level1``, ...: one for each pair of maps, [N], with its weight."""
+        assert isinstance(state, Connectors)
+        levels = zip(state, inputs.student.features, inputs.teacher.features, strict=True)
+        losses = [ofd_loss(connector(s), t, connector.margin_for(t), "none") for connector, s, t in levels]
+        return {f"level{level}": 2.0 ** (level - len(losses) + 1) * loss for level, loss in enumerate(losses)}

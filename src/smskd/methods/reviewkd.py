@@ -5,17 +5,17 @@ Paper: Chen, Liu, Zhao, Jia: Distilling Knowledge via Knowledge Review, CVPR 202
 arXiv: 2104.09044
 
 Formula:
-    L = \min(e / E, 1) \sum_l \frac{1}{\sum_k w_{lk}} \sum_k w_{lk} \, \mathrm{MSE}(p_k(o_l), p_k(f^t_l)),
+    L = \min(e / e_0, 1) \sum_l \frac{1}{\sum_k w_{lk}} \sum_k w_{lk} \, \mathrm{MSE}(p_k(o_l), p_k(f^t_l)),
     o_l = \mathrm{BN}(\mathrm{Conv}_{3 \times 3}(g_l)),
     g_l = \alpha_l \, \mathrm{BN}(\mathrm{Conv}_{1 \times 1}(f^s_l)) + \beta_l \, g_{l+1},
     (\alpha_l, \beta_l) = \sigma(\mathrm{Conv}_{1 \times 1}([\mathrm{BN}(\mathrm{Conv}_{1 \times 1}(f^s_l)), g_{l+1}])),
     p_k: \text{the whole map, then averages over } 4 \times 4, 2 \times 2, 1 \times 1 \text{ fields, as far as they
         are smaller}; w = 1, 1/2, 1/4, 1/8
 
-Taps: of the student the map of each stage and the pooled vector; of the teacher the same, maps before their
-    ReLU. The last stages are paired where one has more.
+Reads: the map of each stage and the pooled vector of both models, the teacher's maps before their ReLU; the last
+    stages are paired where one has more.
 
-Shapes: maps [N, C, H, W], pooled vectors [N, C] as 1x1 maps. e is the epoch of the stage, E the warm-up.
+Shapes: maps [N, C, H, W], pooled vectors [N, C] as 1x1 maps. e is the epoch of the stage, e_0 the warm-up.
 
 Source: megvii-research/mdistiller, mdistiller/distillers/ReviewKD.py; dvlab-research/ReviewKD,
     CIFAR-100/model/reviewkd.py
@@ -23,35 +23,37 @@ Source: megvii-research/mdistiller, mdistiller/distillers/ReviewKD.py; dvlab-res
 Differences:
     - The student's maps are read after the ReLU, the teacher's before it. The stem is not used.
     - Fusion runs from the pooled vector to the first stage; the fused map g, resized to the teacher's size
-      (nearest neighbour), is handed on, and resized to the student's size at the next stage.
-    - Published code has the sizes of the maps as constants for each pair of models; here they are those of
-      the maps. Published code supposes equally many stages.
-    - The weight differs from pair to pair in the publications, from 0.6 to 8.
-    - A batch of one picture in train mode has no statistics at the pooled vector and is an error in published
-      code; here the running ones are taken there.
+      (nearest neighbour), is passed on, and resized to the student's size at the next stage.
+    - Published code has the sizes of the maps as constants for each pair of models; here they are those of the maps.
+      Published code assumes equal numbers of stages.
+    - The published weight differs between pairs of models, from 0.6 to 8.
+    - A batch of one image in train mode has no statistics at the pooled vector and is an error in published code;
+      here the running statistics are used there.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smskd.errors import require_count
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
-from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads
+from smskd.interfaces.terms import DataInfo, Kind, Method, TermInputs
 from smskd.ops.layers import LenientBatchNorm2d
-from smskd.ops.pairing import paired_stages, pooled_vectors
+from smskd.ops.levels import LevelModules
+from smskd.ops.pairing import paired_preactivations, paired_stages, pooled_vectors
 from smskd.ops.precision import full_precision
+from smskd.ops.reduction import Reduction, reduced, sample_mean
+from smskd.ops.warmup import warmup_factor
 
 POOL_SIZES = (4, 2, 1)
 
 
 @full_precision
-def reviewkd_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def reviewkd_loss(student: Tensor, teacher: Tensor, reduction: Reduction = "mean") -> Tensor:
     """Hierarchical context loss of one pair of maps: squared differences at several resolutions.
 
     Chen et al. 2021, arXiv 2104.09044; a level of ``hcl_loss`` of megvii-research/mdistiller.
@@ -59,30 +61,32 @@ def reviewkd_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Args:
         student: the output of a fusion block, [N, C, H, W].
         teacher: same shape.
+        reduction: ``mean`` over the batch, or ``none``.
 
     Returns:
-        Scalar: the weighted mean of the mean squared differences of the whole maps and of the maps pooled to
-        4x4, 2x2 and 1x1, as far as these are smaller; weights 1, 1/2, 1/4, 1/8 in order of use.
+        Scalar; [N] with reduction ``none``. For each sample the weighted mean of the mean squared differences of
+        the whole maps and of the maps pooled to 4x4, 2x2 and 1x1, as far as these are smaller; weights 1, 1/2, 1/4,
+        1/8 in order of use.
     """
-    loss = (student - teacher).square().mean()
+    loss = sample_mean((student - teacher).square())
     weight = total = 1.0
     for size in POOL_SIZES:
         if size < min(student.shape[2:]):
             weight /= 2
             total += weight
             difference = F.adaptive_avg_pool2d(student, size) - F.adaptive_avg_pool2d(teacher, size)
-            loss = loss + weight * difference.square().mean()
-    return loss / total
+            loss = loss + weight * sample_mean(difference.square())
+    return reduced(loss / total, reduction)
 
 
 class FusionBlock(nn.Module):
-    """Attention-based fusion of a student's map with what came of the deeper ones.
+    """Attention-based fusion of a student's map with the fused map of the deeper levels.
 
     Args:
         channels: of the student's map.
         mid_channels: of the fused map.
-        wanted: of the output, the teacher's.
-        fuses: whether there is a deeper map.
+        wanted: of the output: those of the teacher's map.
+        fuses: whether there is a deeper level.
     """
 
     def __init__(self, channels: int, mid_channels: int, wanted: int, fuses: bool) -> None:
@@ -110,14 +114,19 @@ def _resized(x: Tensor, size: Sequence[int]) -> Tensor:
     return x if tuple(x.shape[2:]) == tuple(size) else F.interpolate(x, tuple(size), mode="nearest")
 
 
+class FusionBlocks(LevelModules[FusionBlock]):
+    """A fusion block for each level: ``abf0`` of the first stage to that of the pooled vector."""
+
+
 @dataclass(frozen=True)
 class ReviewKD(Method):
-    """Knowledge review: the student's early stages learn from the teacher's late ones too, fused on the way back.
+    """Knowledge review: fused with its later stages, each stage of the student is fitted to one of the teacher.
 
     Attributes:
-        warmup: epochs of the stage over which the loss grows to its full weight; 1: none.
-        max_mid_channels: of the fused maps, which have the channels of the student's pooled vector up to this.
-        student_preactivations: whether the student's maps too are read before their ReLU.
+        warmup: epochs of the stage over which the weight of the loss rises linearly; 1: no warm-up.
+        max_mid_channels: upper bound of the channels of the fused maps, which have those of the student's pooled
+            vector.
+        student_preactivations: whether the student's maps are read before their ReLU, too.
     """
 
     warmup: int = 20
@@ -130,35 +139,34 @@ class ReviewKD(Method):
     def __post_init__(self) -> None:
         require_count(warmup=self.warmup, max_mid_channels=self.max_mid_channels)
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The map of each stage, the teacher's before its ReLU, and the pooled vector."""
         maps = paired_stages(student, teacher, "ReviewKD")
+        before_relu = paired_preactivations(student, teacher, "ReviewKD")
         vectors = pooled_vectors(student, teacher, "ReviewKD")
-        before = student.before_relu if self.student_preactivations else str
-        return Reads(
-            (*map(before, maps.student), *vectors.student),
-            (*map(teacher.before_relu, maps.teacher), *vectors.teacher),
-        )
+        own = before_relu if self.student_preactivations else maps
+        return Reads((*own.student, *vectors.student), (*before_relu.teacher, *vectors.teacher))
 
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
-        """A fusion block a level: ``abf0`` of the first stage to that of the pooled vector."""
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
+        """A fusion block for each level."""
+        assert teacher is not None
         mid_channels = min(self.max_mid_channels, student.shapes[-1][0])
         last = len(student.shapes) - 1
         levels = enumerate(zip(student.shapes, teacher.shapes, strict=True))
-        return nn.ModuleDict(
-            {f"abf{level}": FusionBlock(s[0], mid_channels, t[0], fuses=level < last) for level, (s, t) in levels}
+        return FusionBlocks(
+            "abf", (FusionBlock(s[0], mid_channels, t[0], fuses=level < last) for level, (s, t) in levels)
         )
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``level0``, ``level1``, ...: one a level, first stage first, with the factor of the warm-up."""
-        warmth = min(batch.progress.epoch / self.warmup, 1.0)
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``level0``, ``level1``, ...: one for each level, first stage first, [N], with the warm-up factor."""
+        assert isinstance(state, FusionBlocks)
+        factor = warmup_factor(inputs.batch.progress, self.warmup)
         parts: dict[str, Tensor] = {}
         fused: Tensor | None = None
-        for level in reversed(range(len(student.features))):
-            own, target = (_as_map(output.features[level]) for output in (student, teacher))
-            block = cast(FusionBlock, state.get_submodule(f"abf{level}"))
-            reviewed, fused = block(own, fused, target.shape[2:])
-            parts[f"level{level}"] = warmth * reviewkd_loss(reviewed, target)
+        for level in reversed(range(len(state))):
+            student, teacher = (_as_map(output.features[level]) for output in (inputs.student, inputs.teacher))
+            reviewed, fused = state[level](student, fused, teacher.shape[2:])
+            parts[f"level{level}"] = factor * reviewkd_loss(reviewed, teacher, "none")
         return dict(reversed(parts.items()))
 
 

@@ -7,23 +7,23 @@ arXiv: 2203.14001
 Formula:
     L = \mathrm{mean}_{i,c,h,w} (p(f^s_i) - f^t_i)_{chw}^2
 
-Taps: the last feature map before pooling, of both models.
+Reads: the last feature map before pooling, of both models.
 
-Shapes: student map [N, C_s, H_s, W_s], teacher map [N, C, H, W]; p brings the first to C channels. The student
-    predicts with the teacher's classifier on the mean over positions of p(f^s), logits [N, classes].
+Shapes: student map [N, C^s, H^s, W^s], teacher map [N, C, H, W]; p maps the first to C channels. The student predicts
+    with the teacher's classifier on the mean over positions of p(f^s), logits [N, classes].
 
 Source: DefangChen/SimKD, models/util.py (SimKD)
 
 Differences:
-    - The student is another network afterwards: its own last layers give way to the projector and a frozen copy of
-      the teacher's classifier, in training, in testing and in the weights that are written. A following stage goes
-      on with that network; a method that reads features reads those below the projector.
+    - The student is another network afterwards: its own last layers are replaced by the projector and a frozen copy of
+      the teacher's classifier, in training, in evaluation and in the saved weights. A following stage continues with
+      that network; a method that reads features reads those before the projector.
     - The published experiments use neither labels nor logits: cross-entropy has weight 0.
-    - A student map that is larger is averaged down to the teacher's size before the projector; otherwise the
-      teacher's is averaged down to the student's.
-    - The last map of a wide ResNet is a raw sum. The teacher's is compared behind the batch norm and the ReLU that
-      follow, which is what its classifier reads; the published code has no such networks.
-    - The teacher's classifier must read the channels of its last map, which MobileNetV2's and ShuffleNetV2's do not.
+    - A student map that is larger is average-pooled to the teacher's size before the projector; otherwise the
+      teacher's is average-pooled to the student's size.
+    - The last map of a wide ResNet is a residual sum. The teacher's is compared after the batch norm and the ReLU that
+      follow, as its classifier reads it; the published code has no such networks.
+    - The teacher's classifier must read the channels of its last map, which is not so in MobileNetV2 and ShuffleNetV2.
 """
 
 from dataclasses import dataclass
@@ -33,37 +33,39 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smskd.errors import require_count
-from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
-from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.interfaces.terms import DataInfo, Kind, Method, TermInputs
 from smskd.ops.layers import ClassifierInput, LenientBatchNorm2d, reused_classifier
 from smskd.ops.pairing import last_maps
 from smskd.ops.precision import full_precision
+from smskd.ops.reduction import Reduction, reduced, sample_mean
 
 
 @full_precision
-def simkd_loss(projected: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of the projected student map and the teacher's, which is averaged down to its size.
+def simkd_loss(projected: Tensor, teacher: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """Mean squared difference between the projected student map and the teacher's, average-pooled to its size.
 
     Chen et al. 2022, arXiv 2203.14001; equal to the loss of DefangChen/SimKD.
 
     Args:
-        projected: [N, channels, height, width], the student's behind the projector.
+        projected: [N, channels, height, width], the student's map after the projector.
         teacher: [N, channels, height, width], at least as large.
+        reduction: ``mean`` over the batch, or ``none``.
 
     Returns:
-        Scalar, averaged over all elements.
+        Scalar; [N] with reduction ``none``. Each sample is averaged over its elements.
     """
-    return (projected - F.adaptive_avg_pool2d(teacher, (projected.shape[2], projected.shape[3]))).square().mean()
+    target = F.adaptive_avg_pool2d(teacher, (projected.shape[2], projected.shape[3]))
+    return reduced(sample_mean((projected - target).square()), reduction)
 
 
 class Projector(nn.Module):
-    """1x1, 3x3 and 1x1 convolution, each with batch norm and ReLU, narrow in the middle.
+    """Bottleneck of 1x1, 3x3 and 1x1 convolution, each with batch norm and ReLU.
 
     Args:
         channels: of the student's map.
         wanted: of the teacher's map.
-        factor: by which the middle is narrower than the teacher's map.
+        factor: quotient of the teacher's channels and those in the middle.
     """
 
     def __init__(self, channels: int, wanted: int, factor: int) -> None:
@@ -89,7 +91,7 @@ class ReusedHead(nn.Module):
     Args:
         projector: from the student's map to the teacher's channels.
         classifier: a frozen copy of the teacher's.
-        target: from the teacher's last map to what its classifier reads.
+        target: the teacher's layers between its last map and its pooling.
         size: height and width of the teacher's map.
     """
 
@@ -116,7 +118,7 @@ class SimKD(Method):
     """SimKD: the student learns the teacher's last map and predicts with the teacher's classifier.
 
     Attributes:
-        factor: by which the middle of the projector is narrower than the teacher's map.
+        factor: quotient of the teacher's channels and those in the middle of the projector.
     """
 
     factor: int = 2
@@ -129,23 +131,28 @@ class SimKD(Method):
     def __post_init__(self) -> None:
         require_count(factor=self.factor)
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The last map before pooling of both models."""
         return last_maps(student, teacher, "SimKD")
 
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
-        """The student's new last layers."""
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
+        """The student's new last layers.
+
+        Raises:
+            UserError: the teacher has no linear classifier that reads the channels of its last map.
+        """
+        assert teacher is not None
         channels, height, width = teacher.shapes[0]
         projector = Projector(student.shapes[0][0], channels, self.factor)
         classifier = reused_classifier(teacher, channels, "SimKD")
         return ReusedHead(projector, classifier, ClassifierInput(teacher), (height, width))
 
-    def transform(self, student: TappedOutputs, state: nn.Module) -> TappedOutputs:
+    def head(self, student: TappedOutputs, state: nn.Module) -> TappedOutputs:
         """The logits of the teacher's classifier, and the projected map."""
         projected, logits = state(student.features[0])
         return TappedOutputs(logits, (projected,))
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``feature``: the mean squared difference of the maps."""
-        target = state.get_submodule("target")(teacher.features[0])
-        return {"feature": simkd_loss(student.features[0], target)}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``feature``: the mean squared difference of the maps, [N]."""
+        assert isinstance(state, ReusedHead)
+        return {"feature": simkd_loss(inputs.student.features[0], state.target(inputs.teacher.features[0]), "none")}

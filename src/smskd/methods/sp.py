@@ -9,15 +9,15 @@ Formula:
     g_{ij} = G_{ij} / \max(\|G_{i\cdot}\|_2, 10^{-12}),
     G_{ij} = \langle f_i, f_j \rangle
 
-Taps: the last map before pooling of both models.
+Reads: the last map before pooling of both models.
 
-Shapes: features [N, ...], flattened for each sample; both may differ in all but N.
+Shapes: features [N, ...], flattened for each sample; all but N may differ.
 
 Source: HobbitLong/RepDistiller, distiller_zoo/SP.py (Similarity)
 
 Differences:
     - The paper allows several pairs of layers; the published code takes the last map alone.
-    - A sample whose feature is zero has no similarities: its gradient is zero here, up to 1e11 in published
+    - A sample whose feature is zero has no similarities: its gradient is zero here, and up to 1e11 in published
       code.
 """
 
@@ -26,9 +26,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import FeatureLayout, Reads, TappedOutputs
-from smskd.interfaces.terms import Kind, Method
+from smskd.interfaces.features import FeatureLayout, Reads
+from smskd.interfaces.terms import Kind, Method, TermInputs
 from smskd.ops.geometry import safe_normalize
 from smskd.ops.layers import flat
 from smskd.ops.pairing import last_maps
@@ -37,7 +36,7 @@ from smskd.ops.precision import full_precision
 
 @full_precision
 def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared difference of the two matrices of similarities within the batch, for one pair of features.
+    """Squared difference between the similarity matrices of a batch, for one pair of features.
 
     Tung and Mori 2019, arXiv 1907.09682; equal to ``Similarity`` of HobbitLong/RepDistiller.
 
@@ -58,16 +57,17 @@ def _similarities(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SP(Method):
-    """Similarity-preserving distillation: samples that are alike to the teacher are alike to the student."""
+    """Similarity-preserving distillation: the similarities between the samples of a batch are matched."""
 
     kind: ClassVar[Kind] = "relation"
     published_weight: ClassVar[float] = 3000.0
+    relates_samples: ClassVar[bool] = True
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The last map before pooling of both models."""
         return last_maps(student, teacher, "SP")
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``level0``, and further levels where further features are given."""
-        pairs = enumerate(zip(student.features, teacher.features, strict=True))
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``level0``: the difference of the similarities, scalar; further levels where further features are given."""
+        pairs = enumerate(zip(inputs.student.features, inputs.teacher.features, strict=True))
         return {f"level{level}": sp_loss(s, t) for level, (s, t) in pairs}

@@ -10,7 +10,7 @@ Formula:
         + w_r \, \mathrm{mean}_{i,k} (h^t(\bar g_i) - z^t_i)_k^2,
     g = \mathrm{ReLU}(\mathrm{BN}(\mathrm{Conv}(f^s)))
 
-Taps: the pooled vectors (variant simkd) or the last maps before pooling (original), and the teacher's logits.
+Reads: the pooled vectors (variant simkd) or the last maps before pooling (original), and the teacher's logits.
 
 Shapes: features [N, D] or [N, C, H, W], logits [N, classes]; a bar is the mean over positions, h^t the teacher's
     classifier, frozen.
@@ -18,12 +18,12 @@ Shapes: features [N, D] or [N, C, H, W], logits [N, classes]; a bar is the mean 
 Source: jingyang2017/KD_SRRL, distiller_zoo/AIN.py (original); DefangChen/SimKD, models/util.py (simkd)
 
 Differences:
-    - The variant original applies the connector to the map and averages afterwards; simkd applies it to the pooled
-      vector, as a map of 1x1. With the ReLU in between the two differ.
-    - The last map of a wide ResNet is a raw sum; the original variant compares the teacher's behind the batch norm and
-      the ReLU that follow, which is what its classifier reads.
+    - The variant original applies the connector to the map and pools afterwards; simkd applies it to the pooled
+      vector, as a map of 1x1. Because of the ReLU the two differ.
+    - The last map of a wide ResNet is a residual sum; the original variant compares the teacher's after the batch norm
+      and the ReLU that follow, as its classifier reads it.
     - The regression is a mean squared error of logits, not a divergence of softmaxes.
-    - The published training of SimKD's code adds plain KD of weight 1; make it a method of the same stage.
+    - The training in SimKD's repository adds plain KD with weight 1; add it as a method of the same stage.
 """
 
 from dataclasses import dataclass
@@ -33,32 +33,38 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smskd.errors import UserError, require_between
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, FeatureLayout, ModelInfo, Reads, TappedOutputs
-from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.interfaces.features import LOGITS, FeatureLayout, ModelInfo, Reads
+from smskd.interfaces.terms import DataInfo, Kind, Method, TermInputs
 from smskd.ops.layers import ClassifierInput, LenientBatchNorm2d, reused_classifier
 from smskd.ops.pairing import last_maps, pooled_vectors
 from smskd.ops.precision import full_precision
+from smskd.ops.reduction import Reduction, reduced, sample_mean
 
 
 @full_precision
 def srrl_loss(
-    connected: Tensor, teacher: Tensor, student_logits: Tensor, teacher_logits: Tensor
+    connected: Tensor,
+    teacher: Tensor,
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    reduction: Reduction = "mean",
 ) -> tuple[Tensor, Tensor]:
-    """The two terms: difference of the pooled features, and of the logits that the teacher's classifier makes of them.
+    """The differences of the pooled features and of the logits that the teacher's classifier computes from them.
 
-    Yang et al. 2021.
+    Yang et al. 2021; equal to the losses of jingyang2017/KD_SRRL and of DefangChen/SimKD.
 
     Args:
-        connected: [N, D], the student's pooled feature behind the connector.
+        connected: [N, D], the student's pooled feature after the connector.
         teacher: [N, D], the teacher's pooled feature.
         student_logits: [N, classes], the teacher's classifier on ``connected``.
         teacher_logits: [N, classes].
+        reduction: ``mean`` over the batch, or ``none``.
 
     Returns:
-        The mean squared differences of features and of logits, scalars.
+        The mean squared differences of features and of logits, scalars; [N] with reduction ``none``.
     """
-    return (connected - teacher).square().mean(), (student_logits - teacher_logits).square().mean()
+    feature, regression = (connected - teacher).square(), (student_logits - teacher_logits).square()
+    return reduced(sample_mean(feature), reduction), reduced(sample_mean(regression), reduction)
 
 
 class Connector(nn.Module):
@@ -80,14 +86,30 @@ class Connector(nn.Module):
         return F.relu(self.bn(self.conv(x))).mean((2, 3))
 
 
+class SRRLState(nn.Module):
+    """The trained connector, and frozen copies of the teacher's last layers.
+
+    Args:
+        connector: from the student's feature to the teacher's channels.
+        classifier: a frozen copy of the teacher's.
+        target: the teacher's layers between its last map and its pooling.
+    """
+
+    def __init__(self, connector: Connector, classifier: nn.Linear, target: ClassifierInput) -> None:
+        super().__init__()
+        self.connector = connector
+        self.teacher_classifier = classifier
+        self.target = target
+
+
 @dataclass(frozen=True)
 class SRRL(Method):
-    """SRRL: the student's connected feature shall mean to the teacher's classifier what the teacher's does.
+    """SRRL: the teacher's classifier gives the same logits for the student's connected feature as for the teacher's.
 
     Attributes:
-        feature_weight: of the difference of features.
-        regression_weight: of the difference of logits.
-        variant: the connector acts on the pooled vector (simkd) or on the last map (original).
+        feature_weight: weight of the difference of features.
+        regression_weight: weight of the difference of logits.
+        variant: the connector is applied to the pooled vector (simkd) or to the last map (original).
     """
 
     feature_weight: float = 1.0
@@ -102,30 +124,31 @@ class SRRL(Method):
         if self.variant not in ("simkd", "original"):
             raise UserError(f"variant must be simkd or original, not {self.variant}")
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The pooled vectors or the last maps of both models, and the teacher's logits."""
         read = pooled_vectors if self.variant == "simkd" else last_maps
         features = read(student, teacher, "SRRL")
         return Reads(features.student, (*features.teacher, LOGITS))
 
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
-        """The connector and a frozen copy of the teacher's classifier."""
-        wanted = teacher.shapes[0][0]
-        return nn.ModuleDict(
-            {
-                "connector": Connector(student.shapes[0][0], wanted),
-                "teacher_classifier": reused_classifier(teacher, wanted, "SRRL"),
-                "target": ClassifierInput(teacher),
-            }
-        )
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
+        """The connector and a frozen copy of the teacher's classifier.
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``feature`` and ``softmax_regression``: the two terms with their weights."""
-        connected = state.get_submodule("connector")(student.features[0])
-        target = state.get_submodule("target")(teacher.features[0])
+        Raises:
+            UserError: the teacher has no linear classifier that reads the compared feature.
+        """
+        assert teacher is not None
+        wanted = teacher.shapes[0][0]
+        connector = Connector(student.shapes[0][0], wanted)
+        return SRRLState(connector, reused_classifier(teacher, wanted, "SRRL"), ClassifierInput(teacher))
+
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``feature`` and ``softmax_regression``: the two terms, [N], with their weights."""
+        assert isinstance(state, SRRLState)
+        connected = state.connector(inputs.student.features[0])
+        target = state.target(inputs.teacher.features[0])
         target = target.mean((2, 3)) if target.dim() == 4 else target
-        logits = state.get_submodule("teacher_classifier")(connected)
-        feature, regression = srrl_loss(connected, target, logits, teacher.logits)
+        logits = state.teacher_classifier(connected)
+        feature, regression = srrl_loss(connected, target, logits, inputs.teacher.logits, "none")
         return {
             "feature": self.feature_weight * feature,
             "softmax_regression": self.regression_weight * regression,

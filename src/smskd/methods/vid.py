@@ -10,19 +10,19 @@ Formula:
         \left( \frac{(r_l(f^s_{li}) - f^t_{li})_{chw}^2}{v_{lc}} + \log v_{lc} \right),
     v_{lc} = \log(1 + e^{\alpha_{lc}}) + 10^{-5}
 
-Taps: the map of each stage of both models, the last ones paired where one has more.
+Reads: the map of each stage of both models, the last ones paired where one has more.
 
 Shapes: maps [N, C, H, W]; channels and sizes may differ. The trained \alpha_l is [C_l of the teacher].
 
 Source: HobbitLong/RepDistiller, distiller_zoo/VID.py (VIDLoss)
 
 Differences:
-    - The constant \log(2 \pi) / 2 of the Gaussian is left out, so the loss may be negative.
-    - The regressor r is the same at all levels: three 1x1 convolutions without bias or batch norm, ReLU
-      between, all of the teacher's width.
+    - The constant \log(2 \pi) / 2 of the Gaussian is left out, so that the loss may be negative.
+    - The regressor r has the same layers at all levels: three 1x1 convolutions of the teacher's width without bias
+      or batch norm, with ReLUs between them.
     - Of two maps that differ in size the larger is average-pooled to the smaller, before the regressor.
-    - megvii-research/mdistiller keeps \alpha out of the optimiser, where it never learns; here it is trained.
-    - \log(1 + e^{\alpha}) overflows in published code in float32 from \alpha = 88; it does not here.
+    - megvii-research/mdistiller leaves \alpha out of the optimizer, so that it is never trained; here it is.
+    - In published code \log(1 + e^{\alpha}) overflows in float32 above \alpha = 88; here it does not.
 """
 
 import math
@@ -33,36 +33,45 @@ import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError, require_positive
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
-from smskd.interfaces.terms import DataInfo, Kind, Method
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads
+from smskd.interfaces.terms import DataInfo, Kind, Method, TermInputs
 from smskd.ops.geometry import pool_to_smaller
+from smskd.ops.levels import LevelModules
 from smskd.ops.pairing import paired_stages
 from smskd.ops.precision import full_precision
+from smskd.ops.reduction import Reduction, reduced, sample_mean
 
 
 @full_precision
-def vid_loss(prediction: Tensor, teacher: Tensor, log_scale: Tensor, minimum_variance: float) -> Tensor:
+def vid_loss(
+    prediction: Tensor,
+    teacher: Tensor,
+    log_scale: Tensor,
+    minimum_variance: float,
+    reduction: Reduction = "mean",
+) -> Tensor:
     """Negative log-likelihood of the teacher's map under a Gaussian around the student's prediction of it.
 
-    Ahn et al. 2019, arXiv 1904.05835; equal to ``VIDLoss`` of HobbitLong/RepDistiller behind its regressor.
+    Ahn et al. 2019, arXiv 1904.05835; equal to ``VIDLoss`` of HobbitLong/RepDistiller after its regressor.
 
     Args:
         prediction: [N, C, H, W], the regressor's output.
         teacher: [N, C, H, W].
-        log_scale: [C], softplus of which is the variance of a channel.
+        log_scale: [C], whose softplus is the variance of a channel.
         minimum_variance: added to the variance.
+        reduction: ``mean`` over the batch, or ``none``.
 
     Returns:
-        Scalar, averaged over all elements, without the constant log(2 pi) / 2.
+        Scalar; [N] with reduction ``none``. Each sample is averaged over its elements; without the constant
+        log(2 pi) / 2.
     """
     variance = torch.logaddexp(log_scale, log_scale.new_zeros(())) + minimum_variance
     variance = variance.view(1, -1, 1, 1)
-    return 0.5 * ((prediction - teacher).square() / variance + variance.log()).mean()
+    return reduced(0.5 * sample_mean((prediction - teacher).square() / variance + variance.log()), reduction)
 
 
 class VIDRegressor(nn.Module):
-    """Predicts a teacher's map from a student's; holds the variance of each channel.
+    """Predicts the teacher's map from the student's, with a variance for each channel.
 
     Args:
         student_channels: of the student's map.
@@ -83,13 +92,17 @@ class VIDRegressor(nn.Module):
         return y
 
 
+class VIDRegressors(LevelModules[VIDRegressor]):
+    """A regressor for each level: ``level0``, ``level1``, ..."""
+
+
 @dataclass(frozen=True)
 class VID(Method):
-    """Variational information distillation: the student's maps are made to tell the teacher's.
+    """Variational information distillation: the teacher's maps are predicted from the student's.
 
     Attributes:
         initial_variance: the variance of every channel before training.
-        minimum_variance: what the variance never falls below.
+        minimum_variance: lower bound of the variance.
     """
 
     initial_variance: float = 5.0
@@ -105,25 +118,27 @@ class VID(Method):
                 f"initial_variance must be above minimum_variance {self.minimum_variance}, not {self.initial_variance}"
             )
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The map of each stage of both models."""
         return paired_stages(student, teacher, "VID")
 
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
-        """A regressor a level: ``level0``, ``level1``, ..."""
-        pairs = enumerate(zip(student.shapes, teacher.shapes, strict=True))
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
+        """A regressor for each level."""
+        assert teacher is not None
         log_scale = _inverse_softplus(self.initial_variance - self.minimum_variance)
-        return nn.ModuleDict({f"level{level}": VIDRegressor(s[0], t[0], log_scale) for level, (s, t) in pairs})
+        pairs = zip(student.shapes, teacher.shapes, strict=True)
+        return VIDRegressors("level", (VIDRegressor(s[0], t[0], log_scale) for s, t in pairs))
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        """``level0``, ``level1``, ...: one a pair of maps."""
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        """``level0``, ``level1``, ...: one for each pair of maps, [N]."""
+        assert isinstance(state, VIDRegressors)
         parts = {}
-        for level, pair in enumerate(zip(student.features, teacher.features, strict=True)):
-            regressor = state.get_submodule(f"level{level}")
-            assert isinstance(regressor, VIDRegressor)
-            small_student, small_teacher = pool_to_smaller(*pair)
-            prediction = regressor(small_student)
-            parts[f"level{level}"] = vid_loss(prediction, small_teacher, regressor.log_scale, self.minimum_variance)
+        levels = zip(state, inputs.student.features, inputs.teacher.features, strict=True)
+        for level, (regressor, *maps) in enumerate(levels):
+            student, teacher = pool_to_smaller(*maps)
+            prediction = regressor(student)
+            loss = vid_loss(prediction, teacher, regressor.log_scale, self.minimum_variance, "none")
+            parts[f"level{level}"] = loss
         return parts
 
 

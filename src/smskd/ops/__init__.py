@@ -1,1 +1,1 @@
-"""Functions of tensors and small layers that methods and anchors share."""
+"""Functions of tensors, and small layers, that methods and anchors share."""

@@ -1,4 +1,4 @@
-"""The memories of contrastive methods: an embedding of every training sample, of student and teacher."""
+"""The memory banks of contrastive methods: student and teacher embeddings of every training sample."""
 
 import math
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from smskd.ops.geometry import safe_normalize
 from smskd.ops.precision import full_precision
 
 _MANY = 2**62
-"""So many numbers that the remainder after division by the size of a data set is uniform."""
+"""Range of the random integers, so large that their remainder modulo the size of a data set is uniform."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """Negatives that the samples of a batch take from the same rows of the memory.
+    """Negatives of the samples of a batch, chosen from rows of the memory that all of them share.
 
     Attributes:
         positive: [N] int64, the row of each sample's positive.
         rows: [P] int64, rows in random order.
-        left_out: [P, N] bool, which rows are no negatives of which sample; all but K are.
+        left_out: [P, N] bool, whether a row is excluded from a sample's negatives; all but K are.
         count: K.
     """
 
@@ -33,15 +33,15 @@ class Shared:
 
 
 class Negatives(nn.Module):
-    """Draws the rows of the memory that each sample is compared with.
+    """Draws the rows of the memory that each sample is contrasted with.
 
-    All training samples are shuffled once for the batch, and each sample takes the first K of other classes. So each
-    sample's negatives are a uniform random subset, as if it had drawn alone, while the batch reads the same rows.
+    All training samples are shuffled once per batch, and each sample takes the first K of other classes. The negatives
+    of a sample are thus a uniform random subset, as if drawn for it alone, while the whole batch reads the same rows.
 
     Args:
         labels: [M] int64, the class of each training sample.
-        count: K, negatives for each sample.
-        relax: whether the positive is any sample of the class.
+        count: K, negatives per sample.
+        relax: whether the positive is any sample of the same class, not the sample itself.
 
     Raises:
         UserError: all samples are of one class.
@@ -58,7 +58,7 @@ class Negatives(nn.Module):
         self.relax = relax
         class_size = labels.bincount()
         if (class_size > 0).sum() < 2:
-            raise UserError("negatives are samples of other classes, and all training samples have the same")
+            raise UserError("negatives are samples of other classes, and all training samples have the same class")
         self.register_buffer("samples_by_class", labels.argsort(stable=True), persistent=False)
         self.register_buffer("labels", labels, persistent=False)
         self.register_buffer("class_start", class_size.cumsum(0) - class_size, persistent=False)
@@ -67,24 +67,25 @@ class Negatives(nn.Module):
         self.generator = torch.Generator(labels.device).manual_seed(int(torch.randint(2**62, ())))
 
     def draw(self, index: Tensor) -> Shared | Tensor:
-        """Rows to compare with.
+        """Draws positives and negatives.
 
         Args:
             index: [N] int64, the samples.
 
         Returns:
-            Negatives from shared rows; where a class has fewer than K samples of others, rows of each sample's own,
-            [N, K + 1] int64: the positive, then K samples of other classes, drawn with replacement where needed.
+            Negatives from shared rows. Where fewer than K samples lie outside of some class: rows drawn for each
+            sample, [N, K + 1] int64, the positive first, then K samples of other classes, with replacement where there
+            are fewer than K.
         """
         generator = self._generator_on(index.device)
         positive = self._positive(index, generator)
         if len(self.labels) - self._largest_class < self.count:
             return torch.cat([positive.unsqueeze(1), self._own(index, generator)], dim=1)
-        # However they are shuffled, that many hold K of other classes for every class.
+        # In any order, that many rows contain K of other classes for every class.
         enough = min(len(self.labels), self.count + self._largest_class)
         rows = torch.randperm(len(self.labels), generator=generator, device=index.device)[:enough]
         left_out = self.labels[rows].unsqueeze(1) == self.labels[index]
-        # Of the first K rows, a sample takes all of other classes; as many as it lacks then, of those that follow.
+        # A sample takes all rows of other classes among the first K, and the missing ones from the rows that follow.
         lacking, rest = left_out[: self.count].sum(0), left_out[self.count :]
         rest |= (~rest).cumsum(0) > lacking
         return Shared(positive, rows, left_out, self.count)
@@ -97,14 +98,14 @@ class Negatives(nn.Module):
         return self.samples_by_class[self.class_start[y] + drawn % self.class_size[y]]
 
     def _own(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """[N, K]: drawn for each sample alone, with replacement where there are fewer."""
+        """[N, K] rows drawn for each sample, with replacement where there are fewer than K."""
         samples, y = len(self.labels), self.labels[index]
         first, size = self.class_start[y] + self.class_size[y], samples - self.class_size[y]
         drawn = torch.randint(_MANY, (len(index), self.count), generator=generator, device=index.device)
         ranks = drawn % size.unsqueeze(1)
         for sample in (size >= self.count).nonzero().flatten().tolist():
             ranks[sample] = torch.randperm(int(size[sample]), generator=generator, device=index.device)[: self.count]
-        # Sorted by class, what follows a class, around the end to the class again, is its pool.
+        # Sorted by class, cyclically, the samples after a class up to the class again are those of other classes.
         return self.samples_by_class[(first.unsqueeze(1) + ranks) % samples]
 
     def _generator_on(self, device: torch.device) -> torch.Generator:
@@ -113,11 +114,11 @@ class Negatives(nn.Module):
         return self.generator
 
     def get_extra_state(self) -> Tensor:
-        """The state of the generator, a ByteTensor."""
+        """The state of the generator: a ByteTensor."""
         return self.generator.get_state()
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Draws go on where the saved ones stopped, if they were drawn on the same kind of device."""
+        """Restores the generator, if its state was saved on the same kind of device."""
         device = self.labels.device
         generator = torch.Generator(device).manual_seed(self.generator.initial_seed())
         state = state.cpu()
@@ -127,24 +128,24 @@ class Negatives(nn.Module):
 
 
 GATHERED_COST = 40
-"""What it costs to fetch a number of the memory by index, in numbers read in order by a matrix product."""
+"""Cost of an element of the memory gathered by index, in elements read sequentially by a matrix product."""
 
 
 @full_precision
 def memory_scores(
     embedding: Tensor, memory: Tensor, contrast: Shared | Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Logarithms of the unnormalised scores: inner products with the drawn rows of a memory, over T.
+    """Logarithms of the unnormalised scores: inner products with the drawn rows of a memory, divided by T.
 
     Args:
         embedding: [N, D], unit vectors.
         memory: [M, D]; receives no gradient.
-        contrast: rows of the memory: [N, K + 1] int64, the positive first, or shared ones.
+        contrast: rows of the memory: [N, K + 1] int64, the positive first, or shared rows.
         temperature: T, positive.
 
     Returns:
-        Of the positives [N], and of the negatives [N, K]; of P shared rows [N, P], -inf where a sample does not take
-        one.
+        The scores of the positives [N] and of the negatives [N, K]; for P shared rows [N, P], with -inf where a row is
+        not a negative of the sample.
     """
     memory, scaled = memory.detach(), embedding / temperature
     if isinstance(contrast, Shared):
@@ -161,13 +162,13 @@ def memory_scores(
 
 
 class ContrastMemory(nn.Module):
-    """The embeddings that CRD trains, and the memories of them that it compares with.
+    """The trained embeddings of CRD and the memory banks that they are contrasted with.
 
     Args:
         student_embedding: from the student's feature to [D].
         teacher_embedding: from the teacher's feature to [D].
-        negatives: draws what is compared.
-        samples: M, the training samples.
+        negatives: draws positives and negatives.
+        samples: M, the number of training samples.
     """
 
     memory_student: Tensor
@@ -184,37 +185,37 @@ class ContrastMemory(nn.Module):
         self.negatives = negatives
         width = student_embedding.out_features
         bound = math.sqrt(3 / width)
-        for side in ("student", "teacher"):
-            self.register_buffer(f"memory_{side}", torch.empty(samples, width).uniform_(-bound, bound))
-            self.register_buffer(f"z_{side}", torch.tensor(-1.0))
+        for role in ("student", "teacher"):
+            self.register_buffer(f"memory_{role}", torch.empty(samples, width).uniform_(-bound, bound))
+            self.register_buffer(f"z_{role}", torch.tensor(-1.0))
         self._normalized = False
-        self.register_load_state_dict_post_hook(_see_whether_normalized)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_restore_normalized)  # type: ignore[no-untyped-call]
 
     def normalizer(self, direction: Literal["student", "teacher"]) -> Tensor | None:
         """Z of a direction; None before the first batch."""
         return self.get_buffer(f"z_{direction}").clone() if self._normalized else None
 
     def set_normalizers(self, student: Tensor, teacher: Tensor) -> None:
-        """Keeps Z of both directions."""
+        """Stores Z of both directions, scalars."""
         self.z_student.copy_(student)
         self.z_teacher.copy_(teacher)
         self._normalized = True
 
     @torch.no_grad()
     def remember(self, index: Tensor, student: Tensor, teacher: Tensor, momentum: float) -> None:
-        """Moves the rows of a batch towards its embeddings.
+        """Updates the rows of a batch: a moving average of its embeddings, normalised again.
 
         Args:
-            index: [N] int64 rows; where a sample occurs twice, one of the two stays.
+            index: [N] int64 rows; of a sample that occurs twice, one of the two updates remains.
             student: [N, D] unit vectors.
             teacher: [N, D] unit vectors.
-            momentum: share of the old row.
+            momentum: weight of the previous row, in [0, 1].
         """
         for memory, embedding in ((self.memory_student, student), (self.memory_teacher, teacher)):
             moved = momentum * memory[index] + (1 - momentum) * embedding.to(memory.dtype)
             memory.index_copy_(0, index, safe_normalize(moved))
 
 
-def _see_whether_normalized(module: nn.Module, _: object) -> None:
+def _restore_normalized(module: nn.Module, _: object) -> None:
     assert isinstance(module, ContrastMemory)
     module._normalized = bool(module.z_student > 0) and bool(module.z_teacher > 0)

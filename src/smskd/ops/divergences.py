@@ -7,43 +7,42 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from smskd.ops.precision import full_precision
+from smskd.ops.reduction import Reduction, reduced
 
 ALIKE = 1e-5
-"""Deviation, relative to the values, up to which they count as all alike: what float32 leaves of logits near 100."""
+"""Relative deviation up to which values count as all equal: the rounding error of float32 for logits near 100."""
 
 
 def softened_kl(
     student_logits: Tensor,
     target_logits: Tensor,
     temperature: float,
-    reduction: Literal["none", "mean"] = "mean",
+    reduction: Reduction = "mean",
     direction: Literal["forward", "reverse"] = "forward",
 ) -> Tensor:
     """Kullback-Leibler divergence of two softened predictions, times the squared temperature.
 
     ``forward``: T^2 * KL(softmax(target / T) || softmax(student / T)), the loss of knowledge distillation
-    (Hinton et al. 2015, arXiv 1503.02531). ``reverse`` swaps the two distributions. The factor T^2 keeps
-    the size of the gradient independent of the temperature. No gradient reaches the target.
+    (Hinton et al. 2015, arXiv 1503.02531). ``reverse`` swaps the two distributions. The factor T^2 makes the size of
+    the gradient nearly independent of the temperature. No gradient reaches the target.
 
     Args:
         student_logits: [N, classes].
         target_logits: [N, classes], of the teacher or the reference.
         temperature: T, positive.
-        reduction: ``mean`` over the batch (``batchmean`` of PyTorch), or ``none``.
+        reduction: ``mean`` over the batch (``batchmean`` in PyTorch), or ``none``.
         direction: ``forward`` or ``reverse``.
 
     Returns:
-        A scalar, or [N] where nothing is reduced.
+        Scalar; [N] with reduction ``none``.
 
     Raises:
         ValueError: another reduction or direction.
     """
-    if reduction not in ("none", "mean"):
-        raise ValueError(f"reduction must be 'none' or 'mean', not {reduction!r}")
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction must be 'forward' or 'reverse', not {direction!r}")
     per_sample = _softened_kl_per_sample(student_logits, target_logits.detach(), temperature, direction)
-    return per_sample.mean() if reduction == "mean" else per_sample
+    return reduced(per_sample, reduction)
 
 
 @full_precision
@@ -57,7 +56,7 @@ def _softened_kl_per_sample(
 
 
 def true_class_probability(logits: Tensor, y: Tensor) -> Tensor:
-    """The probability that a model gives to each sample's true class, at temperature 1 and without gradient.
+    """The predicted probability of each sample's true class, at temperature 1 and without gradient.
 
     Args:
         logits: [N, classes].
@@ -76,11 +75,11 @@ def _true_class_probability(logits: Tensor, y: Tensor) -> Tensor:
 
 @full_precision
 def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
-    """Each sample's logits with mean 0 and, over the classes, standard deviation 1 (the unbiased one).
+    """Logits standardised over the classes of each sample: mean 0, (unbiased) standard deviation 1.
 
-    (z - mean) / (std + eps), as in logit standardization (Sun et al. 2024, arXiv 2403.01427). The gradient goes
-    through mean and deviation too. Logits that are all alike but for rounding have no deviation to divide by:
-    they become zeros without gradient here; published code gives them gradients of 1e6 or NaN.
+    (z - mean) / (std + eps), as in logit standardization (Sun et al. 2024, arXiv 2403.01427). The gradient flows
+    through mean and deviation too. Logits that are all equal up to rounding become zeros without gradient; in
+    published code their gradients are about 1e6, or NaN.
 
     Args:
         logits: [N, classes].
@@ -96,7 +95,7 @@ def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
 
 
 def other_classes(logits: Tensor, y: Tensor) -> Tensor:
-    """The logits without that of each sample's own class.
+    """The logits of the non-target classes: those of each sample without that of its own class.
 
     Args:
         logits: [N, classes].
@@ -111,30 +110,35 @@ def other_classes(logits: Tensor, y: Tensor) -> Tensor:
 
 @full_precision
 def decoupled_kl(
-    student_logits: Tensor, teacher_logits: Tensor, y: Tensor, temperature: float
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    y: Tensor,
+    temperature: float,
+    reduction: Reduction = "mean",
 ) -> tuple[Tensor, Tensor]:
-    """The two divergences into which that of knowledge distillation falls apart, each times T^2.
+    """The target-class and the non-target-class divergence of decoupled knowledge distillation, each times T^2.
 
-    Of decoupled knowledge distillation (Zhao et al. 2022, arXiv 2203.08679). Everything is computed from log
-    probabilities of exactly the classes concerned, so that it stays finite and exact for logits of any size.
+    Zhao et al. 2022, arXiv 2203.08679. Both are computed from log probabilities of exactly the classes concerned, so
+    that they are finite and accurate for logits of any size.
 
     Args:
         student_logits: [N, classes].
         teacher_logits: [N, classes]; receives no gradient.
         y: [N] int64 class indices.
         temperature: T, positive.
+        reduction: ``mean`` over the batch, or ``none``.
 
     Returns:
-        The divergence of the probabilities of the sample's class against all the rest, and that of the
-        distributions over the rest; scalars, averaged over the batch.
+        TCKD, the divergence of the binary distributions (own class, all other classes), and NCKD, that of the
+        distributions over the other classes; scalars, or [N] with reduction ``none``.
     """
-    student, teacher = (_own_or_rest(z / temperature, y) for z in (student_logits, teacher_logits))
-    own_or_rest = softened_kl(student, teacher, 1.0) * temperature**2
-    within_rest = softened_kl(other_classes(student_logits, y), other_classes(teacher_logits, y), temperature)
-    return own_or_rest, within_rest
+    student, teacher = (_binary_logits(z / temperature, y) for z in (student_logits, teacher_logits))
+    target = softened_kl(student, teacher, 1.0, reduction) * temperature**2
+    student, teacher = (other_classes(logits, y) for logits in (student_logits, teacher_logits))
+    return target, softened_kl(student, teacher, temperature, reduction)
 
 
-def _own_or_rest(logits: Tensor, y: Tensor) -> Tensor:
-    """[N, 2] logits of a sample's own class and of all the rest together."""
+def _binary_logits(logits: Tensor, y: Tensor) -> Tensor:
+    """[N, 2] logits of a sample's own class and of all other classes together."""
     own = logits.gather(1, y.unsqueeze(1)).squeeze(1)
     return torch.stack([own, other_classes(logits, y).logsumexp(dim=1)], dim=1)

@@ -8,16 +8,15 @@ from smskd.ops.divergences import ALIKE
 
 
 def safe_normalize(x: Tensor, dim: int = 1, eps: float = 1e-12, offset: float = 0.0) -> Tensor:
-    """x / (max(|x|, eps) + offset) along a dimension, with gradient zero where the norm is at most eps.
+    """x / (max(|x|, eps) + offset) along a dimension, with zero gradient where the norm is at most eps.
 
-    The value is the one of ``torch.nn.functional.normalize`` (at offset 0). Its gradient at a zero vector
-    is of size 1/eps, which points nowhere and ruins a training step; a vector without a direction gets none
-    here.
+    With offset 0 the value is that of ``torch.nn.functional.normalize``, whose gradient at a zero vector is of size
+    1/eps in an arbitrary direction and destroys a training step.
 
     Args:
         x: any shape, float32 or float64.
         dim: the dimension of the vectors.
-        eps: smallest norm that counts as one.
+        eps: lower bound of the norm.
         offset: added to the norm.
 
     Returns:
@@ -33,14 +32,17 @@ def safe_normalize(x: Tensor, dim: int = 1, eps: float = 1e-12, offset: float = 
 def correlation(x: Tensor, target: Tensor, dim: int, eps: float = 1e-8) -> Tensor:
     """Pearson's correlation along a dimension: the centred inner product over (norm * norm + eps).
 
-    Values of x that are all alike but for rounding correlate with nothing: 0 here, without gradient. Published
-    code gives them gradients of 1e6.
+    Where the values of x are all equal up to rounding, the correlation is 0 without gradient; in published code their
+    gradients are about 1e6.
 
     Args:
         x: any shape, float32 or float64.
         target: of the same shape; receives no gradient.
-        dim: the dimension of the vectors; it is gone from the result.
+        dim: the dimension of the vectors.
         eps: added to the product of the norms.
+
+    Returns:
+        The shape of x without ``dim``.
     """
     target = target.detach()
     centred, goal = (values - values.mean(dim, keepdim=True) for values in (x, target))
@@ -51,9 +53,9 @@ def correlation(x: Tensor, target: Tensor, dim: int, eps: float = 1e-8) -> Tenso
 
 
 def pairwise_differences(x: Tensor) -> tuple[Tensor, Tensor]:
-    """All differences of the rows of x and their squared lengths.
+    """All differences between rows of x, and their squared lengths.
 
-    Taken directly, not from the Gram matrix: rows that coincide then differ by exactly zero.
+    Computed directly, not from the Gram matrix, so that equal rows differ by exactly zero.
 
     Args:
         x: [N, width].
@@ -71,10 +73,9 @@ def safe_sqrt(square: Tensor, eps: float = 1e-12) -> Tensor:
 
 
 def pairwise_distances(x: Tensor, eps: float = 1e-12) -> Tensor:
-    """Euclidean distances of the rows of x; the diagonal is exactly zero.
+    """Euclidean distances between the rows of x; the diagonal is exactly zero.
 
-    Squared distances are clamped at eps before the root, so that rows that coincide have a gradient of zero
-    and not an infinite one.
+    Squared distances are clamped at eps before the root, so that the gradient of equal rows is zero, not infinite.
 
     Args:
         x: [N, width].
@@ -93,23 +94,23 @@ def distances_from(square: Tensor, eps: float = 1e-12) -> Tensor:
 
 
 def attention_map(x: Tensor, power: int) -> Tensor:
-    """Where a map is active: its powers averaged over the channels, flattened, divided by their norm.
+    """The spatial attention map: powers of the activations averaged over the channels, flattened, normalised.
 
     Args:
         x: [N, channels, height, width], float32 or float64.
         power: exponent of the activations.
 
     Returns:
-        [N, height * width]. A sample that is zero everywhere stays zero, with gradient zero.
+        [N, height * width], unit vectors. A sample without any activation remains zero, with zero gradient.
     """
     return safe_normalize(torch.flatten(x.pow(power).mean(dim=1), 1))
 
 
 def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Averages the larger of two maps down to the size of the smaller one (adaptive average pooling).
+    """Pools the larger of two maps to the size of the smaller one (adaptive average pooling).
 
-    Published code compares heights only and pools to a square; for square maps this is the same. Otherwise
-    each dimension is brought to the smaller of the two.
+    Height and width are reduced to the smaller of the two each. Published code considers the heights only and pools to
+    a square, which is the same for square maps.
 
     Args:
         student: [N, channels, height, width].

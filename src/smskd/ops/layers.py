@@ -1,4 +1,4 @@
-"""Layers between the shapes of student and teacher."""
+"""Layers from the feature shapes of the student to those of the teacher."""
 
 import copy
 import math
@@ -11,16 +11,15 @@ from smskd.errors import UserError
 from smskd.interfaces.features import ModelInfo, Shape
 
 PREACTIVATION_NETWORKS = frozenset({"WideResNet"})
-"""Families of the zoo whose last map is a raw sum, which a batch norm and a ReLU follow."""
+"""Families of the zoo whose last map is a residual sum, followed by a batch norm and a ReLU."""
 
 
 class ConvRegressor(nn.Module):
-    """A convolution that brings a student's map to the shape of the teacher's, then batch norm, then ReLU.
+    """A convolution from the student's map to the shape of the teacher's, then batch norm, then ReLU.
 
-    The convolution follows from the sizes: 3x3 with stride 2 where the student's map is twice as large, a
-    transposed 4x4 with stride 2 where it is half as large, else one without padding whose kernel is 1 +
-    student - teacher (1x1 at equal sizes). For square maps this is the rule of published code, which looks at
-    the height alone.
+    The sizes determine the convolution: 3x3 with stride 2 where the student's map is twice as large, a transposed 4x4
+    with stride 2 where it is half as large, otherwise one without padding whose kernel size is 1 + student - teacher
+    (1x1 for equal sizes). For square maps this is the rule of published code, which considers the height alone.
 
     Args:
         student: (channels, height, width).
@@ -45,7 +44,9 @@ class ConvRegressor(nn.Module):
 
 def _fitting_convolution(student: Shape, teacher: Shape) -> nn.Module:
     if len(student) != 3 or len(teacher) != 3:
-        raise UserError(f"a convolution fits maps only, not shapes {_times(student)} (student) and {_times(teacher)}")
+        raise UserError(
+            f"a convolution needs feature maps, not shapes {_times(student)} (student) and {_times(teacher)}"
+        )
     (channels, height, width), (wanted, target_height, target_width) = student, teacher
     if height == 2 * target_height and (width + 1) // 2 == target_width:
         return nn.Conv2d(channels, wanted, 3, stride=2, padding=1)
@@ -55,15 +56,15 @@ def _fitting_convolution(student: Shape, teacher: Shape) -> nn.Module:
     if min(kernel) > 0:
         return nn.Conv2d(channels, wanted, kernel)
     raise UserError(
-        f"no convolution brings the student's map {_times(student)} to the teacher's {_times(teacher)}: "
-        "it must be half as large, twice as large, or of any size from the teacher's upwards"
+        f"no convolution maps the student's {_times(student)} to the teacher's {_times(teacher)}: "
+        "the student's map must be half as large as the teacher's, or at least as large"
     )
 
 
 class LenientBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that goes by its running statistics where a batch has one value a channel.
+    """Batch norm that uses its running statistics where the batch has a single value per channel.
 
-    Such a batch (a single picture whose map is 1x1) has no variance, and PyTorch refuses it in train mode.
+    Such a batch (a single image with a 1x1 map) has no variance, and PyTorch refuses it in train mode.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -74,13 +75,14 @@ class LenientBatchNorm2d(nn.BatchNorm2d):
 
 
 class ClassifierInput(nn.Module):
-    """Brings a network's last map to what its classifier reads the mean over positions of.
+    """The layers of a network between its last map and its global average pooling.
 
-    Most networks have nothing there. A pre-activation network (wide ResNet) has a batch norm and a ReLU behind its
-    last map. That norm is copied as it is in eval mode, and not into the state dict: training alone needs it.
+    Most networks have none. A pre-activation network (wide ResNet) has a batch norm and a ReLU there. The batch norm
+    is copied as an affine function with its statistics of eval mode; it is not in the state dict, because the exported
+    student does not need it.
 
     Args:
-        model: what is known of the network; its first tapped feature is the last map.
+        model: of the network; its first tapped feature is the last map.
     """
 
     scale: Tensor
@@ -101,7 +103,7 @@ class ClassifierInput(nn.Module):
 
 
 def _as_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Scale and shift [C, 1, 1] that a batch norm in eval mode amounts to."""
+    """Scale and shift [C, 1, 1] of a batch norm in eval mode."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     with torch.no_grad():
@@ -125,21 +127,21 @@ def _times(shape: Shape) -> str:
 
 
 def reused_classifier(teacher: ModelInfo, inputs: int, method: str) -> nn.Linear:
-    """A frozen copy of the teacher's classifier, for a student's features in place of the teacher's.
+    """A frozen copy of the teacher's classifier, to be applied to features of the student.
 
     Args:
-        teacher: what is known of the teacher.
-        inputs: channels of the features that it shall read.
-        method: the method's name, for the message.
+        teacher: of the teacher.
+        inputs: channels of the features that it is applied to.
+        method: name of the method, for the message.
 
     Raises:
-        UserError: the teacher has no linear classifier, or one that reads another number of channels.
+        UserError: the teacher has no linear classifier, or one with another number of input features.
     """
     if teacher.classifier is None:
-        raise UserError(f"{method} reuses the teacher's classifier, a last linear layer, and this teacher has none")
+        raise UserError(f"{method} reuses the teacher's last linear layer, and this teacher has none")
     if teacher.classifier.in_features != inputs:
         raise UserError(
-            f"{method} reuses the teacher's classifier, which reads {teacher.classifier.in_features} channels; "
-            f"the features compared have {inputs}"
+            f"{method} reuses the teacher's classifier, which has {teacher.classifier.in_features} input features; "
+            f"the compared features have {inputs} channels"
         )
     return copy.deepcopy(teacher.classifier).requires_grad_(False)

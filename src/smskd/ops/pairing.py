@@ -1,58 +1,103 @@
-"""Which features of student and teacher are compared."""
+"""The choice of the features of student and teacher that are compared."""
 
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureLayout, Reads
 
+Names = tuple[str, ...]
 
-def paired_stages(student: FeatureLayout, teacher: FeatureLayout, method: str) -> Reads:
-    """The maps that the stages of both models put out, paired.
 
-    Where the models have different numbers of stages, the last ones of the longer are paired with all of
-    the shorter: late stages are the ones that mean the same in two networks.
+def require_teacher(teacher: FeatureLayout | None, method: str) -> FeatureLayout:
+    """The teacher's layout.
 
     Args:
-        student: what the student offers.
-        teacher: what the teacher offers.
-        method: the method's name, for the message.
+        teacher: the features that the teacher offers, if there is one.
+        method: name of the method, for the message.
 
     Raises:
-        UserError: one of the two has no map.
+        UserError: there is no teacher.
     """
+    if teacher is None:
+        raise UserError(f"{method} compares the student with a teacher, and there is none")
+    return teacher
+
+
+def paired_stage_names(student: FeatureLayout, teacher: FeatureLayout | None, method: str) -> tuple[Names, Names]:
+    """The stages of both models whose output maps are paired.
+
+    Where the models have different numbers of stages, all stages of the shorter one are paired with the last ones of
+    the longer: late stages correspond to each other in two networks, early ones do not.
+
+    Args:
+        student: the features that the student offers.
+        teacher: the features that the teacher offers.
+        method: name of the method, for the message.
+
+    Returns:
+        Names of the student's features and of the teacher's, equally many.
+
+    Raises:
+        UserError: there is no teacher, or one of the two models has no feature map.
+    """
+    teacher = require_teacher(teacher, method)
     _require_maps(student, teacher, method)
     count = min(len(student.stages), len(teacher.stages))
-    return Reads(student.stages[-count:], teacher.stages[-count:])
+    return student.stages[-count:], teacher.stages[-count:]
 
 
-def last_maps(student: FeatureLayout, teacher: FeatureLayout, method: str) -> Reads:
+def paired_stages(student: FeatureLayout, teacher: FeatureLayout | None, method: str) -> Reads:
+    """The output maps of the stages of :func:`paired_stage_names`.
+
+    Raises:
+        UserError: there is no teacher, or one of the two models has no feature map.
+    """
+    return Reads(*paired_stage_names(student, teacher, method))
+
+
+def paired_preactivations(student: FeatureLayout, teacher: FeatureLayout | None, method: str) -> Reads:
+    """The output maps of the stages of :func:`paired_stage_names` before their ReLU, where they have one.
+
+    Raises:
+        UserError: there is no teacher, or one of the two models has no feature map.
+    """
+    teacher = require_teacher(teacher, method)
+    student_names, teacher_names = paired_stage_names(student, teacher, method)
+    return Reads(map(student.before_relu, student_names), map(teacher.before_relu, teacher_names))
+
+
+def last_maps(student: FeatureLayout, teacher: FeatureLayout | None, method: str) -> Reads:
     """The last map before pooling of both models.
 
     Raises:
-        UserError: one of the two has no map.
+        UserError: there is no teacher, or one of the two models has no feature map.
     """
+    teacher = require_teacher(teacher, method)
     _require_maps(student, teacher, method)
-    return Reads((student.last_map,), (teacher.last_map,))
+    return Reads([student.last_map], [teacher.last_map])
 
 
-def pooled_vectors(student: FeatureLayout, teacher: FeatureLayout, method: str) -> Reads:
-    """The vectors that the classifiers of both models read.
+def pooled_vectors(student: FeatureLayout, teacher: FeatureLayout | None, method: str) -> Reads:
+    """The pooled vectors of both models, which their classifiers read.
 
     Raises:
-        UserError: one of the two offers no vector.
+        UserError: there is no teacher, or one of the two models has no such vector.
     """
-    for side, layout in (("student", student), ("teacher", teacher)):
+    teacher = require_teacher(teacher, method)
+    for role, layout in (("student", student), ("teacher", teacher)):
         if not any(len(shape) == 1 for shape in layout.features.values()):
-            raise UserError(f"{method} reads the pooled vector and the {side} offers none; it has {_offered(layout)}")
-    return Reads((student.pooled,), (teacher.pooled,))
+            raise UserError(
+                f"{method} reads the pooled vector, and the {role} has none; its features: {_names(layout)}"
+            )
+    return Reads([student.pooled], [teacher.pooled])
 
 
 def _require_maps(student: FeatureLayout, teacher: FeatureLayout, method: str) -> None:
-    for side, layout in (("student", student), ("teacher", teacher)):
+    for role, layout in (("student", student), ("teacher", teacher)):
         if not layout.stages:
             raise UserError(
-                f"{method} compares feature maps and the {side} has none (it offers {_offered(layout)}); "
+                f"{method} compares feature maps, and the {role} has none; its features: {_names(layout)}; "
                 "choose a method that reads logits or pooled features"
             )
 
 
-def _offered(layout: FeatureLayout) -> str:
-    return ", ".join(layout.features) or "no feature"
+def _names(layout: FeatureLayout) -> str:
+    return ", ".join(layout.features) or "none"

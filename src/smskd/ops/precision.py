@@ -1,4 +1,4 @@
-"""Computing in float32 under autocast, and gradients that are taken at once."""
+"""Computing in float32 under autocast, and gradients computed in the forward pass."""
 
 import functools
 from collections.abc import Callable
@@ -8,16 +8,14 @@ import torch
 from torch import Tensor
 
 P = ParamSpec("P")
-
-
 R = TypeVar("R")
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: the function computes in float32 at least, whatever autocast says around it.
+    """Decorator: the function computes in float32 or wider, also under autocast.
 
-    Tensors of float16 or bfloat16 (alone, in a list or in a tuple) arrive as float32; float32 and float64
-    stay as they are. Exponentials, norms and sums over a batch lose too much in 16 bits.
+    Tensors of float16 or bfloat16 (alone, in a list or in a tuple) are cast to float32; float32 and float64 are left
+    as they are. Exponentials, norms and sums over a batch lose too much accuracy in 16 bits.
     """
 
     @functools.wraps(function)
@@ -31,23 +29,25 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def differentiated(function: Callable[[Tensor], tuple[Tensor, R]], x: Tensor) -> tuple[Tensor, R]:
-    """A scalar function's value whose gradient is taken at once, so that what it read may change before backward.
+    """Values of a function whose gradient is computed in the forward pass.
 
-    For a function that reads a large memory which is updated in place: autograd would need a copy of it.
+    For a function that reads a large memory which is updated in place before ``backward()``: autograd would need a
+    copy of the memory.
 
     Args:
-        function: from x to a scalar and anything else.
-        x: its argument, any shape.
+        function: from x to a value for each sample, [N], the i-th of which depends on the i-th row of x alone, and
+            any further result.
+        x: [N, ...].
 
     Returns:
-        The scalar, with its gradient to x, and what else the function gave.
+        The values [N], with their gradient to x, and the further result.
     """
     if not (torch.is_grad_enabled() and x.requires_grad):
         return function(x)
     leaf = x.detach().requires_grad_()
-    value, other = function(leaf)
-    (gradient,) = torch.autograd.grad(value, leaf)
-    return value.detach() + ((x - x.detach()) * gradient).sum(), other
+    values, other = function(leaf)
+    (gradient,) = torch.autograd.grad(values.sum(), leaf)
+    return values.detach() + ((x - x.detach()) * gradient).flatten(1).sum(1), other
 
 
 def _widen(value: Any) -> Any:

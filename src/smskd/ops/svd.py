@@ -1,4 +1,4 @@
-"""Right singular vectors of a batch of matrices, with a gradient that stays finite where singular values coincide."""
+"""Right singular vectors of a batch of matrices, with a finite gradient also where singular values coincide."""
 
 from typing import Any
 
@@ -6,22 +6,23 @@ import torch
 from torch import Tensor
 
 COINCIDE = 1e-5
-"""Difference of two squared singular values, relative to the largest one, up to which they count as the same."""
+"""Difference of two squared singular values, relative to the largest one, up to which they count as equal."""
 
 
 def right_singular_vectors(matrices: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """The leading right singular vectors and singular values.
 
-    The gradient of singular vectors divides by differences of squared singular values. Where two coincide but for
-    rounding (several dead channels, a sample that is zero everywhere) the vectors are not determined and no gradient
-    is given along that difference; elsewhere it is that of ``torch.linalg.svd``. The values carry no gradient.
+    The gradient of singular vectors divides by differences of squared singular values. Where two values are equal up
+    to rounding (several dead channels, a sample of zeros) the vectors are not determined, and the component of the
+    gradient that divides by their difference is left out; otherwise it is the gradient of ``torch.linalg.svd``. The
+    singular values carry no gradient.
 
     Args:
         matrices: [N, rows, columns].
-        rank: how many to give; fewer if the matrices have fewer.
+        rank: number of vectors; fewer are returned where the matrices have fewer.
 
     Returns:
-        Vectors [N, columns, rank], and values [N, rank], largest first. The sign of a vector is arbitrary.
+        Vectors [N, columns, rank] and values [N, rank], largest first. The sign of a vector is arbitrary.
     """
     vectors, values = _RightSingularVectors.apply(matrices)
     return vectors[..., :rank], values[..., :rank]
