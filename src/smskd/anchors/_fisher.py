@@ -1,5 +1,6 @@
 """The diagonal of a classifier's Fisher information."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
@@ -15,6 +16,8 @@ Estimator = Literal["exact", "sampled", "empirical", "batched"]
 Weights = dict[str, Tensor]
 PerSample = Callable[[Tensor, Tensor], Weights]
 """Gradients [n, ...] by parameter of the log likelihoods of n samples and labels."""
+
+_logger = logging.getLogger(__name__)
 
 _SEED = 0
 """Of the labels drawn from the model."""
@@ -131,10 +134,11 @@ class _Scores:
             return self._per_sample(x, labels)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, ValueError, TypeError):
+        except (RuntimeError, ValueError, TypeError) as error:
             # Not every forward pass can be vectorised: data-dependent branches, custom autograd functions.
             if self._per_sample == self._one_by_one:
                 raise
+            _logger.info("gradients are computed one sample at a time: %s", str(error).partition("\n")[0])
             self._per_sample = self._one_by_one
             return self._per_sample(x, labels)
 
