@@ -1,28 +1,29 @@
 import pytest
 import torch
 
-from smskd.data.dataset import Dataset, Images, channel_statistics
+from smskd.data.dataset import Dataset
+from smskd.data.images import Images, channel_statistics
 from smskd.errors import UserError
 
 NAMES = ("cat", "dog", "owl")
 
 
-def pictures(n=30, channels=3, seed=0):
+def images(n=30, channels=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (n, channels, 5, 4), dtype=torch.uint8, generator=generator)
-    return Images(images, torch.arange(n) % 3, NAMES)
+    pixels = torch.randint(0, 256, (n, channels, 5, 4), dtype=torch.uint8, generator=generator)
+    return Images(pixels, torch.arange(n) % 3, NAMES)
 
 
 def test_facts():
-    some = pictures()
+    some = images()
     assert (len(some), some.classes, some.shape) == (30, 3, (3, 5, 4))
     image, label = some[4]
-    assert torch.equal(image, some.images[4])
+    assert torch.equal(image, some.pixels[4])
     assert label == 1
 
 
 @pytest.mark.parametrize(
-    ("images", "labels", "message"),
+    ("pixels", "labels", "message"),
     [
         (torch.zeros(2, 3, 4, 4), torch.tensor([0, 1]), r"float32 \[2, 3, 4, 4\]; they have to be uint8"),
         (torch.zeros(2, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]), r"uint8 \[2, 4, 4\]"),
@@ -32,48 +33,48 @@ def test_facts():
         (torch.zeros(3, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 2, -1]), "row 2 has label -1"),
     ],
 )
-def test_mistakes(images, labels, message):
+def test_mistakes(pixels, labels, message):
     with pytest.raises(UserError, match=message):
-        Images(images, labels, NAMES)
+        Images(pixels, labels, NAMES)
 
 
 def test_fingerprint_is_of_content_only():
-    some = pictures()
-    channels_last = Images(some.images.contiguous(memory_format=torch.channels_last), some.labels.clone(), NAMES)
-    assert some.fingerprint() == channels_last.fingerprint() == pictures().fingerprint()
+    some = images()
+    channels_last = Images(some.pixels.contiguous(memory_format=torch.channels_last), some.labels.clone(), NAMES)
+    assert some.fingerprint() == channels_last.fingerprint() == images().fingerprint()
     assert len(some.fingerprint()) == 64
-    changed = [pictures(seed=1), pictures(29), Images(some.images, some.labels, (*NAMES, "fox"))]
-    changed.append(Images(some.images.view(30, 3, 4, 5), some.labels, NAMES))
-    changed.append(Images(some.images, some.labels.flip(0), NAMES))
+    changed = [images(seed=1), images(29), Images(some.pixels, some.labels, (*NAMES, "fox"))]
+    changed.append(Images(some.pixels.view(30, 3, 4, 5), some.labels, NAMES))
+    changed.append(Images(some.pixels, some.labels.flip(0), NAMES))
     assert len({some.fingerprint(), *(other.fingerprint() for other in changed)}) == 6
 
 
 def test_subset():
-    some = pictures()
+    some = images()
     ten, twenty = some.subset(10, seed=3), some.subset(20, seed=3)
-    assert torch.equal(ten.images, twenty.images[:10])
+    assert torch.equal(ten.pixels, twenty.pixels[:10])
     assert torch.equal(ten.labels, twenty.labels[:10])
-    assert not torch.equal(ten.images, some.images[:10])
+    assert not torch.equal(ten.pixels, some.pixels[:10])
     assert ten.fingerprint() == some.subset(10, seed=3).fingerprint() != some.subset(10, seed=4).fingerprint()
     assert some.subset(30) is some.subset(1000) is some
-    with pytest.raises(UserError, match="a part of 0 pictures"):
+    with pytest.raises(UserError, match="a subset of 0 images"):
         some.subset(0)
 
 
 def test_channel_statistics():
-    some = pictures()
+    some = images()
     mean, std = channel_statistics(some)
-    values = some.images.double() / 255
+    values = some.pixels.double() / 255
     assert mean == pytest.approx(values.mean((0, 2, 3)).tolist(), abs=1e-12)
     assert std == pytest.approx(values.std((0, 2, 3), correction=0).tolist(), abs=1e-12)
-    assert channel_statistics(Images(torch.zeros_like(some.images), some.labels, NAMES))[1] == (1, 1, 1)
+    assert channel_statistics(Images(torch.zeros_like(some.pixels), some.labels, NAMES))[1] == (1, 1, 1)
 
 
 def dataset(**changes):
     given = {
         "name": "mine",
-        "train": pictures(),
-        "test": pictures(6, seed=1),
+        "train": images(),
+        "test": images(6, seed=1),
         "mean": (0.5,) * 3,
         "std": (0.2,) * 3,
     }
@@ -91,7 +92,7 @@ def test_dataset():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"test": pictures(6, channels=1)}, "5x4 with 3 channels, test pictures 5x4 with 1 channel;"),
+        ({"test": images(6, channels=1)}, "5x4 with 3 channels, test images 5x4 with 1 channel;"),
         ({"mean": (0.5,), "std": (0.5,)}, "3 channel"),
         ({"std": (0.2, 0, 0.2)}, "above 0"),
     ],

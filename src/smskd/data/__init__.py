@@ -1,20 +1,29 @@
-"""Where pictures come from, and the two loaders.
+"""Data sources, data sets and the two loaders.
 
-Names are loaded on first use, so that importing this costs nothing.
+Names are loaded on first use, so that importing this module imports no torch.
+
+``sources/`` reads data sets, ``images`` and ``samples`` hold them (in memory, or streamed from a map-style data set),
+``dataset`` joins training, validation and test images, ``loading`` goes from the settings of a run to a data set,
+``augment/`` crops, flips and distorts, and ``loaders/`` makes batches. Every random choice is a hash of seed, epoch
+and sample (``counter_rng``).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from smskd.data.sources.catalog import load, names
+from smskd.data.sources.catalog import names
 
 if TYPE_CHECKING:
     from smskd.data.augment.crop_flip import Augmentation
     from smskd.data.counter_rng import mix, mix_tensor
-    from smskd.data.dataset import Dataset, Images, channel_statistics
+    from smskd.data.dataset import Dataset
+    from smskd.data.images import Images, channel_statistics
     from smskd.data.loaders.base import Loader
     from smskd.data.loaders.in_memory import MemoryLoader
     from smskd.data.loaders.streaming import StreamingLoader
+    from smskd.data.loading import load
+    from smskd.data.samples import StreamedSamples
+    from smskd.data.validation import split_samples
 
 __all__ = [
     "Augmentation",
@@ -22,24 +31,29 @@ __all__ = [
     "Images",
     "Loader",
     "MemoryLoader",
+    "StreamedSamples",
     "StreamingLoader",
     "channel_statistics",
     "load",
     "mix",
     "mix_tensor",
     "names",
+    "split_samples",
 ]
 
 _HOME = {
     "Augmentation": "augment.crop_flip",
     "Dataset": "dataset",
+    "Images": "images",
     "Loader": "loaders.base",
     "MemoryLoader": "loaders.in_memory",
-    "Images": "dataset",
+    "StreamedSamples": "samples",
     "StreamingLoader": "loaders.streaming",
-    "channel_statistics": "dataset",
+    "channel_statistics": "images",
+    "load": "loading",
     "mix": "counter_rng",
     "mix_tensor": "counter_rng",
+    "split_samples": "validation",
 }
 
 

@@ -1,8 +1,8 @@
-"""Random-looking numbers that follow from integers alone: a counter-based hash, of one value or a tensor.
+"""A counter-based random number generator: a hash of integers, one value or a tensor at a time.
 
 The scrambler is the output function of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
-Generators, OOPSLA 2014). A draw made of (seed, epoch, sample) needs no generator, whose state would make it
-depend on the order in which samples come.
+Generators, OOPSLA 2014). A number that is a hash of (seed, epoch, sample) does not depend on the order in which samples
+are visited, as it would with a stateful generator.
 """
 
 from typing import Any
@@ -17,13 +17,13 @@ _SECOND_FACTOR = 0x94D049BB133111EB
 
 
 def mix(*values: int) -> int:
-    """A 63-bit hash of some integers; their order matters.
+    """A 63-bit hash of integers; their order matters.
 
     Args:
-        *values: any integers; they count modulo 2**64.
+        *values: any integers, taken modulo 2**64.
 
     Returns:
-        An integer from 0 to 2**63 - 1, fit as a seed of every random generator of torch.
+        An integer from 0 to 2**63 - 1, a valid seed for every random generator of torch.
     """
     state = 0
     for value in values:
@@ -38,7 +38,7 @@ def mix_tensor(*values: int | Tensor) -> Tensor:
         *values: ints and int64 tensors, all tensors on one device; at least one is a tensor.
 
     Returns:
-        int64 tensor of the broadcast shape, on that device, with the values that :func:`mix` gives.
+        int64 tensor of the broadcast shape, on that device, with the values of :func:`mix`.
 
     Raises:
         ValueError: there is no tensor among the values.
@@ -50,7 +50,7 @@ def mix_tensor(*values: int | Tensor) -> Tensor:
         else:
             state = _scramble_tensor(_operand(state) ^ _operand(value))
     if isinstance(state, int):
-        raise ValueError("mix_tensor needs a tensor; for integers there is mix")
+        raise ValueError("mix_tensor needs a tensor; use mix for integers")
     return _shift_right(state, 1)
 
 
@@ -70,7 +70,7 @@ def _scramble_tensor(word: Tensor) -> Tensor:
 
 
 def _shift_right(word: Tensor, bits: int) -> Tensor:
-    # >> of a signed integer copies the sign bit into the gap; the mask takes it out again.
+    # >> of a signed integer copies the sign bit into the upper bits; the mask clears them.
     return (word >> bits) & ((1 << (64 - bits)) - 1)
 
 

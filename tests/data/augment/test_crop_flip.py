@@ -16,7 +16,7 @@ def images(n, height=32, width=32, channels=3):
 
 
 def one_by_one(batch, padding, dy, dx, flip, mean=MEAN, std=STD):
-    """What torchvision makes of each picture by itself."""
+    """The output of torchvision for each image by itself."""
     done = []
     for image, top, left, mirrored in zip(batch, dy.tolist(), dx.tolist(), flip.tolist(), strict=True):
         padded = v2.functional.pad(image, [padding] * 4)
@@ -41,15 +41,15 @@ def test_agrees_with_torchvision(size, padding, flip, memory_format):
     assert x.is_contiguous(memory_format=memory_format)
 
 
-def test_all_variants_are_what_their_numbers_say():
+def test_every_variant_matches_its_number():
     augmentation = Augmentation(mean=MEAN, std=STD, padding=1)
     assert augmentation.variants == 18
     variant = torch.arange(18)
     dy, dx, flip = augmentation.decode(variant)
     assert len(set(zip(dy.tolist(), dx.tolist(), flip.tolist(), strict=True))) == 18
-    picture = images(1).expand(18, -1, -1, -1)
-    done = augmentation.apply(picture, variant)
-    torch.testing.assert_close(done, one_by_one(picture, 1, dy, dx, flip), rtol=0, atol=2e-6)
+    image = images(1).expand(18, -1, -1, -1)
+    done = augmentation.apply(image, variant)
+    torch.testing.assert_close(done, one_by_one(image, 1, dy, dx, flip), rtol=0, atol=2e-6)
     assert len({row.numpy().tobytes() for row in done}) == 18
 
 

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from smskd.data.augment.crop_flip import Augmentation
 from smskd.data.augment.strong import OPERATIONS, _with_square, strong_view
-from smskd.data.dataset import Images
+from smskd.data.images import Images
 from smskd.data.loaders.in_memory import MemoryLoader
 from smskd.data.loaders.streaming import StreamingLoader
 from smskd.errors import UserError
@@ -20,13 +20,13 @@ STRONG = frozenset({"strong"})
 
 
 def images(n=32, channels=3, height=32, width=32):
-    """Smooth pictures, as photographs are, so that a pixel more or less shows little."""
+    """Smooth images, as photographs are, so that a pixel more or less shows little."""
     generator = torch.Generator().manual_seed(0)
     coarse = 255 * torch.rand(n, channels, 5, 5, generator=generator)
     return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 255).to(torch.uint8)
 
 
-def pictures(n=21, channels=3):
+def labelled(n=21, channels=3):
     return Images(images(n, channels, 8, 8), torch.arange(n) % 4, ("a", "b", "c", "d"))
 
 
@@ -105,7 +105,7 @@ def test_the_square_is_the_one_that_pil_draws(channels):
         left = int(max(0, float(x[row]) * 32 - side / 2))
         top = int(max(0, float(y[row]) * 24 - side / 2))
         expected = as_pil(image)
-        ImageDraw.SampleKeys(expected).rectangle((left, top, min(32, left + side), min(24, top + side)), colour)
+        ImageDraw.Draw(expected).rectangle((left, top, min(32, left + side), min(24, top + side)), colour)
         assert torch.equal(covered, as_tensor(expected))
 
 
@@ -144,7 +144,7 @@ def test_it_is_normalised_and_in_the_memory_format():
 def test_operations_are_equally_frequent_and_the_square_is_everywhere(monkeypatch):
     met = []
     for place, name in enumerate(OPERATIONS):
-        # A picture of one value tells which operation it went through, if every operation sets one of its own.
+        # A constant image reveals which operation it went through, if every operation sets one of its own.
         monkeypatch.setattr(
             "smskd.data.augment.strong._CHOICES",
             tuple(
@@ -162,7 +162,7 @@ def test_operations_are_equally_frequent_and_the_square_is_everywhere(monkeypatc
     assert all(abs(share - 1 / 7) < 6 * math.sqrt(2 * 13 / 14**2 / 2700) for share in met)
 
 
-def test_the_square_covers_a_twelfth_of_the_picture_on_average():
+def test_the_square_covers_a_twelfth_of_the_image_on_average():
     monochrome = torch.zeros(4000, 3, 32, 32, dtype=torch.uint8)
     size, x, y = torch.rand(3, 4000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     covered = (_with_square(monochrome, size, x, y)[:, 0] == 125).float()
@@ -174,7 +174,7 @@ def test_the_square_covers_a_twelfth_of_the_picture_on_average():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_both_loaders_bring_it(channels):
-    some = pictures(channels=channels)
+    some = labelled(channels=channels)
     augmentation = Augmentation(mean=(0.4,) * channels, std=(0.3,) * channels, padding=2)
     memory = MemoryLoader(some, 8, augmentation, seed=3)
     streaming = StreamingLoader(some, 4, 8, augmentation, seed=3)
@@ -184,25 +184,25 @@ def test_both_loaders_bring_it(channels):
             assert torch.equal(one.views["strong"], other.views["strong"])
             assert one.views["strong"].shape == one.x.shape
             assert one.index is not None
-            expected = view(some.images[one.index], one.index, 3, epoch, augmentation)
+            expected = view(some.pixels[one.index], one.index, 3, epoch, augmentation)
             assert torch.equal(one.views["strong"], expected)
 
 
-def test_the_pictures_to_train_on_stay_the_same():
-    loader = MemoryLoader(pictures(), 8, AUGMENTATION, seed=3)
+def test_the_training_images_stay_the_same():
+    loader = MemoryLoader(labelled(), 8, AUGMENTATION, seed=3)
     with_views, without = list(loader.epoch(1, views=STRONG)), list(loader.epoch(1))
     assert all(torch.equal(one.x, other.x) for one, other in zip(with_views, without, strict=True))
     assert all(not batch.views for batch in without)
 
 
 def test_workers_and_missing_augmentation_change_nothing_of_it():
-    alone, helped = (StreamingLoader(pictures(), 4, 8, seed=1, workers=workers) for workers in (0, 1))
+    alone, helped = (StreamingLoader(labelled(), 4, 8, seed=1, workers=workers) for workers in (0, 1))
     for one, other in zip(alone.epoch(1, views=STRONG), helped.epoch(1, views=STRONG), strict=True):
         assert torch.equal(one.views["strong"], other.views["strong"])
         assert one.views["strong"].amax() <= 1
 
 
-@pytest.mark.parametrize("loader", [MemoryLoader(pictures(), 8), StreamingLoader(pictures(), 4, 8)])
+@pytest.mark.parametrize("loader", [MemoryLoader(labelled(), 8), StreamingLoader(labelled(), 4, 8)])
 def test_the_global_random_state_is_neither_read_nor_moved(loader):
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
@@ -215,9 +215,9 @@ def test_the_global_random_state_is_neither_read_nor_moved(loader):
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 
 
-@pytest.mark.parametrize("loader", [MemoryLoader(pictures(), 8), StreamingLoader(pictures(), 4, 8)])
+@pytest.mark.parametrize("loader", [MemoryLoader(labelled(), 8), StreamingLoader(labelled(), 4, 8)])
 def test_an_unknown_view(loader):
-    with pytest.raises(UserError, match=r"^no view of the pictures is called 'strnog'; did you mean 'strong'\?$"):
+    with pytest.raises(UserError, match=r"^no view of the images is called 'strnog'; did you mean 'strong'\?$"):
         next(loader.epoch(1, views=frozenset({"strnog"})))
 
 
@@ -234,21 +234,21 @@ class Floats(Dataset):
 def test_floats_have_no_strong_view():
     loader = StreamingLoader(Floats(), 2, 4)
     assert next(loader.epoch(1)).x.shape == (4, 3, 4, 4)
-    with pytest.raises(UserError, match="the strong view is made of pictures of bytes, and the data set") as caught:
+    with pytest.raises(UserError, match="the strong view is made of images of bytes, and the data set") as caught:
         next(loader.epoch(1, views=STRONG))
     assert "\n" not in str(caught.value)
 
 
-def test_pictures_of_four_channels_have_no_strong_view():
-    loader = MemoryLoader(pictures(channels=4), 8)
-    with pytest.raises(UserError, match="pictures of 1 or 3 channels, not 4"):
+def test_images_of_four_channels_have_no_strong_view():
+    loader = MemoryLoader(labelled(channels=4), 8)
+    with pytest.raises(UserError, match="images of 1 or 3 channels, not 4"):
         next(loader.epoch(1, views=STRONG))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_what_the_cpu_gives():
     here, there = (
-        next(MemoryLoader(pictures(), 20, BYTES, seed=3, device=device).epoch(4, views=STRONG)).views["strong"].cpu()
+        next(MemoryLoader(labelled(), 20, BYTES, seed=3, device=device).epoch(4, views=STRONG)).views["strong"].cpu()
         for device in ("cpu", "cuda")
     )
     assert ((here - there).abs() > 1.001).float().mean() < 1e-2

@@ -1,85 +1,121 @@
-"""Batches joined and split again, and several made at once."""
+"""Groups of batches and their parts."""
 
 from collections.abc import Iterator
 
 import pytest
 import torch
 
-from smskd.data import Images, MemoryLoader
+from smskd.data import Images, MemoryLoader, StreamingLoader
 from smskd.data.augment.crop_flip import Augmentation
-from smskd.data.loaders import batching as together
-from smskd.data.loaders.batching import coalesced_batches, joined, mapped, split, tensors
+from smskd.data.loaders import batching
+from smskd.data.loaders.base import Loader
+from smskd.data.loaders.batching import BatchGroup, coalesced_batches, mapped, split, tensors
 from smskd.interfaces.batch import Batch, FrozenOutputs, Progress, SampleKeys
+from smskd.interfaces.features import Tap
 
 VIEWS = frozenset({"strong"})
+PROGRESS = Progress(2, 9)
+BATCH = 4
+AUGMENTATION = Augmentation(mean=(0.5,) * 3, std=(0.3,) * 3, memory_format=torch.channels_last)
 
 
-def loader(batch_size: int = 4, count: int = 21) -> MemoryLoader:
+def images(count: int = 21) -> Images:
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (count, 3, 8, 8), generator=generator, dtype=torch.uint8)
-    pictures = Images(images, torch.arange(count) % 5, tuple("abcde"))
-    augmentation = Augmentation(mean=(0.5,) * 3, std=(0.3,) * 3, memory_format=torch.channels_last)
-    return MemoryLoader(pictures, batch_size, augmentation)
+    pixels = torch.randint(256, (count, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    return Images(pixels, torch.arange(count) % 5, tuple("abcde"))
 
 
-def check_same(one: Batch, other: Batch) -> None:
-    assert len(tensors(one)) == len(tensors(other))
-    for mine, yours in zip(tensors(one), tensors(other), strict=True):
-        assert torch.equal(mine, yours)
-        assert mine.stride() == yours.stride()
-    assert one.progress == other.progress
-    assert (one.draw is None) == (other.draw is None)
-    if one.draw is not None and other.draw is not None:
-        assert one.draw.epoch == other.draw.epoch
-        for name in ("index", "variant", "content"):
-            mine, yours = getattr(one.draw, name), getattr(other.draw, name)
-            assert (mine is None) == (yours is None)
-            assert mine is None or torch.equal(mine, yours)
+def memory() -> Loader:
+    return MemoryLoader(images(), BATCH, AUGMENTATION)
 
 
-def check_all_same(some: Iterator[Batch], others: list[Batch]) -> None:
+def streaming() -> Loader:
+    return StreamingLoader(images(), 5, BATCH, AUGMENTATION)
+
+
+LOADERS = pytest.mark.parametrize("loader", [memory, streaming])
+
+
+def check_same(some: Iterator[Batch], others: list[Batch]) -> None:
     for one, other in zip(some, others, strict=True):
-        check_same(one, other)
+        assert len(tensors(one)) == len(tensors(other))
+        for mine, yours in zip(tensors(one), tensors(other), strict=True):
+            assert torch.equal(mine, yours)
+            assert mine.stride() == yours.stride()
+        assert one.progress == other.progress
+        assert (one.keys, other.keys) == (None, None)
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_split_undoes_joined(count: int) -> None:
-    batches = list(loader().epoch(3, Progress(2, 9), VIEWS))[:count]
-    check_all_same(split(joined(batches), [len(batch.y) for batch in batches]), batches)
+@LOADERS
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_batches_of_coalesced_groups_are_those_made_one_by_one(
+    loader, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = list(loader().epoch(3, PROGRESS, VIEWS))
+    groups = list(loader().groups(3, PROGRESS, VIEWS))
+    assert [group.sizes for group in groups] == [(4,)] * 5  # the last sample alone is left out
+    monkeypatch.setitem(batching.VALUES, "cpu", count * BATCH * 3 * 64)
+    groups = list(loader().groups(3, PROGRESS, VIEWS))
+    assert [size for group in groups for size in group.sizes] == [4] * 5
+    assert len(groups) == -(-5 // count)
+    check_same((batch for group in groups for batch in split(group)), alone)
+    check_same(loader().epoch(3, PROGRESS, VIEWS), alone)
 
 
-def test_what_there_is_not_of_every_batch_is_not_of_all() -> None:
-    x, y = torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64)
-    with_all = Batch(x, y, y, draw=SampleKeys(y, 1, y, y))
-    whole = joined([with_all, Batch(x, y)])
-    assert (whole.index, whole.draw, len(whole.y)) == (None, None, 4)
-    partly = joined([with_all, Batch(x, y, y, draw=SampleKeys(y, 1, None))])
-    assert partly.index is not None
-    assert partly.draw is not None
-    assert (len(partly.draw.index), partly.draw.variant, partly.draw.content) == (4, None, None)
+@LOADERS
+def test_keys_identify_the_images_of_a_group(loader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(batching.VALUES, "cpu", 3 * BATCH * 3 * 64)
+    for group in loader().groups(7):
+        batch, keys = group.batch, group.batch.keys
+        assert keys is not None
+        assert keys.epoch == 7
+        assert torch.equal(keys.index, batch.index)
+        assert torch.equal(AUGMENTATION.apply(images().pixels[keys.index], keys.variant), batch.x)
+        assert keys.content is None
 
 
-def test_outputs_are_tensors_of_the_batch() -> None:
+def test_checksums_are_in_the_keys_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [images()[row] for row in range(20)]
+    monkeypatch.setitem(batching.VALUES, "cpu", 2 * BATCH * 3 * 64)
+    keys = [group.batch.keys for group in StreamingLoader(rows, 5, BATCH, checksums=True).groups(1)]
+    assert [len(some.content) for some in keys] == [8, 8, 4]
+    content = torch.cat([some.content for some in keys])
+    order = torch.cat([some.index for some in keys])
+    changed = [(image if row != 5 else 255 - image, label) for row, (image, label) in enumerate(rows)]
+    groups = StreamingLoader(changed, 5, BATCH, checksums=True).groups(1)
+    other = torch.cat([group.batch.keys.content for group in groups])
+    assert order[content != other].tolist() == [5]
+    assert [group.batch.keys for group in StreamingLoader(rows, 5, BATCH).groups(1)] == [None] * 3
+
+
+def test_only_batches_of_equal_images_are_coalesced(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(torch.zeros(1, 2 if row < 6 else 3, 2), 0) for row in range(12)]
+    monkeypatch.setitem(batching.VALUES, "cpu", 10_000)
+    groups = list(StreamingLoader(rows, 1, 3, shuffle=False).groups(1))
+    assert [group.sizes for group in groups] == [(3, 3), (3, 3)]
+    assert [group.batch.x.shape[2] for group in groups] == [2, 3]
+
+
+def test_outputs_are_split_with_their_batch() -> None:
     x, y = torch.arange(3.0).view(3, 1, 1, 1), torch.arange(3)
-    batch = Batch(x, y, outputs=FrozenOutputs({"logits": torch.zeros(3, 5)}, {"logits": torch.ones(3, 5)}))
-    assert [len(tensor) for tensor in tensors(batch)] == [3] * 4
+    logits, pooled = Tap("logits"), Tap("pooled")
+    outputs = FrozenOutputs({logits: torch.arange(15).view(3, 5), pooled: torch.zeros(3, 2)}, {logits: torch.ones(3)})
+    batch = Batch(x, y, y, outputs=outputs, keys=SampleKeys(y, 1, y, y))
+    assert [len(tensor) for tensor in tensors(batch)] == [3] * 6
     more = mapped(batch, lambda tensor: tensor + 1)
     assert more.outputs is not None
-    assert float(more.outputs.reference["logits"].sum()) == 30
-    first, rest = split(batch, [1, 2])
+    assert float(more.outputs.reference[logits].sum()) == 6
+    first, rest = split(BatchGroup(batch, (1, 2)))
+    assert (first.keys, rest.keys) == (None, None)
     assert rest.y.tolist() == [1, 2]
+    assert rest.outputs is not None
+    assert rest.outputs.teacher[logits].tolist() == [[5, 6, 7, 8, 9], [10, 11, 12, 13, 14]]
+    assert rest.outputs.teacher.keys() == {logits, pooled}
     assert first.outputs is not None
-    assert first.outputs.teacher["logits"].shape == (1, 5)
+    assert first.outputs.reference[logits].shape == (1,)
 
 
-@pytest.mark.parametrize("values", [0, 2 * 4 * 3 * 64, 1000 * 4 * 3 * 64])
-def test_batches_made_together_are_those_made_alone(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = list(loader().epoch(3, Progress(2, 9), VIEWS))
-    monkeypatch.setitem(together.VALUES, "cpu", values)
-    check_all_same(loader().epoch(3, Progress(2, 9), VIEWS), alone)
-
-
-def test_how_many_are_taken_together() -> None:
+def test_number_of_batches_in_a_group() -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert coalesced_batches(cpu, 64, (3, 32, 32)) == 1
     assert coalesced_batches(gpu, 64, (3, 32, 32)) == 16

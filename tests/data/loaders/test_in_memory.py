@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from smskd.data.augment.crop_flip import Augmentation
-from smskd.data.dataset import Images
+from smskd.data.images import Images
 from smskd.data.loaders.base import Loader
 from smskd.data.loaders.in_memory import MemoryLoader
 from smskd.errors import UserError
@@ -11,10 +11,10 @@ from smskd.interfaces.batch import Progress
 AUGMENTATION = Augmentation(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4), padding=2)
 
 
-def pictures(n=21):
+def images(n=21):
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (n, 3, 6, 6), dtype=torch.uint8, generator=generator)
-    return Images(images, torch.arange(n) % 4, ("a", "b", "c", "d"))
+    pixels = torch.randint(0, 256, (n, 3, 6, 6), dtype=torch.uint8, generator=generator)
+    return Images(pixels, torch.arange(n) % 4, ("a", "b", "c", "d"))
 
 
 def whole(batches):
@@ -23,7 +23,7 @@ def whole(batches):
 
 
 def test_an_epoch_visits_each_sample_once():
-    some = pictures()
+    some = images()
     loader = MemoryLoader(some, 8, AUGMENTATION, seed=3)
     assert isinstance(loader, Loader)
     batches = list(loader.epoch(1))
@@ -33,21 +33,21 @@ def test_an_epoch_visits_each_sample_once():
     assert sorted(index.tolist()) == list(range(21))
     assert index.tolist() != list(range(21))
     assert torch.equal(y, some.labels[index])
-    assert torch.equal(x, AUGMENTATION(some.images[index], seed=3, epoch=1, index=index))
+    assert torch.equal(x, AUGMENTATION(some.pixels[index], seed=3, epoch=1, index=index))
 
 
 def test_epochs_follow_from_seed_and_number():
-    loader = MemoryLoader(pictures(), 8, AUGMENTATION, seed=3)
+    loader = MemoryLoader(images(), 8, AUGMENTATION, seed=3)
     first, second = whole(loader.epoch(1)), whole(loader.epoch(2))
-    again = whole(MemoryLoader(pictures(), 8, AUGMENTATION, seed=3).epoch(1))
+    again = whole(MemoryLoader(images(), 8, AUGMENTATION, seed=3).epoch(1))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[2], second[2])
-    other = whole(MemoryLoader(pictures(), 8, AUGMENTATION, seed=4).epoch(1))
+    other = whole(MemoryLoader(images(), 8, AUGMENTATION, seed=4).epoch(1))
     assert not torch.equal(first[2], other[2])
 
 
 def test_the_global_random_state_is_neither_read_nor_moved():
-    loader = MemoryLoader(pictures(), 8, AUGMENTATION)
+    loader = MemoryLoader(images(), 8, AUGMENTATION)
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = whole(loader.epoch(1))
@@ -57,7 +57,7 @@ def test_the_global_random_state_is_neither_read_nor_moved():
 
 
 def test_a_sample_looks_the_same_in_batches_of_any_size():
-    some = pictures()
+    some = images()
     one, other = (whole(MemoryLoader(some, size, AUGMENTATION, seed=3).epoch(5)) for size in (6, 7))
     assert torch.equal(one[0][one[2].argsort()], other[0][other[2].argsort()])
 
@@ -73,38 +73,38 @@ def test_a_sample_looks_the_same_in_batches_of_any_size():
     ],
 )
 def test_the_last_batch(n, options, sizes):
-    loader = MemoryLoader(pictures(n), 10, **options)
+    loader = MemoryLoader(images(n), 10, **options)
     assert [len(batch.y) for batch in loader.epoch(1)] == sizes
     assert len(loader) == len(sizes)
 
 
 def test_batches_of_one_are_kept_when_asked_for():
-    assert len(MemoryLoader(pictures(3), 1)) == 3
+    assert len(MemoryLoader(images(3), 1)) == 3
 
 
 def test_evaluation_is_in_order_and_normalised_only():
-    some = pictures()
+    some = images()
     loader = MemoryLoader(some, 10, AUGMENTATION.plain(), shuffle=False)
     x, _, index = whole(loader.epoch(9))
     assert index.tolist() == list(range(21))
-    assert torch.equal(x, AUGMENTATION.plain().apply(some.images))
+    assert torch.equal(x, AUGMENTATION.plain().apply(some.pixels))
 
 
 def test_without_augmentation_values_are_0_to_1():
-    some = pictures()
+    some = images()
     x, _, index = whole(MemoryLoader(some, 10, shuffle=False).epoch(1))
-    torch.testing.assert_close(x, some.images[index].float() / 255)
+    torch.testing.assert_close(x, some.pixels[index].float() / 255)
 
 
 def test_progress_goes_into_every_batch():
-    loader = MemoryLoader(pictures(), 8)
+    loader = MemoryLoader(images(), 8)
     progress = Progress(3, 90)
     assert [batch.progress for batch in loader.epoch(1, progress=progress)] == [progress] * 3
     assert next(loader.epoch(1)).progress == Progress()
 
 
 def test_info():
-    some = pictures()
+    some = images()
     info = MemoryLoader(some, 8).info
     assert (info.samples, info.classes, info.batch_size) == (21, 4, 8)
     assert info.labels is not None
@@ -123,13 +123,13 @@ def test_info():
 )
 def test_mistakes(n, options, message):
     with pytest.raises(UserError, match=message):
-        MemoryLoader(pictures(n), **options)
+        MemoryLoader(images(n), **options)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_what_the_cpu_gives():
-    here = whole(MemoryLoader(pictures(), 8, AUGMENTATION, seed=3).epoch(4))
-    there = whole(MemoryLoader(pictures(), 8, AUGMENTATION, seed=3, device="cuda").epoch(4))
+    here = whole(MemoryLoader(images(), 8, AUGMENTATION, seed=3).epoch(4))
+    there = whole(MemoryLoader(images(), 8, AUGMENTATION, seed=3, device="cuda").epoch(4))
     assert all(part.is_cuda for part in there)
     torch.testing.assert_close(there[0].cpu(), here[0], rtol=0, atol=2e-6)
     assert torch.equal(there[1].cpu(), here[1])

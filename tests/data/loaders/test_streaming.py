@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from smskd.data.augment.crop_flip import Augmentation
-from smskd.data.dataset import Images
+from smskd.data.images import Images
 from smskd.data.loaders.base import Loader
 from smskd.data.loaders.in_memory import MemoryLoader
 from smskd.data.loaders.streaming import StreamingLoader
@@ -17,10 +17,10 @@ from smskd.interfaces.batch import Progress
 AUGMENTATION = Augmentation(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4), padding=2)
 
 
-def pictures(n=21):
+def images(n=21):
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (n, 3, 6, 7), dtype=torch.uint8, generator=generator)
-    return Images(images, torch.arange(n) % 4, ("a", "b", "c", "d"))
+    pixels = torch.randint(0, 256, (n, 3, 6, 7), dtype=torch.uint8, generator=generator)
+    return Images(pixels, torch.arange(n) % 4, ("a", "b", "c", "d"))
 
 
 def as_array(image):
@@ -32,7 +32,7 @@ def as_pil(image):
 
 
 class Transformed(Dataset):
-    """Pictures as a user's data set would give them."""
+    """Images as a user's data set would give them."""
 
     def __init__(self, source, image=lambda image: image, label=lambda label: label):
         self.source, self.image, self.label = source, image, label
@@ -67,7 +67,7 @@ def equal(one, other):
 @pytest.mark.parametrize("form", [lambda image: image, as_array, as_pil])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_both_loaders_give_the_same_samples(form, shuffle):
-    some = pictures()
+    some = images()
     memory = MemoryLoader(some, 8, AUGMENTATION, seed=3, shuffle=shuffle)
     streaming = StreamingLoader(Transformed(some, form), 4, 8, AUGMENTATION, seed=3, shuffle=shuffle)
     assert isinstance(streaming, Loader)
@@ -78,8 +78,8 @@ def test_both_loaders_give_the_same_samples(form, shuffle):
         assert equal(whole(one), whole(other))
 
 
-def test_pictures_are_a_map_style_data_set():
-    some = pictures()
+def test_images_are_a_map_style_data_set():
+    some = images()
     streaming = StreamingLoader(some, 4, 8)
     assert equal(whole(streaming.epoch(1)), whole(MemoryLoader(some, 8).epoch(1)))
     assert streaming.info.labels is not None
@@ -87,7 +87,7 @@ def test_pictures_are_a_map_style_data_set():
 
 
 def test_floats_are_taken_as_they_are():
-    some = pictures()
+    some = images()
     loader = StreamingLoader(
         Transformed(some, lambda image: image.double() - 7),
         4,
@@ -96,18 +96,18 @@ def test_floats_are_taken_as_they_are():
         memory_format=torch.channels_last,
     )
     x, _, index = whole(loader.epoch(1))
-    assert torch.equal(x, some.images[index].float() - 7)
+    assert torch.equal(x, some.pixels[index].float() - 7)
     assert next(loader.epoch(1)).x.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_gray_pictures():
-    gray = Transformed(pictures(), lambda image: Image.fromarray(image[0].numpy()))
+def test_gray_images():
+    gray = Transformed(images(), lambda image: Image.fromarray(image[0].numpy()))
     x, _, index = whole(StreamingLoader(gray, 4, 8).epoch(1))
-    torch.testing.assert_close(x, pictures().images[index][:, :1].float() / 255)
+    torch.testing.assert_close(x, images().pixels[index][:, :1].float() / 255)
 
 
 def test_workers_change_nothing():
-    for dataset in (pictures(), Noisy()):
+    for dataset in (images(), Noisy()):
         alone = StreamingLoader(dataset, 4, 5, seed=1)
         helped = StreamingLoader(dataset, 4, 5, seed=1, workers=2)
         for epoch in (1, 2):
@@ -175,7 +175,7 @@ def test_other_errors_come_through_as_they_are():
         raise ZeroDivisionError("mine")
 
     with pytest.raises(ZeroDivisionError, match="mine"):
-        list(StreamingLoader(Transformed(pictures(), broken), 4, 4).epoch(1))
+        list(StreamingLoader(Transformed(images(), broken), 4, 4).epoch(1))
 
 
 def test_arrays_with_channels_first():

@@ -6,6 +6,7 @@ import pytest
 from torchvision import datasets
 
 from smskd import data
+from smskd.config.data import SubsetConfig
 from smskd.errors import UserError
 
 
@@ -41,11 +42,11 @@ def test_what_torchvision_reads_is_taken_over(tmp_path, monkeypatch):
         )
 
     monkeypatch.setattr(datasets, "CIFAR100", reader)
-    dataset = data.load("cifar100", root=tmp_path, download=True, train_limit=5)
+    dataset = data.load("cifar100", root=tmp_path, download=True, subset=SubsetConfig(train=5))
     root = str(tmp_path)
     assert asked == [{"root": root, "train": part, "download": True} for part in (True, False)]
     assert (len(dataset.train), len(dataset.test), dataset.classes, dataset.name) == (5, 4, 100, "cifar100")
-    assert dataset.test.images.permute(0, 2, 3, 1).numpy().tolist() == reader(train=False).data.tolist()
+    assert dataset.test.pixels.permute(0, 2, 3, 1).numpy().tolist() == reader(train=False).data.tolist()
     assert dataset.test.labels.tolist() == [0, 1, 2, 3]
     assert (dataset.mean, dataset.std) == ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
     assert dataset.augmentation().variants == 162

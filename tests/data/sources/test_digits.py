@@ -2,12 +2,12 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from smskd.data.sources import digits
+from smskd.data.sources.digits import digits
 
 
 @pytest.fixture(scope="module")
 def dataset():
-    return digits.load()
+    return digits()
 
 
 def test_split(dataset):
@@ -25,17 +25,17 @@ def test_the_split_never_changes(dataset):
 
 
 def test_every_digit_is_in_one_part_with_its_values(dataset):
-    images = torch.cat([dataset.train.images, dataset.test.images])
+    pixels = torch.cat([dataset.train.pixels, dataset.test.pixels])
     labels = torch.cat([dataset.train.labels, dataset.test.labels])
-    rows = torch.cat([images.flatten(1).double() * 16 / 255, labels[:, None].double()], dim=1).round()
+    rows = torch.cat([pixels.flatten(1).double() * 16 / 255, labels[:, None].double()], dim=1).round()
     source = load_digits()
     expected = torch.cat([torch.from_numpy(source.data), torch.from_numpy(source.target)[:, None]], dim=1)
     assert sorted(rows.tolist()) == sorted(expected.tolist())
-    assert (images.min(), images.max()) == (0, 255)
+    assert (pixels.min(), pixels.max()) == (0, 255)
 
 
 def test_augmentation_is_gentle(dataset):
     assert (dataset.padding, dataset.flip) == (1, False)
-    x = dataset.normalisation().apply(dataset.train.images)
+    x = dataset.normalisation().apply(dataset.train.pixels)
     assert abs(float(x.mean())) < 1e-5
     assert float(x.std()) == pytest.approx(1, abs=1e-4)

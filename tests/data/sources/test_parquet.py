@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from smskd import data
-from smskd.data.sources import parquet
+from smskd.config.data import SubsetConfig
+from smskd.data.sources.parquet import parquet
 from smskd.errors import UserError
 
 NAMES = ["cat", "dog", "owl"]
@@ -31,9 +32,9 @@ def metadata(**features):
     return {"huggingface": json.dumps({"info": {"features": features}})}
 
 
-def write(path, pictures, labels, image="image", label="label", names=None, struct=True, group=4, **more):
-    """A Parquet file as the hub has them; ``pictures`` are arrays, or bytes as they shall stand there."""
-    cells = [cell if cell is None or isinstance(cell, bytes) else png(cell) for cell in pictures]
+def write(path, images, labels, image="image", label="label", names=None, struct=True, group=4, **more):
+    """A Parquet file as the hub has them; ``images`` are arrays, or bytes as they shall stand there."""
+    cells = [cell if cell is None or isinstance(cell, bytes) else png(cell) for cell in images]
     binary = pa.struct([("bytes", pa.binary()), ("path", pa.string())]) if struct else pa.binary()
     column = pa.array([{"bytes": cell, "path": None} for cell in cells] if struct else cells, binary)
     columns = {image: column, label: pa.array(labels), **more}
@@ -45,12 +46,12 @@ def write(path, pictures, labels, image="image", label="label", names=None, stru
     pq.write_table(table, path, row_group_size=group)
 
 
-def arrays(pictures):
-    return pictures.images.permute(0, 2, 3, 1).numpy()
+def arrays(images):
+    return images.pixels.permute(0, 2, 3, 1).numpy()
 
 
 @pytest.mark.parametrize("struct", [True, False])
-def test_pictures_labels_and_names(tmp_path, struct):
+def test_images_labels_and_names(tmp_path, struct):
     train, test = pixels(11), pixels(5, seed=1)
     write(tmp_path / "train.parquet", train, [row % 3 for row in range(11)], names=NAMES, struct=struct)
     write(tmp_path / "test.parquet", test, [2, 1, 0, 1, 2], names=NAMES, struct=struct)
@@ -111,12 +112,12 @@ def test_a_limit_takes_the_part_that_subset_takes_and_reads_no_more(tmp_path, mo
         "read_row_group",
         lambda *args, **more: read.append(args[1]) or original(*args, **more),
     )
-    part = data.load("parquet", root=tmp_path, train_limit=7, test_limit=1, seed=3)
+    part = data.load("parquet", root=tmp_path, subset=SubsetConfig(train=7, test=1, seed=3))
     assert part.train.fingerprint() == whole.train.subset(7, 3).fingerprint()
     assert part.test.fingerprint() == whole.test.subset(1, 3).fingerprint()
     read.clear()
-    data.load("parquet", root=tmp_path, train_limit=1, test_limit=1)
-    # Of eight groups: the training picture's for its size and for its pixels, and the test picture's.
+    data.load("parquet", root=tmp_path, subset=SubsetConfig(train=1, test=1))
+    # Of eight groups: the training image's for its size and for its pixels, and the test image's.
     assert len(read) == 3
 
 
@@ -126,7 +127,7 @@ def test_columns_that_the_metadata_names(tmp_path):
         "coarse_label": {"_type": "ClassLabel", "names": ["animal"]},
         "fine_label": {"_type": "ClassLabel", "names": NAMES},
     }
-    cells = pa.array([png(picture) for picture in pixels(3)], pa.large_binary())
+    cells = pa.array([png(image) for image in pixels(3)], pa.large_binary())
     columns = {"photo": cells, "coarse_label": pa.array([0] * 3), "fine_label": pa.array([2, 1, 0])}
     table = pa.table(columns).replace_schema_metadata(metadata(**told))
     for part in ("train", "test"):
@@ -140,25 +141,25 @@ def test_columns_that_the_metadata_names(tmp_path):
 def test_gray_and_resized(tmp_path):
     sizes = [(6, 5), (4, 4), (12, 10)]
     for part in ("train", "test"):
-        pictures = [pixels(1, size=size)[0] for size in sizes]
-        write(tmp_path / f"{part}.parquet", pictures, [0, 1, 2], names=NAMES)
+        images = [pixels(1, size=size)[0] for size in sizes]
+        write(tmp_path / f"{part}.parquet", images, [0, 1, 2], names=NAMES)
     dataset = data.load("parquet", root=tmp_path, image_size=[6, 5], channels=1)
     assert dataset.shape == (1, 6, 5)
     assert len(dataset.mean) == 1
     gray = [Image.fromarray(pixels(1, size=size)[0]).convert("L") for size in sizes]
-    expected = [np.asarray(picture.resize((5, 6), Image.Resampling.BILINEAR)) for picture in gray]
-    assert np.array_equal(dataset.train.images[:, 0].numpy(), np.stack(expected))
+    expected = [np.asarray(image.resize((5, 6), Image.Resampling.BILINEAR)) for image in gray]
+    assert np.array_equal(dataset.train.pixels[:, 0].numpy(), np.stack(expected))
 
 
-def test_gray_pictures_become_rgb(tmp_path):
+def test_gray_images_become_rgb(tmp_path):
     for part in ("train", "test"):
         write(tmp_path / f"{part}.parquet", [pixels(1)[0, :, :, 0], pixels(1)[0]], [0, 1])
-    images = data.load("parquet", root=tmp_path).train.images
+    images = data.load("parquet", root=tmp_path).train.pixels
     assert torch.equal(images[0, 0], images[0, 2])
     assert not torch.equal(images[1, 0], images[1, 2])
 
 
-def test_many_pictures_keep_their_places_and_progress_is_told(tmp_path):
+def test_many_images_keep_their_places_and_progress_is_reported(tmp_path):
     many = pixels(150, size=(2, 2))
     write(tmp_path / "train.parquet", many, [0] * 150, group=100)
     write(tmp_path / "test.parquet", many[:3], [0] * 3)
@@ -181,20 +182,20 @@ def one_bad(cell, row=5):
 
 
 @pytest.mark.parametrize(
-    ("pictures", "labels", "message"),
+    ("images", "labels", "message"),
     [
         (
-            one_bad(b"no picture"),
+            one_bad(b"no image"),
             [0] * 7,
-            r"train.parquet, row 5: .*cannot be decoded \(no known picture format\)$",
+            r"train.parquet, row 5: .*cannot be decoded \(no known image format\)$",
         ),
-        (one_bad(png(pixels(1)[0])[:60]), [0] * 7, r"train.parquet, row 5: the picture cannot be decoded \("),
+        (one_bad(png(pixels(1)[0])[:60]), [0] * 7, r"train.parquet, row 5: the image cannot be decoded \("),
         (one_bad(None), [0] * 7, "train.parquet, row 5: the cell holds no bytes"),
-        (one_bad(b"no picture", row=0), [0] * 7, "train.parquet, row 0: "),
+        (one_bad(b"no image", row=0), [0] * 7, "train.parquet, row 0: "),
         (
             one_bad(pixels(1, size=(9, 8))[0]),
             [0] * 7,
-            "row 5: the picture is 9x8, the first one to train on 6x5; give image_size",
+            "row 5: the image is 9x8, the first training image 6x5; give image_size",
         ),
         (
             pixels(7),
@@ -207,8 +208,8 @@ def one_bad(cell, row=5):
         (pixels(7), [0.0] * 7, "column 'label' holds double"),
     ],
 )
-def test_bad_cells_are_named(tmp_path, pictures, labels, message):
-    write(tmp_path / "train.parquet", pictures, labels, names=NAMES)
+def test_bad_cells_are_named(tmp_path, images, labels, message):
+    write(tmp_path / "train.parquet", images, labels, names=NAMES)
     write(tmp_path / "test.parquet", pixels(2), [0, 1], names=NAMES)
     with pytest.raises(UserError, match=message) as caught:
         data.load("parquet", root=tmp_path)
@@ -217,7 +218,7 @@ def test_bad_cells_are_named(tmp_path, pictures, labels, message):
 
 def test_a_bad_cell_in_a_later_shard_and_group_is_named_by_its_own_file(tmp_path):
     write(tmp_path / "train-0-of-2.parquet", pixels(7), [0] * 7)
-    write(tmp_path / "train-1-of-2.parquet", one_bad(b"no picture"), [0] * 7)
+    write(tmp_path / "train-1-of-2.parquet", one_bad(b"no image"), [0] * 7)
     write(tmp_path / "test.parquet", pixels(2), [0, 0])
     with pytest.raises(UserError, match=r"train-1-of-2.parquet, row 5: "):
         data.load("parquet", root=tmp_path)
@@ -237,9 +238,9 @@ def test_a_test_label_beyond_the_training_classes(tmp_path):
         ({"label_column": "klass"}, "has no column 'klass'; choose from image, label$"),
         (
             {"image_column": "label"},
-            "column 'label' holds int64, not the bytes of pictures; set image_column$",
+            "column 'label' holds int64, not the bytes of images; set image_column$",
         ),
-        ({"channels": 4}, "channels is 4"),
+        ({"channels": 4}, "^data.source.channels: must be 1 or 3, not 4$"),
     ],
 )
 def test_wrong_options(tmp_path, options, message):
@@ -303,7 +304,7 @@ def test_sizes_of_train_and_test(tmp_path):
     write(tmp_path / "test.parquet", pixels(2, size=(8, 8)), [0, 1])
     with pytest.raises(
         UserError,
-        match=r"test.parquet, row 0: the picture is 8x8, the first one to train on 6x5; give image_size",
+        match=r"test.parquet, row 0: the image is 8x8, the first training image 6x5; give image_size",
     ):
         data.load("parquet", root=tmp_path)
 
@@ -315,10 +316,10 @@ def shared_cifar10():
 
 @pytest.mark.skipif(not shared_cifar10().is_dir(), reason="SMSKD_SHARED names no folder with data/cifar10")
 def test_real_cifar10():
-    dataset = parquet.load(shared_cifar10(), train_limit=300, test_limit=100)
+    dataset = parquet(shared_cifar10(), subset=SubsetConfig(train=300, test=100))
     assert dataset.class_names[:3] == ("airplane", "automobile", "bird")
     assert (len(dataset.train), len(dataset.test), dataset.shape) == (300, 100, (3, 32, 32))
-    # Within four standard errors or so of the published statistics of all 50,000 pictures.
+    # Within four standard errors or so of the published statistics of all 50,000 images.
     assert dataset.mean == pytest.approx((0.4914, 0.4822, 0.4465), abs=0.04)
     assert dataset.std == pytest.approx((0.2470, 0.2435, 0.2616), abs=0.02)
     assert torch.bincount(dataset.train.labels, minlength=10).min() > 10

@@ -1,8 +1,8 @@
-"""Random crop, horizontal flip and normalisation of a whole batch of byte pictures at a time, on any device.
+"""Random crop, horizontal flip and normalisation of a whole batch of uint8 images at once, on any device.
 
 The augmentation that CIFAR networks are trained with since He et al., Deep Residual Learning for Image
-Recognition (CVPR 2016): 4 pixels of zeros on every side, a random window of the old size, mirrored half of
-the time. The zeros are black pixels, put on before normalising.
+Recognition (CVPR 2016): 4 pixels of zeros on every side, a random window of the original size, mirrored with
+probability one half. The zeros are black pixels, padded before normalising.
 """
 
 from dataclasses import dataclass, replace
@@ -18,16 +18,16 @@ from smskd.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What happens to pictures on the way from bytes to the network.
+    """Random crop, flip and normalisation, from uint8 images to the input of the network.
 
-    What a sample meets follows from (seed, epoch, index) alone, whatever the batches and their order. There
-    are only :attr:`variants` different outcomes for one picture, and they are numbered.
+    The augmentation of a sample follows from (seed, epoch, index) alone, whatever the batches and their order. An
+    image has only :attr:`variants` different outcomes, which are numbered.
 
     Args:
         mean: per channel, of values scaled to 0..1.
         std: per channel, likewise.
-        padding: pixels of black on every side of which a random window is cut; default 4, 0 for no crop.
-        flip: mirror left to right with probability one half; default true.
+        padding: width of the black border out of which a random window is cropped; default 4, 0 for no crop.
+        flip: mirror horizontally with probability one half; default true.
         memory_format: of the result; ``torch.channels_last`` is the faster one for convolutions on a GPU.
 
     Raises:
@@ -46,7 +46,7 @@ class Augmentation:
         if self.padding < 0:
             raise UserError(f"padding is {self.padding}; it has to be 0 (no random crop) or more")
         if len(self.mean) != len(self.std):
-            raise UserError(f"mean has {len(self.mean)} values and std {len(self.std)}; give both one a channel")
+            raise UserError(f"mean has {len(self.mean)} values and std {len(self.std)}; give both one per channel")
         if any(not value > 0 for value in self.std):
             raise UserError(f"std is {list(self.std)}; every value has to be above 0")
 
@@ -57,15 +57,15 @@ class Augmentation:
 
     @property
     def variants(self) -> int:
-        """Number of different outcomes for one picture: 9 * 9 * 2 = 162 by default."""
+        """Number of different outcomes for one image: 9 * 9 * 2 = 162 by default."""
         return self.offsets**2 * (2 if self.flip else 1)
 
     def plain(self) -> "Augmentation":
-        """The same without anything random: it normalises only."""
+        """The same augmentation without crop and flip: it normalises only."""
         return replace(self, padding=0, flip=False)
 
     def variant(self, seed: int, epoch: int, index: Tensor) -> Tensor:
-        """Which of the variants each sample meets, evenly distributed.
+        """The variant of each sample, uniformly distributed.
 
         Args:
             seed: of the run.
@@ -78,14 +78,14 @@ class Augmentation:
         return mix_tensor(seed, epoch, index) % self.variants
 
     def decode(self, variant: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the numbers of variants stand for.
+        """Crop and flip of variants, given by their numbers.
 
         Args:
             variant: int64, any shape, from 0 to ``variants - 1``.
 
         Returns:
-            dy and dx, int64, the upper left corner of the window in the padded picture, 0 to ``2 *
-            padding`` (at ``padding`` the picture stays where it is), and flip, bool, whether the window is
+            dy and dx, int64, the upper left corner of the window in the padded image, 0 to ``2 *
+            padding`` (at ``padding`` the image is not shifted), and flip, bool, whether the window is
             mirrored.
         """
         mirrored = variant % 2 == 1 if self.flip else torch.zeros_like(variant, dtype=torch.bool)
@@ -101,10 +101,10 @@ class Augmentation:
 
         Args:
             images: uint8 [N, channels, height, width].
-            variant: int64 [N] on the same device; without it the pictures are normalised only.
+            variant: int64 [N] on the same device; default: the images are normalised only.
 
         Returns:
-            float32 of the same shape, in the memory format.
+            float32 of the same shape, in :attr:`memory_format`.
 
         Raises:
             UserError: the number of channels is not that of mean and std.
@@ -133,9 +133,9 @@ class Augmentation:
         return self.apply(images, self.variant(seed, epoch, index))
 
     def check_channels(self, channels: int) -> None:
-        """Raises UserError where mean and std are not for that many channels."""
+        """Raises UserError where mean and std have another number of channels."""
         if channels != len(self.mean):
-            raise UserError(f"pictures have {channels} channel(s), but mean and std have {len(self.mean)} value(s)")
+            raise UserError(f"images have {channels} channel(s), but mean and std have {len(self.mean)} value(s)")
 
     def _window(self, images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor) -> Tensor:
         samples, channels, height, width = images.shape
@@ -151,8 +151,8 @@ class Augmentation:
 
 @lru_cache(maxsize=32)
 def _affine(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Scale and shift [channels, 1, 1] that take a byte to (byte / 255 - mean) / std."""
-    # Kept, because a copy to a GPU at every batch would make it wait; never as tensors of inference mode.
+    """Scale and shift [channels, 1, 1] that map a byte to (byte / 255 - mean) / std."""
+    # Cached, because a copy to a GPU for every batch would synchronise with it; never as inference tensors.
     with torch.inference_mode(False):
         centre = torch.tensor(mean, dtype=torch.float64)[:, None, None]
         spread = torch.tensor(std, dtype=torch.float64)[:, None, None]

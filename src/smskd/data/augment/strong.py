@@ -1,9 +1,9 @@
-"""The strongly augmented view of pictures that multi-level logit distillation compares beside the weak one.
+"""The strongly augmented view of images that multi-level logit distillation uses beside the weak one.
 
 The published transform (Jin-Ying/Multi-Level-Logit-Distillation, mdistiller/dataset/cifar100.py), after
 RandAugment (Cubuk et al. 2020, arXiv 1909.13719) in the variant of FixMatch (Sohn et al. 2020, arXiv 2001.07685):
-crop and flip of its own, two operations drawn from fourteen with replacement, each with a strength drawn evenly
-from its range, and a gray-brown square of up to half the width (Cutout) over all of it.
+a crop and flip of its own, two operations drawn from fourteen with replacement, each with a strength drawn uniformly
+from its range, and a gray-brown square of up to half the width (Cutout) on top.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from smskd.data.counter_rng import mix, mix_tensor
 from smskd.errors import UserError
 
 _STRONG = 0x7374726F6E67
-"""Sets the draws of the strong view apart from other draws from (seed, epoch, sample)."""
+"""Sets the hashes of the strong view apart from other hashes of (seed, epoch, sample)."""
 
 _ROUNDS = 2
 _LARGEST_SQUARE = 0.5
@@ -27,31 +27,31 @@ _GRAY = (123,)
 
 
 def strong_view(images: Tensor, augmentation: Augmentation, *, seed: int, epoch: int, index: Tensor) -> Tensor:
-    """A strongly augmented view of each picture.
+    """A strongly augmented view of each image.
 
-    What a picture meets follows from (seed, epoch, index) alone, apart from what its weak view meets. No state of
-    a random generator is read or changed.
+    It follows from (seed, epoch, index) alone, independently of the weak view. No state of a random generator is
+    read or changed.
 
     Args:
         images: uint8 [N, channels, height, width], 1 or 3 channels.
-        augmentation: how pictures are cropped, flipped and normalised.
+        augmentation: crop, flip and normalisation.
         seed: of the run.
         epoch: of the run.
-        index: int64 [N], position of each sample in the data set, on the device of the pictures.
+        index: int64 [N], position of each sample in the data set, on the device of the images.
 
     Returns:
         float32 [N, channels, height, width], normalised, in the memory format of the augmentation.
 
     Raises:
-        UserError: pictures of floats, or neither of 1 nor of 3 channels.
+        UserError: the images are floats, or have neither 1 nor 3 channels.
     """
     if images.dtype != torch.uint8:
         raise UserError(
-            "the strong view is made of pictures of bytes, and the data set gives floats, which its own transforms "
-            "made; let it give PIL pictures or uint8, or choose methods that read no strong view"
+            "the strong view is made of images of bytes, and the data set gives floats, the output of its own "
+            "transforms; let it give PIL images or uint8, or choose methods that read no strong view"
         )
     if images.shape[1] not in (1, 3):
-        raise UserError(f"the strong view is made of pictures of 1 or 3 channels, not {images.shape[1]}")
+        raise UserError(f"the strong view is made of images of 1 or 3 channels, not {images.shape[1]}")
     key = mix(_STRONG, seed)
     images = augmentation.cut(images, augmentation.variant(key, epoch, index))
     draws = _uniform(key, epoch, index.cpu(), 2 * _ROUNDS + 3).unbind(1)
@@ -61,12 +61,12 @@ def strong_view(images: Tensor, augmentation: Augmentation, *, seed: int, epoch:
 
 
 def _uniform(key: int, epoch: int, index: Tensor, count: int) -> Tensor:
-    """[N, count] float64, each evenly from [0, 1)."""
+    """[N, count] float64, each uniform in [0, 1)."""
     return (mix_tensor(key, epoch, index[:, None], torch.arange(count)) >> 10).double() / 2**53
 
 
 def _distorted(images: Tensor, choice: Tensor, strength: Tensor) -> Tensor:
-    """Each picture after the operation of its choice; all of one choice at a time."""
+    """Each image after the operation chosen for it; the images of an operation are processed at once."""
     order = choice.argsort(stable=True)
     counts = choice.bincount(minlength=len(_CHOICES)).tolist()
     place = order.to(images.device)
@@ -84,7 +84,7 @@ def _distorted(images: Tensor, choice: Tensor, strength: Tensor) -> Tensor:
 
 
 def _with_square(images: Tensor, size: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Covers a square whose middle is anywhere in the picture; its side is ``size`` / 2 of the width."""
+    """Covers a square whose centre is anywhere in the image; its side is ``size`` / 2 of the width."""
     channels, height, width = images.shape[1:]
     side = size * _LARGEST_SQUARE * width
     rows, columns = (_covered(length, share * length, side) for length, share in ((height, y), (width, x)))
@@ -94,7 +94,7 @@ def _with_square(images: Tensor, size: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _covered(length: int, middle: Tensor, side: Tensor) -> Tensor:
-    """[N, length], whether a row or column is covered. That at the end is too, as PIL draws rectangles."""
+    """[N, length], whether a row or column is covered, the end included, as PIL draws rectangles."""
     begin = (middle - side / 2).clamp_min(0).floor()
     place = torch.arange(length)
     return (place >= begin[:, None]) & (place <= (begin + side)[:, None])
@@ -102,17 +102,17 @@ def _covered(length: int, middle: Tensor, side: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Operation:
-    """A distortion of pictures, uint8 [n, channels, height, width], by strengths [n] from a range."""
+    """A distortion of images, uint8 [n, channels, height, width], by strengths [n] from a range."""
 
     apply: Callable[[Tensor, Tensor], Tensor]
     low: float = 0.0
     high: float = 1.0
 
 
-def _mixed(nothing: Tensor, images: Tensor, factor: Tensor) -> Tensor:
-    """The picture, as far as the factor says, and for the rest what is left of it without the quality in question."""
-    nothing = nothing.float()
-    return (nothing + _each(factor) * (images.float() - nothing)).clamp(0, 255).to(torch.uint8)
+def _blended(degenerate: Tensor, images: Tensor, factor: Tensor) -> Tensor:
+    """Interpolates from a degenerate image (factor 0) to the image itself (factor 1), as PIL's ImageEnhance."""
+    degenerate = degenerate.float()
+    return (degenerate + _each(factor) * (images.float() - degenerate)).clamp(0, 255).to(torch.uint8)
 
 
 def _gray(images: Tensor) -> Tensor:
@@ -124,34 +124,34 @@ def _gray(images: Tensor) -> Tensor:
 
 
 def _brightness(images: Tensor, factor: Tensor) -> Tensor:
-    return _mixed(torch.zeros_like(images), images, factor)
+    return _blended(torch.zeros_like(images), images, factor)
 
 
 def _color(images: Tensor, factor: Tensor) -> Tensor:
-    return _mixed(_gray(images), images, factor)
+    return _blended(_gray(images), images, factor)
 
 
 def _contrast(images: Tensor, factor: Tensor) -> Tensor:
-    return _mixed(_gray(images).float().mean((1, 2, 3), keepdim=True).add(0.5).floor(), images, factor)
+    return _blended(_gray(images).float().mean((1, 2, 3), keepdim=True).add(0.5).floor(), images, factor)
 
 
 def _sharpness(images: Tensor, factor: Tensor) -> Tensor:
-    return _mixed(F.adjust_sharpness(images, 0.0), images, factor)
+    return _blended(F.adjust_sharpness(images, 0.0), images, factor)
 
 
 def _posterize(images: Tensor, bits: Tensor) -> Tensor:
-    """Keeps that many of the upper bits of each value."""
+    """Keeps the given number of upper bits of each value."""
     unit = 2 ** (8 - _each(bits).long())
     return (images // unit * unit).to(torch.uint8)
 
 
 def _solarize(images: Tensor, threshold: Tensor) -> Tensor:
-    """Inverts what is not below the threshold."""
+    """Inverts the values at or above the threshold."""
     return torch.where(images >= _each(threshold), 255 - images, images)
 
 
 def _rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    """Turns the picture counterclockwise about its middle."""
+    """Rotates the image counterclockwise about its centre."""
     height, width = images.shape[2:]
     radians = degrees.deg2rad()
     cos, sin = radians.cos(), radians.sin()
@@ -168,7 +168,7 @@ def _moved(
     yy: Tensor | float = 1.0,
     y0: Tensor | float = 0.0,
 ) -> Tensor:
-    """The pixel at (x, y) becomes the one at (xx x + xy y + x0, yx x + yy y + y0), black outside of the picture.
+    """The pixel at (x, y) becomes the one at (xx x + xy y + x0, yx x + yy y + y0), black outside of the image.
 
     The coefficients and their order are those of PIL's affine transform.
     """
@@ -185,7 +185,7 @@ def _moved(
 
 
 def _each(value: Tensor) -> Tensor:
-    """A number a picture, to be broadcast over its pixels."""
+    """One number per image, to be broadcast over its pixels."""
     return value.view(-1, 1, 1, 1)
 
 
@@ -205,6 +205,6 @@ OPERATIONS: Mapping[str, Operation] = {
     "translate_x": Operation(lambda images, share: _moved(images, x0=share * images.shape[3]), -0.3, 0.3),
     "translate_y": Operation(lambda images, share: _moved(images, y0=share * images.shape[2]), -0.3, 0.3),
 }
-"""The published fourteen by name."""
+"""The fourteen published operations by name."""
 
 _CHOICES = tuple(OPERATIONS.values())

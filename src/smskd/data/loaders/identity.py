@@ -1,4 +1,4 @@
-"""The pictures that a loader can ever give: whoever keeps something of each of them has to know how many, and which."""
+"""All the images that a loader can produce: a cache with an entry for each needs their number and identity."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from smskd.data.augment.crop_flip import Augmentation
 
 @dataclass(frozen=True)
 class AugmentationSpace:
-    """All the pictures that a loader can ever give.
+    """All the images that a loader can produce.
 
     Attributes:
-        identity: hexadecimal, of the pictures and of what they go through: where it is the same, a number of a sample
-            and a number of a variant mean the same picture.
-        samples: in the data set.
-        variants: of each sample; None where random transforms of the data set's own make them uncountable.
-        batches: how samples are put together, on which such transforms' random draws depend.
+        identity: hexadecimal, of the data and their augmentation: where it is the same, the numbers of a sample and of
+            a variant stand for the same image.
+        samples: number of samples in the data set.
+        variants: of each sample; None where random transforms of the data set itself make them uncountable.
+        batches: hexadecimal, of how samples are put into batches, on which the random draws of such transforms depend.
     """
 
     identity: str
@@ -25,10 +25,10 @@ class AugmentationSpace:
 
 
 def identified(*facts: object) -> str:
-    """The identity that follows from some facts, whose ``repr`` says all of them."""
+    """The identity that follows from some facts, each given in full by its ``repr``."""
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def seen_through(augmentation: Augmentation) -> tuple[object, ...]:
-    """What an augmentation does to the values of pictures."""
+    """The settings of an augmentation that determine the values of images."""
     return augmentation.mean, augmentation.std, augmentation.padding, augmentation.flip

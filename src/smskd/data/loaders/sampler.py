@@ -1,4 +1,4 @@
-"""The order of samples in an epoch and how it is cut into batches: the same for both loaders."""
+"""The order of samples in an epoch and its division into batches: the same for both loaders."""
 
 import torch
 from torch import Tensor
@@ -7,11 +7,11 @@ from smskd.data.counter_rng import mix
 from smskd.errors import UserError
 
 _ORDER = 0x6F72646572
-"""Sets the draws of the order apart from other draws from (seed, epoch)."""
+"""Sets the hash of the order apart from other hashes of (seed, epoch)."""
 
 
 def epoch_order(samples: int, seed: int, epoch: int, shuffle: bool) -> Tensor:
-    """Positions in the data set, int64 [samples] on the CPU, in the order in which the epoch visits them."""
+    """The order of samples in an epoch: positions in the data set, int64 [samples], on the CPU."""
     if not shuffle:
         return torch.arange(samples)
     return torch.randperm(samples, generator=torch.Generator().manual_seed(mix(_ORDER, seed, epoch)))
@@ -25,7 +25,7 @@ def batch_bounds(samples: int, batch_size: int, *, drop_last: bool, training: bo
 
     Args:
         samples: in the data set.
-        batch_size: of all batches but perhaps the last.
+        batch_size: of all batches, except perhaps the last.
         drop_last: leave out every incomplete last batch.
         training: leave out an incomplete last batch of one sample.
 

@@ -1,4 +1,4 @@
-"""Which columns of a Parquet file hold pictures and labels, and what the classes are called."""
+"""The columns of a Parquet file that hold images and labels, and the names of the classes."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ LABEL_COLUMNS = ("label", "labels", "fine_label")
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the two columns, and one name a class where the file tells them."""
+    """The names of the two columns, and one name per class where the file has them."""
 
     image: str
     label: str
@@ -29,13 +29,13 @@ def find_columns(path: Path, image_column: str | None, label_column: str | None)
 
     Args:
         path: the file.
-        image_column: default: ``image`` or ``img``, else the only column that the Hugging Face metadata
-            calls an image.
-        label_column: default: ``label``, ``labels`` or ``fine_label``, else the only one that the metadata
-            calls a class label.
+        image_column: default: ``image`` or ``img``, else the only column whose type is image in the
+            Hugging Face metadata.
+        label_column: default: ``label``, ``labels`` or ``fine_label``, else the only one whose type is class label
+            in the metadata.
 
     Raises:
-        UserError: there is no such column, or what it holds is no pictures or no integers.
+        UserError: there is no such column, or it does not hold images or integers.
     """
     schema = open_file(path).schema_arrow
     features = _features(schema)
@@ -47,7 +47,7 @@ def find_columns(path: Path, image_column: str | None, label_column: str | None)
 
 
 def check_columns(path: Path, columns: Columns) -> None:
-    """Raises UserError where the file lacks the columns or they hold no pictures or no integers."""
+    """Raises UserError where the file lacks the columns or they do not hold images and integers."""
     schema = open_file(path).schema_arrow
     for name in (columns.image, columns.label):
         if name not in schema.names:
@@ -56,14 +56,14 @@ def check_columns(path: Path, columns: Columns) -> None:
     if pa.types.is_struct(image) and image.get_field_index("bytes") >= 0:
         image = image.field("bytes").type
     if not (pa.types.is_binary(image) or pa.types.is_large_binary(image)):
-        raise UserError(f"{path}: column '{columns.image}' holds {image}, not the bytes of pictures; set image_column")
+        raise UserError(f"{path}: column '{columns.image}' holds {image}, not the bytes of images; set image_column")
     label = schema.field(columns.label).type
     if not pa.types.is_integer(label):
         raise UserError(f"{path}: column '{columns.label}' holds {label}, not integers; set label_column")
 
 
 def open_file(path: Path) -> Any:
-    """A Parquet file, open.
+    """An open Parquet file.
 
     Raises:
         UserError: it cannot be read as one.
@@ -74,19 +74,19 @@ def open_file(path: Path) -> Any:
         raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
 
 
-def _choose(path: Path, schema: Any, option: str, given: str | None, usual: tuple[str, ...], told: list[str]) -> str:
+def _choose(path: Path, schema: Any, option: str, given: str | None, usual: tuple[str, ...], typed: list[str]) -> str:
     if given is not None:
         return given
     named = [name for name in usual if name in schema.names]
-    # A column of a usual name that the metadata doesn't vouch for stands back behind one that it does.
-    found = [name for name in named if name in told] or (told if len(told) == 1 else named)
+    # A column whose type is in the metadata takes precedence over one that only has a usual name.
+    found = [name for name in named if name in typed] or (typed if len(typed) == 1 else named)
     if not found:
         raise UserError(f"{path}: set {option}; the columns are {', '.join(schema.names)}")
     return found[0]
 
 
 def _features(schema: Any) -> Mapping[str, Any]:
-    """What Hugging Face's metadata says of each column; empty where there is none."""
+    """Hugging Face's metadata of each column; empty where there is none."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, TypeError, ValueError):
@@ -95,11 +95,11 @@ def _features(schema: Any) -> Mapping[str, Any]:
 
 
 def _of_type(features: Mapping[str, Any], kind: str) -> list[str]:
-    return [name for name, said in features.items() if isinstance(said, dict) and said.get("_type") == kind]
+    return [name for name, feature in features.items() if isinstance(feature, dict) and feature.get("_type") == kind]
 
 
-def _class_names(said: Any) -> tuple[str, ...] | None:
-    names = said.get("names") if isinstance(said, dict) else None
+def _class_names(feature: Any) -> tuple[str, ...] | None:
+    names = feature.get("names") if isinstance(feature, dict) else None
     if not isinstance(names, list) or not names:
         return None
     return tuple(str(name) for name in names)

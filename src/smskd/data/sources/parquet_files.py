@@ -1,4 +1,4 @@
-"""Which files of a folder hold the training pictures and which the test pictures."""
+"""The files of a folder that hold the training images and the test images."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from smskd.errors import UserError
 
 _TEST = ("test", "validation", "valid", "val", "dev")
-"""The first that is there is taken: the validation part only where there is no test part."""
+"""The first one that exists is used: the validation part only where there is no test part."""
 _SHARD = re.compile(r"-(\d+)-of-(\d+)")
 
 
@@ -14,11 +14,11 @@ def find_splits(root: Path) -> tuple[list[Path], list[Path]]:
     """The files of the training part and of the test part, shards in order.
 
     A part is ``train.parquet``, shards such as ``train-00000-of-00002.parquet``, or a folder ``train`` of
-    Parquet files. Where the root has none, its subfolders are looked into: the hub has most data sets under
+    Parquet files. Where the root has none, its subfolders are searched: the hub has most data sets under
     ``data``.
 
     Raises:
-        UserError: there is no such folder or no part in it, several subfolders would do, or a shard is
+        UserError: there is no such folder or no part in it, several subfolders have one, or a shard is
             missing.
     """
     if not root.is_dir():

@@ -1,4 +1,4 @@
-"""What a user's map-style data set may give, brought to one form."""
+"""The images and labels of a user's map-style data set, brought to one form."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ _CHANNELS = (1, 3, 4)
 
 
 def image_tensor(image: Any) -> Tensor:
-    """A picture as tensor [channels, height, width].
+    """An image as a tensor [channels, height, width].
 
     Args:
-        image: a PIL picture (gray stays gray, everything else becomes RGB); a numpy array [height, width,
+        image: a PIL image (gray stays gray, everything else becomes RGB); a numpy array [height, width,
             channels], [height, width], or [channels, height, width] where the last axis can't be channels;
             a tensor [channels, height, width] or [height, width].
 
     Returns:
-        uint8 where the picture is made of bytes, float32 where it is made of floats.
+        uint8 where the image is made of bytes, float32 where it is made of floats.
 
     Raises:
         UserError: it is none of these.
@@ -33,25 +33,27 @@ def image_tensor(image: Any) -> Tensor:
         return _of_array(image)
     if isinstance(image, Tensor):
         return _checked(image[None] if image.dim() == 2 else image)
-    raise UserError(f"the image is a {type(image).__name__}; it has to be a tensor, a numpy array or a PIL picture")
+    raise UserError(f"the image is a {type(image).__name__}; it has to be a tensor, a numpy array or a PIL image")
 
 
-def label_index(label: Any, classes: int) -> int:
-    """A label as an int from 0 to ``classes - 1``.
+def label_index(label: Any, classes: int | None = None) -> int:
+    """A label as an int.
 
     Args:
         label: an int, a numpy integer, or an integer tensor or array of one element.
-        classes: number of classes.
+        classes: number of classes; None: it is not known yet, and any label of 0 or more is accepted.
 
     Raises:
-        UserError: it is no integer, or out of range.
+        UserError: it is not an integer, or out of range.
     """
     if isinstance(label, Tensor | np.ndarray | np.generic) and _elements(label) == 1:
         label = label.item()
     if isinstance(label, bool) or not isinstance(label, int):
-        raise UserError(f"the label is {label!r}; it has to be an integer from 0 to {classes - 1}")
-    if not 0 <= label < classes:
-        raise UserError(f"the label is {label}; with {classes} classes labels are 0 to {classes - 1}")
+        wanted = "of 0 or more" if classes is None else f"from 0 to {classes - 1}"
+        raise UserError(f"the label is {label!r}; it has to be an integer {wanted}")
+    if label < 0 or (classes is not None and label >= classes):
+        wanted = "labels are 0 or more" if classes is None else f"with {classes} classes labels are 0 to {classes - 1}"
+        raise UserError(f"the label is {label}; {wanted}")
     return label
 
 
@@ -60,7 +62,7 @@ def _of_array(array: Any) -> Tensor:
         array = array[:, :, None]
     if array.ndim == 3 and (array.shape[2] in _CHANNELS or array.shape[0] not in _CHANNELS):
         array = array.transpose(2, 0, 1)
-    # A copy: the array may be read-only, or have the negative strides of a mirrored picture.
+    # A copy: the array may be read-only, or have the negative strides of a mirrored image.
     return _checked(torch.from_numpy(np.array(array, order="C")))
 
 

@@ -1,0 +1,226 @@
+"""Map-style data sets whose samples are read one at a time."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import Subset
+
+from smskd.data.decode import image_tensor, label_index
+from smskd.data.images import Images, class_mapping, subset_rows
+from smskd.data.seeded import seeded
+from smskd.errors import UserError
+
+_SEED = 0x73616D706C65
+"""Of the transforms' draws where samples are read outside of an epoch."""
+
+_CHECKSUM_BYTES = 8
+
+
+class Samples(Protocol):
+    """A map-style data set of (image, label) pairs, such as those of torchvision."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedSamples:
+    """Samples of a map-style data set that are read from it whenever they are needed, and the names of their classes.
+
+    Args:
+        dataset: map-style data set of (image, label) pairs; see :func:`smskd.data.decode.image_tensor`.
+        class_names: one name per class.
+        indices: int64 [N], the samples of the data set that this part holds; None: all of them, in order.
+        mapping: int64, the label here of each label of the data set; None: they are the same.
+    """
+
+    dataset: Samples
+    class_names: tuple[str, ...]
+    indices: Tensor | None = None
+    mapping: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+
+    def __len__(self) -> int:
+        return len(self.dataset) if self.indices is None else len(self.indices)
+
+    def __getitem__(self, row: int) -> Any:
+        """The pair (image, label) of a row, as the data set gives it."""
+        sample = self.dataset[row if self.indices is None else int(self.indices[row])]
+        if self.mapping is None:
+            return sample
+        image, label = checked_pair(sample, row)
+        return image, int(self.mapping[label_index(label, len(self.mapping))])
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the first image, which is read once."""
+        channels, height, width = read_image(self, 0).shape
+        return channels, height, width
+
+    def known_labels(self) -> Tensor | None:
+        """The labels, int64 [N]; None where the data set does not list them and each sample would have to be read."""
+        labels = known_labels(self.dataset)
+        if labels is None:
+            return None
+        labels = labels if self.indices is None else labels[self.indices]
+        if self.mapping is None:
+            return labels
+        return self.mapping[labels] if bool((labels < len(self.mapping)).all()) else None
+
+    def fingerprint(self) -> str:
+        """See :func:`samples_fingerprint`."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        return samples_fingerprint(self, self.classes)
+
+    def subset(self, n: int, seed: int = 0) -> "StreamedSamples":
+        """A random part, as :meth:`Images.subset <smskd.data.Images.subset>` takes it.
+
+        Raises:
+            UserError: n is less than 1.
+        """
+        rows = subset_rows(len(self), n, seed)
+        return self if rows is None else self.take(rows)
+
+    def take(self, rows: Tensor) -> "StreamedSamples":
+        """The samples of some rows, int64 [n], in that order."""
+        indices = rows if self.indices is None else self.indices[rows]
+        return StreamedSamples(self.dataset, self.class_names, indices, self.mapping)
+
+    def with_classes(self, class_names: Sequence[str]) -> "StreamedSamples":
+        """The same samples with the labels that their classes have in another list of class names.
+
+        Raises:
+            UserError: one of the classes is not in that list.
+        """
+        if tuple(class_names) == self.class_names:
+            return self
+        mapping = class_mapping(self.class_names, class_names)
+        mapping = mapping if self.mapping is None else mapping[self.mapping]
+        return StreamedSamples(self.dataset, tuple(class_names), self.indices, mapping)
+
+
+Split = Images | StreamedSamples
+"""The training, validation or test part of a data set."""
+
+
+def known_labels(dataset: Any) -> Tensor | None:
+    """The labels, int64 [N] of 0 or more, where a data set lists them, in ``targets`` or ``labels``; else None."""
+    if isinstance(dataset, Images | StreamedSamples):
+        return dataset.known_labels()
+    if isinstance(dataset, Subset):
+        whole = known_labels(dataset.dataset)
+        return None if whole is None else whole[torch.as_tensor(dataset.indices, dtype=torch.int64)]
+    listed = getattr(dataset, "targets", getattr(dataset, "labels", None))
+    if listed is None or getattr(dataset, "target_transform", None) is not None:
+        return None
+    try:
+        known = torch.as_tensor(listed)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    if known.dtype.is_floating_point or known.dtype == torch.bool or known.shape != (len(dataset),):
+        return None
+    return known.to(torch.int64) if bool((known >= 0).all()) else None
+
+
+def read_labels(dataset: Samples, track: Callable[[Iterable[int], int], Iterable[int]] | None = None) -> Tensor:
+    """The labels, int64 [N]: the listed ones, else of every sample, each read once.
+
+    Args:
+        dataset: map-style data set of (image, label) pairs.
+        track: shows progress where samples are read; it is called with their indices and how many they are.
+
+    Raises:
+        UserError: a sample is not a pair, or its label is not an integer of 0 or more.
+    """
+    labels = known_labels(dataset)
+    if labels is not None:
+        return labels
+    rows: Iterable[int] = range(len(dataset))
+    with seeded(_SEED):
+        read = [_label(dataset, row) for row in (rows if track is None else track(rows, len(dataset)))]
+    return torch.tensor(read, dtype=torch.int64)
+
+
+def read_image(dataset: Samples, row: int) -> Tensor:
+    """The image of a sample, [channels, height, width]; random draws of its transforms have a fixed seed.
+
+    Raises:
+        UserError: the sample is not a pair, or its image is none.
+    """
+    with seeded(_SEED):
+        sample = dataset[row]
+    try:
+        return image_tensor(checked_pair(sample, row)[0])
+    except UserError as error:
+        raise _of_sample(row, error) from error
+
+
+def checked_pair(sample: Any, row: int) -> Sequence[Any]:
+    """A sample that is a pair. Raises UserError where it is something else."""
+    if not isinstance(sample, Sequence) or isinstance(sample, str) or len(sample) != 2:
+        raise UserError(f"sample {row} is a {type(sample).__name__}; it has to be a pair (image, label)")
+    return sample
+
+
+def samples_fingerprint(dataset: Samples, classes: int) -> str:
+    """SHA-256 (hexadecimal) that identifies a map-style data set without reading all of it.
+
+    It covers the type of the data set, its length, the number of classes, the labels where it lists them, and first,
+    middle and last image, with the random draws of transforms seeded. Two data sets that differ in other images only
+    have the same fingerprint. That of :class:`~smskd.data.Images` covers every byte.
+
+    Raises:
+        UserError: one of the three samples is not a pair with an image.
+    """
+    if isinstance(dataset, Images):
+        return dataset.fingerprint()
+    kind = type(dataset.dataset if isinstance(dataset, StreamedSamples) else dataset)
+    labels = known_labels(dataset)
+    rows = sorted({0, len(dataset) // 2, len(dataset) - 1}) if len(dataset) else []
+    facts = (
+        f"{kind.__module__}.{kind.__qualname__}",
+        len(dataset),
+        classes,
+        None if labels is None else hashlib.sha256(labels.cpu().numpy().tobytes()).hexdigest(),
+        [checksum(read_image(dataset, row)) for row in rows],
+    )
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def checksum(image: Tensor) -> int:
+    """63 bits of a hash of type, shape and values."""
+    digest = hashlib.blake2b(described(image).encode(), digest_size=_CHECKSUM_BYTES)
+    digest.update(image.contiguous().numpy().data)
+    return int.from_bytes(digest.digest(), "little") >> 1
+
+
+def described(image: Tensor) -> str:
+    """Type and shape of a tensor for messages: `uint8 [3, 32, 32]`."""
+    return f"{str(image.dtype).removeprefix('torch.')} {list(image.shape)}"
+
+
+def _label(dataset: Samples, row: int) -> int:
+    try:
+        return label_index(checked_pair(dataset[row], row)[1])
+    except UserError as error:
+        raise _of_sample(row, error) from error
+
+
+def _of_sample(row: int, error: UserError) -> UserError:
+    message = str(error)
+    return UserError(message if message.startswith(f"sample {row} ") else f"sample {row}: {message}")

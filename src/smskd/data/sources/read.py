@@ -1,0 +1,47 @@
+"""Reads the data set of a source and its options."""
+
+from dataclasses import replace
+from typing import Any
+
+from smskd.config.base import ComponentConfig
+from smskd.config.data import SubsetConfig
+from smskd.data.dataset import Dataset
+from smskd.data.samples import Split
+from smskd.data.sources.catalog import Track
+from smskd.data.sources.map_style import as_dataset
+from smskd.data.sources.options import checked_options, takes_subset, takes_track
+from smskd.registry import DATA
+
+
+def read_source(source: ComponentConfig, subset: SubsetConfig, track: Track | None = None) -> Dataset:
+    """The data set of a source.
+
+    Args:
+        source: its name and options.
+        subset: the part that is used. A source with a parameter ``subset`` reads no more than that.
+        track: shows progress, of sources with a parameter ``track``.
+
+    Raises:
+        UserError: no such source or option, or a fault in its data.
+    """
+    factory = DATA.find(source.name)
+    arguments: dict[str, Any] = checked_options(factory, source.name, source.options)
+    own_subset = takes_subset(factory)
+    if own_subset:
+        arguments["subset"] = subset
+    if takes_track(factory):
+        arguments["track"] = track
+    dataset = as_dataset(factory(**arguments), source.name, track)
+    return dataset if own_subset else _subset(dataset, subset)
+
+
+def _subset(dataset: Dataset, subset: SubsetConfig) -> Dataset:
+    return replace(
+        dataset,
+        train=_part(dataset.train, subset.train, subset.seed),
+        test=_part(dataset.test, subset.test, subset.seed),
+    )
+
+
+def _part(split: Split, limit: int | None, seed: int) -> Split:
+    return split if limit is None else split.subset(limit, seed)

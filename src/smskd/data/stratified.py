@@ -1,0 +1,37 @@
+"""A fixed choice of rows in which each class has its share."""
+
+import torch
+from torch import Tensor
+
+from smskd.data.counter_rng import mix_tensor
+
+
+def stratified_mask(labels: Tensor, classes: int, wanted: int, *key: int) -> Tensor:
+    """A fixed choice of ``wanted`` rows, bool [N], in which each class has its share of the whole.
+
+    Shares are rounded by the largest remainders. The rows of a class are chosen by a hash of their numbers, so no
+    release of a library can change the choice.
+
+    Args:
+        labels: int64 [N], on the CPU.
+        classes: number of classes.
+        wanted: number of rows, 0 to N.
+        key: of the hash, such as a seed; default: none.
+    """
+    rank = mix_tensor(*key, torch.arange(len(labels)))
+    quotas = _quotas(torch.bincount(labels, minlength=classes).tolist(), wanted)
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label, quota in enumerate(quotas):
+        rows = (labels == label).nonzero()[:, 0]
+        chosen[rows[rank[rows].argsort(stable=True)[:quota]]] = True
+    return chosen
+
+
+def _quotas(counts: list[int], wanted: int) -> list[int]:
+    """``wanted`` shared out in proportion to the counts, by the largest remainders."""
+    total = max(1, sum(counts))
+    quotas = [wanted * count // total for count in counts]
+    by_remainder = sorted(range(len(counts)), key=lambda label: -(wanted * counts[label] % total))
+    for label in by_remainder[: wanted - sum(quotas)]:
+        quotas[label] += 1
+    return quotas

@@ -1,0 +1,114 @@
+"""Images held out of training, on which the best epoch is selected."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from smskd.config.base import ComponentConfig
+from smskd.config.data import SubsetConfig, ValidationConfig
+from smskd.data.dataset import Dataset
+from smskd.data.images import Images, check_labels
+from smskd.data.samples import Samples, Split, StreamedSamples, read_labels
+from smskd.data.sources.catalog import Track
+from smskd.data.sources.map_style import listed_class_names
+from smskd.data.sources.read import read_source
+from smskd.data.stratified import stratified_mask
+from smskd.errors import UserError
+
+_VALIDATION = 0x76616C6964
+"""Sets the hash of the validation split apart from other hashes of (seed, row)."""
+
+
+def with_validation(
+    dataset: Dataset, config: ValidationConfig, source: ComponentConfig, track: Track | None = None
+) -> Dataset:
+    """The data set with validation images.
+
+    With ``fraction`` or ``count`` they are taken out of the training images, and mean and standard deviation stay
+    those of all of them. Test images of the data set itself are never among them.
+
+    Args:
+        dataset: whose training images are already the subset that is used.
+        config: the validation split.
+        source: the data source of ``dataset``.
+        track: shows progress.
+
+    Raises:
+        UserError: no images would be left to train on, or the images of ``config.source`` do not fit.
+    """
+    if config.source is not None:
+        if config.source == source:
+            raise UserError(_OWN_TEST_IMAGES)
+        validation = _of_source(config.source, dataset.class_names, track)
+        if validation.fingerprint() == dataset.test.fingerprint():
+            raise UserError(_OWN_TEST_IMAGES)
+        return replace(dataset, validation=validation)
+    train, validation = split_samples(dataset.train, config, dataset.classes, track)
+    return replace(dataset, train=train, validation=validation)
+
+
+def split_samples(
+    samples: Samples | Split, config: ValidationConfig, classes: int, track: Track | None = None
+) -> tuple[Split, Split]:
+    """Training samples and validation samples.
+
+    Each class gives its share, rounded by the largest remainders. The choice follows from labels and seed alone,
+    whatever the versions of libraries.
+
+    Args:
+        samples: the training data: map-style data set of (image, label) pairs. Its labels are taken from ``targets``
+            or ``labels``; where it lists none, every sample is read once.
+        config: the validation split; of ``config.source`` all test images are the validation samples, and all
+            ``samples`` remain training samples.
+        classes: number of classes.
+        track: shows progress where samples are read.
+
+    Returns:
+        Both in the order of ``samples``, read from it when needed.
+
+    Raises:
+        UserError: no samples would be left to train on, a label is out of range, or the images of ``config.source``
+            do not fit.
+    """
+    split = _as_split(samples, classes)
+    if config.source is not None:
+        return split, _of_source(config.source, split.class_names, track)
+    labels = read_labels(split, track).cpu()
+    check_labels(labels, classes)
+    held_out = stratified_mask(labels, classes, _wanted(len(labels), config), _VALIDATION, config.seed)
+    return split.take(_rows(~held_out)), split.take(_rows(held_out))
+
+
+_OWN_TEST_IMAGES = (
+    "validation.source: these are the test images of the data, which must take no part in training; choose another "
+    "source, or fraction or count"
+)
+
+
+def _wanted(total: int, config: ValidationConfig) -> int:
+    wanted = config.count if config.fraction is None else max(1, round(config.fraction * total))
+    if wanted is None or wanted >= total:
+        raise UserError(f"validation: {wanted} of {total} training images were requested; leave some to train on")
+    return wanted
+
+
+def _of_source(source: ComponentConfig, class_names: tuple[str, ...], track: Track | None) -> Split:
+    test = read_source(source, SubsetConfig(), track).test
+    try:
+        return test.with_classes(class_names)
+    except UserError as error:
+        raise UserError(f"validation.source: {error}") from None
+
+
+def _as_split(samples: Samples | Split, classes: int) -> Split:
+    if isinstance(samples, Images | StreamedSamples):
+        return samples
+    names = listed_class_names(samples)
+    if names is None or len(names) != classes:
+        names = tuple(str(label) for label in range(classes))
+    return StreamedSamples(samples, names)
+
+
+def _rows(mask: Tensor) -> Tensor:
+    return torch.nonzero(mask)[:, 0]
