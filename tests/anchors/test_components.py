@@ -67,6 +67,6 @@ def test_resolving_twice_changes_nothing(anchor: Anchor) -> None:
         ({"name": "toward_reference", "method": "fitnt"}, "anchor: method: unknown method 'fitnt'"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(written: dict[str, Any], message: str) -> None:
+def test_messages_name_the_key(written: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         ANCHORS.make(ComponentConfig.of(written), "anchor")

@@ -151,6 +151,11 @@ class TestState:
         assert not built(EWC()).state_dict()
         built(EWC()).load_state_dict({})
 
+    def test_loads_onto_the_device_of_the_module(self) -> None:
+        loaded = built(EWC()).to("meta")
+        loaded.load_state_dict(after_stages(EWC(), 1).state_dict())
+        assert {tensor.device.type for tensor in loaded.state_dict().values()} == {"meta"}
+
     def test_a_missing_tensor_is_an_error(self) -> None:
         state = after_stages(EWC(), 1)
         with pytest.raises(RuntimeError, match="Missing key"):

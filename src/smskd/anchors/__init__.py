@@ -1,4 +1,4 @@
-"""Anchors: loss terms that hold a student near a reference, so that a stage does not undo what the last one taught.
+"""Anchors: loss terms that hold a student near a reference, against forgetting in later stages.
 
 The reference is a frozen copy of the student as it stood at the end of the previous stage. :mod:`~.reference_kl` (the
 anchor of SMSKD) and :mod:`~.toward_reference` compare the outputs of both networks, :mod:`~.l2_sp` and :mod:`~.ewc`

@@ -72,7 +72,7 @@ def _half_weighted_distance(weights: list[Tensor], reference: list[Tensor], fish
 class FisherInformation(nn.Module):
     """Diagonal Fisher information by parameter name.
 
-    Its buffers come into being with the first :meth:`update`, or when a state dict that has them is loaded.
+    Its buffers are registered by the first :meth:`update`, or by loading a state dict that contains them.
     """
 
     _PREFIX = "fisher/"
@@ -80,7 +80,7 @@ class FisherInformation(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._place: Tensor
-        self.register_buffer("_place", torch.empty(0), persistent=False)  # moves with the module before it has others
+        self.register_buffer("_place", torch.empty(0), persistent=False)  # keeps the device while there are no others
 
     def of(self, name: str) -> Tensor | None:
         """The information on a parameter, in its shape; None before the end of the first stage."""
@@ -88,14 +88,14 @@ class FisherInformation(nn.Module):
 
     @torch.no_grad()
     def update(self, fisher: Mapping[str, Tensor], decay: float) -> None:
-        """Becomes ``decay`` times the information so far plus ``fisher``, for the parameters of ``fisher``."""
+        """Replaces the information F by ``decay * F + fisher``, in place, and drops parameters that ``fisher`` lacks."""
         keys = {self._key(name) for name in fisher}
         for key in [key for key in self._buffers if key.startswith(self._PREFIX) and key not in keys]:
             del self._buffers[key]
         for name, new in fisher.items():
             old = self.of(name)
             if old is None or old.shape != new.shape:
-                self.register_buffer(self._key(name), new.detach().to(self._place.device, copy=True))
+                self.register_buffer(self._key(name), new.detach().clone())
             else:
                 old.mul_(decay).add_(new)
 
@@ -165,7 +165,9 @@ class EWC(Anchor):
             if reference is not None and information is not None and reference.shape == weight.shape:
                 held[name], fisher[name] = weight, information
         if not held:
-            raise UserError("ewc: no Fisher information of the student's parameters; it is estimated as a stage ends")
+            raise UserError(
+                "ewc: no Fisher information of the student's parameters; it is estimated at the end of a stage"
+            )
         return {"ewc": ewc_loss(held, inputs.reference_weights, fisher)}
 
     def end_of_stage(self, model: FeatureModel, batches: Iterable[Batch], state: nn.Module) -> None:

@@ -5,7 +5,7 @@ Paper: that of the method; SMSKD (arXiv 2601.15657) has the KL divergence in thi
 Formula:
     L = L_{method}(f^s, f^r)
 
-Reads: what the method reads of student and teacher, of student and reference instead.
+Reads: the taps of the method, with the reference in place of the teacher.
 
 Shapes: those of the method; student and reference are networks of one architecture.
 
@@ -89,7 +89,7 @@ class TowardReference(Anchor):
         return self._made.loss(swapped, state)
 
     def end_of_stage(self, model: FeatureModel, batches: Iterable[Batch], state: nn.Module) -> None:
-        """What the method does at the end of a stage."""
+        """Delegates to the method."""
         self._made.end_of_stage(model, batches, state)
 
 
