@@ -94,7 +94,7 @@ def _wanted(total: int, config: ValidationConfig) -> int:
 
 
 def _of_source(source: ComponentConfig, class_names: tuple[str, ...], track: Track | None) -> Split:
-    test = read_source(source, SubsetConfig(), track).test
+    test = read_source(source, SubsetConfig(), track, "validation.source").test
     try:
         return test.with_classes(class_names)
     except UserError as error:

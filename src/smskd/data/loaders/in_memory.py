@@ -54,7 +54,6 @@ class MemoryLoader:
             augmentation = Augmentation(mean=(0.0,) * channels, std=(1.0,) * channels).plain()
         augmentation.check_channels(channels)
         self._bounds = batch_bounds(len(images), batch_size, drop_last=drop_last, training=shuffle)
-        self._fingerprint = images.fingerprint
         self._images = images.to(device)
         self._batch_size = batch_size
         self._augmentation = augmentation
@@ -82,7 +81,7 @@ class MemoryLoader:
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of the images; see :meth:`smskd.data.Images.fingerprint`."""
-        return self._fingerprint()
+        return self._images.fingerprint()
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""

@@ -69,10 +69,10 @@ def _parts(found: Any, name: str) -> dict[str, Any]:
         parts = {"train": found[0], "test": found[1]}
     else:
         raise UserError(
-            f"data source '{name}' returned a {type(found).__name__}; it has to return a smskd.data.Dataset, or "
+            f"data source '{name}' returned an object of type {type(found).__name__}; it has to return a smskd.data.Dataset, or "
             "map-style data sets as {'train': ..., 'test': ...} or (train, test)"
         )
-    for part in ("train", "test"):
+    for part in {"train": None, "test": None, **parts}:
         if not hasattr(parts.get(part), "__getitem__") or not hasattr(parts.get(part), "__len__"):
             raise UserError(f"data source '{name}' returned no map-style data set (__len__, __getitem__) for {part}")
         if len(parts[part]) == 0:

@@ -14,13 +14,16 @@ from smskd.errors import UserError, nearest
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def checked_options(factory: Callable[..., Any], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def checked_options(
+    factory: Callable[..., Any], name: str, options: Mapping[str, Any], where: str = "data.source"
+) -> dict[str, Any]:
     """The options in the types that the callable's hints ask for.
 
     Args:
         factory: the data source.
         name: its name, for messages.
         options: by name.
+        where: key of the source in a recipe, for messages.
 
     Raises:
         UserError: an option is unknown, is missing or has a wrong value: `data.source.roots: unknown option of
@@ -35,12 +38,14 @@ def checked_options(factory: Callable[..., Any], name: str, options: Mapping[str
         for key in options:
             if key not in valid:
                 hint = nearest(key, valid) if valid else "; it has none"
-                raise UserError(f"data.source.{key}: unknown option of {name}{hint}")
+                raise UserError(f"{where}.{key}: unknown option of {name}{hint}")
     for key, parameter in valid.items():
         if parameter.default is parameter.empty and key not in options:
-            raise UserError(f"data.source.{key}: {name} needs this option")
+            raise UserError(f"{where}.{key}: {name} needs this option")
     hints = _hints(factory)
-    return {key: _checked(key, value, hints[key]) if key in hints else value for key, value in options.items()}
+    return {
+        key: _checked(f"{where}.{key}", value, hints[key]) if key in hints else value for key, value in options.items()
+    }
 
 
 def takes_subset(factory: Callable[..., Any]) -> bool:
@@ -80,4 +85,4 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join([key, *(str(part) for part in first["loc"] if isinstance(part, int))])
-        raise UserError(f"data.source.{path}: {mistake(first)}") from None
+        raise UserError(f"{path}: {mistake(first)}") from None

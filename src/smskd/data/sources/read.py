@@ -10,22 +10,29 @@ from smskd.data.samples import Split
 from smskd.data.sources.catalog import Track
 from smskd.data.sources.map_style import as_dataset
 from smskd.data.sources.options import checked_options, takes_subset, takes_track
+from smskd.errors import UserError
 from smskd.registry import DATA
 
 
-def read_source(source: ComponentConfig, subset: SubsetConfig, track: Track | None = None) -> Dataset:
+def read_source(
+    source: ComponentConfig, subset: SubsetConfig, track: Track | None = None, where: str = "data.source"
+) -> Dataset:
     """The data set of a source.
 
     Args:
         source: its name and options.
         subset: the part that is used. A source with a parameter ``subset`` reads no more than that.
         track: shows progress, of sources with a parameter ``track``.
+        where: key of the source in a recipe, for messages.
 
     Raises:
         UserError: no such source or option, or a fault in its data.
     """
-    factory = DATA.find(source.name)
-    arguments: dict[str, Any] = checked_options(factory, source.name, source.options)
+    try:
+        factory = DATA.find(source.name)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    arguments: dict[str, Any] = checked_options(factory, source.name, source.options, where)
     own_subset = takes_subset(factory)
     if own_subset:
         arguments["subset"] = subset
