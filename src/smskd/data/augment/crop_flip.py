@@ -111,12 +111,12 @@ class Augmentation:
         """
         self.check_channels(images.shape[1])
         if variant is not None:
-            images = self.cut(images, variant)
+            images = self.crop_and_flip(images, variant)
         scale, shift = _affine(self.mean, self.std, images.device)
         x = images.contiguous(memory_format=self.memory_format).to(torch.float32)
         return x.mul_(scale).add_(shift)
 
-    def cut(self, images: Tensor, variant: Tensor) -> Tensor:
+    def crop_and_flip(self, images: Tensor, variant: Tensor) -> Tensor:
         """Crop and flip, without normalising.
 
         Args:

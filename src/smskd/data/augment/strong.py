@@ -53,7 +53,7 @@ def strong_view(images: Tensor, augmentation: Augmentation, *, seed: int, epoch:
     if images.shape[1] not in (1, 3):
         raise UserError(f"the strong view is made of images of 1 or 3 channels, not {images.shape[1]}")
     key = mix(_STRONG, seed)
-    images = augmentation.cut(images, augmentation.variant(key, epoch, index))
+    images = augmentation.crop_and_flip(images, augmentation.variant(key, epoch, index))
     draws = _uniform(key, epoch, index.cpu(), 2 * _ROUNDS + 3).unbind(1)
     for which, strength in zip(draws[0 : 2 * _ROUNDS : 2], draws[1 : 2 * _ROUNDS : 2], strict=True):
         images = _distorted(images, (which * len(_CHOICES)).long(), strength)

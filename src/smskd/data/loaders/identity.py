@@ -24,11 +24,11 @@ class AugmentationSpace:
     batches: str
 
 
-def identified(*facts: object) -> str:
+def identity_of(*facts: object) -> str:
     """The identity that follows from some facts, each given in full by its ``repr``."""
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def seen_through(augmentation: Augmentation) -> tuple[object, ...]:
+def pixel_settings(augmentation: Augmentation) -> tuple[object, ...]:
     """The settings of an augmentation that determine the values of images."""
     return augmentation.mean, augmentation.std, augmentation.padding, augmentation.flip

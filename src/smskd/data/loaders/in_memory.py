@@ -9,7 +9,7 @@ from smskd.data.augment.crop_flip import Augmentation
 from smskd.data.augment.views import check_views, further_views
 from smskd.data.images import Images
 from smskd.data.loaders.batching import BatchGroup, coalesced_batches, split
-from smskd.data.loaders.identity import AugmentationSpace, identified, seen_through
+from smskd.data.loaders.identity import AugmentationSpace, identity_of, pixel_settings
 from smskd.data.loaders.sampler import batch_bounds, epoch_order
 from smskd.interfaces.batch import Batch, Progress, SampleKeys
 from smskd.interfaces.terms import DataInfo
@@ -74,8 +74,8 @@ class MemoryLoader:
     @property
     def augmentation_space(self) -> AugmentationSpace:
         """All the images that the loader can produce."""
-        identity = identified(self.fingerprint, seen_through(self._augmentation))
-        batches = identified(self._bounds, self._shuffle)
+        identity = identity_of(self.fingerprint, pixel_settings(self._augmentation))
+        batches = identity_of(self._bounds, self._shuffle)
         return AugmentationSpace(identity, len(self._images), self._augmentation.variants, batches)
 
     @property

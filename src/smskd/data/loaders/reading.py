@@ -98,7 +98,7 @@ class BatchReader:
             raise UserError(f"sample {index}: {error}") from error
 
 
-def as_it_is(batch: Any) -> Any:
+def no_collate(batch: Any) -> Any:
     """The collate function of a ``DataLoader`` whose data set gives whole batches."""
     return batch
 

@@ -13,8 +13,8 @@ from smskd.data.augment.views import check_views, further_views
 from smskd.data.counter_rng import mix
 from smskd.data.images import Images
 from smskd.data.loaders.batching import BatchGroup, coalesced_batches, split
-from smskd.data.loaders.identity import AugmentationSpace, identified, seen_through
-from smskd.data.loaders.reading import BatchReader, BatchRequest, Fault, Plan, RawBatch, as_it_is
+from smskd.data.loaders.identity import AugmentationSpace, identity_of, pixel_settings
+from smskd.data.loaders.reading import BatchReader, BatchRequest, Fault, Plan, RawBatch, no_collate
 from smskd.data.loaders.sampler import batch_bounds, epoch_order
 from smskd.data.samples import Samples, known_labels, read_image, samples_fingerprint
 from smskd.errors import UserError
@@ -86,7 +86,7 @@ class StreamingLoader:
         self._loader: DataLoader[Any] = DataLoader(
             BatchReader(dataset, classes, checksums),  # type: ignore[arg-type]
             batch_sampler=self._plan,
-            collate_fn=as_it_is,
+            collate_fn=no_collate,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=self._device.type == "cuda",
@@ -101,17 +101,17 @@ class StreamingLoader:
 
     @property
     def augmentation_space(self) -> AugmentationSpace:
-        """All the images that the loader can produce, identified by :attr:`fingerprint`.
+        """All the images that the loader can produce, identity_of by :attr:`fingerprint`.
 
         Raises:
             UserError: one of the samples that are read for it is not what it has to be.
         """
         image = read_image(self._dataset, 0)
-        batches = identified(self._bounds, self._shuffle)
+        batches = identity_of(self._bounds, self._shuffle)
         if image.dtype != torch.uint8:
-            return AugmentationSpace(identified(self.fingerprint, "floats"), self._samples, None, batches)
+            return AugmentationSpace(identity_of(self.fingerprint, "floats"), self._samples, None, batches)
         augmentation = self._augmentation_of_bytes(image.shape[0])
-        identity = identified(self.fingerprint, seen_through(augmentation))
+        identity = identity_of(self.fingerprint, pixel_settings(augmentation))
         return AugmentationSpace(identity, self._samples, augmentation.variants, batches)
 
     @property

@@ -69,8 +69,8 @@ def _parts(found: Any, name: str) -> dict[str, Any]:
         parts = {"train": found[0], "test": found[1]}
     else:
         raise UserError(
-            f"data source '{name}' returned an object of type {type(found).__name__}; it has to return a smskd.data.Dataset, or "
-            "map-style data sets as {'train': ..., 'test': ...} or (train, test)"
+            f"data source '{name}' returned an object of type {type(found).__name__}; it has to return "
+            "a smskd.data.Dataset, or map-style data sets as {'train': ..., 'test': ...} or (train, test)"
         )
     for part in {"train": None, "test": None, **parts}:
         if not hasattr(parts.get(part), "__getitem__") or not hasattr(parts.get(part), "__len__"):
