@@ -151,6 +151,7 @@ class TestState:
         assert not built(EWC()).state_dict()
         built(EWC()).load_state_dict({})
 
+    @pytest.mark.filterwarnings("ignore:for fisher/.*meta parameter")
     def test_loads_onto_the_device_of_the_module(self) -> None:
         loaded = built(EWC()).to("meta")
         loaded.load_state_dict(after_stages(EWC(), 1).state_dict())

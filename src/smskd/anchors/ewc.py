@@ -88,7 +88,7 @@ class FisherInformation(nn.Module):
 
     @torch.no_grad()
     def update(self, fisher: Mapping[str, Tensor], decay: float) -> None:
-        """Replaces the information F by ``decay * F + fisher``, in place, and drops parameters that ``fisher`` lacks."""
+        """Replaces the information F by ``decay * F + fisher``, in place. Parameters not in ``fisher`` are dropped."""
         keys = {self._key(name) for name in fisher}
         for key in [key for key in self._buffers if key.startswith(self._PREFIX) and key not in keys]:
             del self._buffers[key]
