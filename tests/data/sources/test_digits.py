@@ -24,6 +24,15 @@ def test_the_split_never_changes(dataset):
     assert dataset.test.fingerprint().startswith("0c7d53afcbb1f7e9")
 
 
+@pytest.mark.parametrize("count", [1, 100, 1796])
+def test_another_number_of_test_images(count):
+    dataset = digits(test_samples=count)
+    assert (len(dataset.train), len(dataset.test)) == (1797 - count, count)
+    everything = torch.bincount(torch.from_numpy(load_digits().target))
+    share = torch.bincount(dataset.test.labels, minlength=10) / everything
+    assert ((share - count / 1797).abs() * everything).max() < 1
+
+
 def test_every_digit_is_in_one_part_with_its_values(dataset):
     pixels = torch.cat([dataset.train.pixels, dataset.test.pixels])
     labels = torch.cat([dataset.train.labels, dataset.test.labels])

@@ -1,5 +1,3 @@
-import io
-import json
 import os
 from pathlib import Path
 
@@ -14,40 +12,7 @@ from smskd import data
 from smskd.config.data import SubsetConfig
 from smskd.data.sources.parquet import parquet
 from smskd.errors import UserError
-
-NAMES = ["cat", "dog", "owl"]
-
-
-def pixels(n, seed=0, size=(6, 5)):
-    return np.random.default_rng(seed).integers(0, 256, (n, *size, 3), dtype=np.uint8)
-
-
-def png(array):
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
-    return file.getvalue()
-
-
-def metadata(**features):
-    return {"huggingface": json.dumps({"info": {"features": features}})}
-
-
-def write(path, images, labels, image="image", label="label", names=None, struct=True, group=4, **more):
-    """A Parquet file as the hub has them; ``images`` are arrays, or bytes as they shall stand there."""
-    cells = [cell if cell is None or isinstance(cell, bytes) else png(cell) for cell in images]
-    binary = pa.struct([("bytes", pa.binary()), ("path", pa.string())]) if struct else pa.binary()
-    column = pa.array([{"bytes": cell, "path": None} for cell in cells] if struct else cells, binary)
-    columns = {image: column, label: pa.array(labels), **more}
-    table = pa.table(columns)
-    if names:
-        told = {image: {"_type": "Image"}, label: {"_type": "ClassLabel", "names": names}}
-        table = table.replace_schema_metadata(metadata(**told))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, row_group_size=group)
-
-
-def arrays(images):
-    return images.pixels.permute(0, 2, 3, 1).numpy()
+from tests.support.parquet_files import NAMES, arrays, metadata, pixels, png, write
 
 
 @pytest.mark.parametrize("struct", [True, False])
@@ -122,14 +87,14 @@ def test_a_limit_takes_the_part_that_subset_takes_and_reads_no_more(tmp_path, mo
 
 
 def test_columns_that_the_metadata_names(tmp_path):
-    told = {
+    features = {
         "photo": {"_type": "Image"},
         "coarse_label": {"_type": "ClassLabel", "names": ["animal"]},
         "fine_label": {"_type": "ClassLabel", "names": NAMES},
     }
     cells = pa.array([png(image) for image in pixels(3)], pa.large_binary())
     columns = {"photo": cells, "coarse_label": pa.array([0] * 3), "fine_label": pa.array([2, 1, 0])}
-    table = pa.table(columns).replace_schema_metadata(metadata(**told))
+    table = pa.table(columns).replace_schema_metadata(metadata(**features))
     for part in ("train", "test"):
         pq.write_table(table, tmp_path / f"{part}.parquet")
     fine = data.load("parquet", root=tmp_path)
@@ -163,150 +128,16 @@ def test_many_images_keep_their_places_and_progress_is_reported(tmp_path):
     many = pixels(150, size=(2, 2))
     write(tmp_path / "train.parquet", many, [0] * 150, group=100)
     write(tmp_path / "test.parquet", many[:3], [0] * 3)
-    told = []
+    calls = []
 
     def track(iterable, total):
         done = list(iterable)
-        told.append((done, total))
+        calls.append((done, total))
         return done
 
     dataset = data.load("parquet", root=tmp_path, track=track)
     assert np.array_equal(arrays(dataset.train), many)
-    assert told == [(list(range(150)), 150), (list(range(3)), 3)]
-
-
-def one_bad(cell, row=5):
-    cells = list(pixels(7))
-    cells[row] = cell
-    return cells
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "message"),
-    [
-        (
-            one_bad(b"no image"),
-            [0] * 7,
-            r"train.parquet, row 5: .*cannot be decoded \(no known image format\)$",
-        ),
-        (one_bad(png(pixels(1)[0])[:60]), [0] * 7, r"train.parquet, row 5: the image cannot be decoded \("),
-        (one_bad(None), [0] * 7, "train.parquet, row 5: the cell holds no bytes"),
-        (one_bad(b"no image", row=0), [0] * 7, "train.parquet, row 0: "),
-        (
-            one_bad(pixels(1, size=(9, 8))[0]),
-            [0] * 7,
-            "row 5: the image is 9x8, the first training image 6x5; give image_size",
-        ),
-        (
-            pixels(7),
-            [0, 1, 2, 0, 1, 3, 7],
-            "train.parquet, row 5 has label 3; with 3 classes labels are 0 to 2$",
-        ),
-        (pixels(7), [0, 1, 2, 0, -1, 3, 7], "train.parquet, row 4 has label -1"),
-        (pixels(7), [0, 1, None, 0, 1, 2, 0], "train.parquet, row 2 has no label"),
-        (pixels(7), ["cat"] * 7, "column 'label' holds string, not integers; set label_column$"),
-        (pixels(7), [0.0] * 7, "column 'label' holds double"),
-    ],
-)
-def test_bad_cells_are_named(tmp_path, images, labels, message):
-    write(tmp_path / "train.parquet", images, labels, names=NAMES)
-    write(tmp_path / "test.parquet", pixels(2), [0, 1], names=NAMES)
-    with pytest.raises(UserError, match=message) as caught:
-        data.load("parquet", root=tmp_path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_bad_cell_in_a_later_shard_and_group_is_named_by_its_own_file(tmp_path):
-    write(tmp_path / "train-0-of-2.parquet", pixels(7), [0] * 7)
-    write(tmp_path / "train-1-of-2.parquet", one_bad(b"no image"), [0] * 7)
-    write(tmp_path / "test.parquet", pixels(2), [0, 0])
-    with pytest.raises(UserError, match=r"train-1-of-2.parquet, row 5: "):
-        data.load("parquet", root=tmp_path)
-
-
-def test_a_test_label_beyond_the_training_classes(tmp_path):
-    write(tmp_path / "train.parquet", pixels(2), [0, 1])
-    write(tmp_path / "test.parquet", pixels(2), [0, 2])
-    with pytest.raises(UserError, match=r"test.parquet, row 1 has label 2; with 2 classes"):
-        data.load("parquet", root=tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"image_column": "imgae"}, r"has no column 'imgae'; did you mean 'image'\?$"),
-        ({"label_column": "klass"}, "has no column 'klass'; choose from image, label$"),
-        (
-            {"image_column": "label"},
-            "column 'label' holds int64, not the bytes of images; set image_column$",
-        ),
-        ({"channels": 4}, "^data.source.channels: must be 1 or 3, not 4$"),
-    ],
-)
-def test_wrong_options(tmp_path, options, message):
-    for part in ("train", "test"):
-        write(tmp_path / f"{part}.parquet", pixels(2), [0, 1])
-    with pytest.raises(UserError, match=message):
-        data.load("parquet", root=tmp_path, **options)
-
-
-def test_columns_that_cannot_be_found(tmp_path):
-    for part in ("train", "test"):
-        write(tmp_path / f"{part}.parquet", pixels(2), [0, 1], image="a", label="b")
-    with pytest.raises(UserError, match=r"train.parquet: set image_column; the columns are a, b$"):
-        data.load("parquet", root=tmp_path)
-    assert len(data.load("parquet", root=tmp_path, image_column="a", label_column="b").train) == 2
-
-
-def test_a_shard_without_the_columns(tmp_path):
-    write(tmp_path / "train.parquet", pixels(2), [0, 1])
-    write(tmp_path / "test.parquet", pixels(2), [0, 1], label="target")
-    with pytest.raises(UserError, match=r"test.parquet has no column 'label'"):
-        data.load("parquet", root=tmp_path)
-
-
-def test_missing_files(tmp_path):
-    with pytest.raises(UserError, match="nowhere is not a folder"):
-        data.load("parquet", root=tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"no Parquet files called train \(train.parquet"):
-        data.load("parquet", root=tmp_path)
-    write(tmp_path / "train-00001-of-00003.parquet", pixels(2), [0, 1])
-    with pytest.raises(UserError, match="no Parquet files called test or validation"):
-        data.load("parquet", root=tmp_path)
-    write(tmp_path / "test.parquet", pixels(2), [0, 1])
-    with pytest.raises(UserError, match=r"lacks part 0 of 3 \(counted from 0\)"):
-        data.load("parquet", root=tmp_path)
-
-
-def test_several_data_sets(tmp_path):
-    for name in ("full", "small"):
-        write(tmp_path / name / "train.parquet", pixels(2), [0, 1])
-    with pytest.raises(UserError, match=r"several data sets \(full, small\)"):
-        data.load("parquet", root=tmp_path)
-
-
-def test_no_parquet_at_all(tmp_path):
-    for part in ("train", "test"):
-        (tmp_path / f"{part}.parquet").write_text("hello")
-    with pytest.raises(UserError, match=r"train.parquet cannot be read as Parquet"):
-        data.load("parquet", root=tmp_path)
-
-
-def test_no_rows(tmp_path):
-    write(tmp_path / "train.parquet", [], pa.array([], pa.int64()))
-    write(tmp_path / "test.parquet", pixels(1), [0])
-    with pytest.raises(UserError, match=r"train.parquet has no rows"):
-        data.load("parquet", root=tmp_path)
-
-
-def test_sizes_of_train_and_test(tmp_path):
-    write(tmp_path / "train.parquet", pixels(2), [0, 1])
-    write(tmp_path / "test.parquet", pixels(2, size=(8, 8)), [0, 1])
-    with pytest.raises(
-        UserError,
-        match=r"test.parquet, row 0: the image is 8x8, the first training image 6x5; give image_size",
-    ):
-        data.load("parquet", root=tmp_path)
+    assert calls == [(list(range(150)), 150), (list(range(3)), 3)]
 
 
 def shared_cifar10():
