@@ -1,4 +1,4 @@
-"""Profiles steps of ``smskd train`` and writes PROFILE.md: which kernels run, and how far they are from the limits."""
+"""Profiles steps of ``smskd train`` and writes PROFILE.md: the longest kernels, and the limits of the device."""
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +12,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import Timer
 
-from smskd.bench.case import Case, random_pictures
-from smskd.bench.step import OurLoop, assembled
+from smskd.bench.case import Case, random_dataset
+from smskd.bench.step import TimedLoop, assembled
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
 from smskd.models import macs
@@ -25,19 +25,19 @@ from smskd.training.host import environment
 PAGE = Path(__file__).parent / "PROFILE.md"
 
 KERNELS = 20
-"""That are told of, the longest."""
+"""Rows of the table of kernels."""
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SIDES = {"cuda": 8192}
 _SIDE = 1024
-"""Of the square matrices whose product shows what the device can do, by type of device and elsewhere."""
+"""Rows of the square matrices whose product measures the device, by type of device and elsewhere."""
 
 _TRIES = 10
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """What the device did under one name, in a step."""
+    """The work of the device under one name, per step."""
 
     name: str
     calls: float
@@ -46,15 +46,15 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Profile:
-    """Of a step.
+    """The profile of a step.
 
     Attributes:
-        milliseconds: it takes without being watched.
-        parts: of it, in milliseconds.
+        milliseconds: duration without the profiler.
+        parts: duration of each part, milliseconds.
         kernels: the longest first.
-        gflop: floating-point operations of its convolutions and linear layers.
-        gflop_per_second: that the device reached in a large matrix product of this precision.
-        gigabytes_per_second: that it read and wrote while copying.
+        gflop: floating-point operations of the convolutions and linear layers, in 10^9.
+        gflop_per_second: speed of a large matrix product in this precision.
+        gigabytes_per_second: reads and writes of a large copy.
     """
 
     milliseconds: float
@@ -66,12 +66,12 @@ class Profile:
 
     @property
     def busy(self) -> float:
-        """Milliseconds in which the device computes."""
+        """Milliseconds in which the device executes kernels."""
         return sum(kernel.milliseconds for kernel in self.kernels)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Profiles and writes."""
+    """Profiles a case and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, epilog="The other options are those of smskd bench step.")
     parser.add_argument("--out", type=Path, default=PAGE, help="the file (default: PROFILE.md beside this one)")
     given = {"teacher": "resnet32x4", "student": "resnet8x4", "method": "kd"}
@@ -90,34 +90,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def profiled(case: Case) -> tuple[Profile, dict[str, Any]]:
-    """The profile of a case's steps, and the environment."""
-    setup = assembled(case, random_pictures(case))
+    """The profile of a case, and the environment.
+
+    Raises:
+        UserError: the case cannot be built.
+    """
+    setup = assembled(case, random_dataset(case))
     device = setup.example.device
-    ours = OurLoop(setup)
-    turns = [ours.together, *ours.rounds(case.steps)]
+    loop = TimedLoop(setup)
+    turns = [loop.group, *loop.turns(case.steps)]
     if case.cache != "off":
-        ours.fill_cache([*turns, turns[-1]])
-    ours.turn(turns[0])
-    ours.step.clock.forget()
+        loop.fill_cache([*turns, turns[-1]])
+    loop.turn(turns[0])
+    loop.step.clock.forget()
     for steps in turns[1:]:
-        ours.turn(steps)
-    cost = ours.step.clock.cost()
+        loop.turn(steps)
+    cost = loop.step.clock.cost()
     assert cost is not None
-    kernels = _kernels(ours, turns[-1])
-    objective = ours.trainee.objective
-    _, channels, height, width = (int(size) for size in setup.example.shape)
-    shape = (channels, height, width)
-    frozen = [objective.reference, None if objective.cached else objective.teacher]
-    passes = sum(
-        [3 * macs(objective.student, shape), *(macs(network.model, shape) for network in frozen if network is not None)]
-    )
-    return Profile(
-        cost.step_milliseconds,
-        cost.milliseconds,
-        kernels,
-        2e-9 * passes * case.batch_size,
-        *_limits(device, _TYPES[case.precision]),
-    ), environment(device)
+    kernels = _kernels(loop, turns[-1])
+    gflop = _gflop(loop, case.batch_size)
+    limits = _limits(device, _TYPES[case.precision])
+    return Profile(cost.step_milliseconds, cost.milliseconds, kernels, gflop, *limits), environment(device)
 
 
 def page(case: Case, measured: Profile, where: dict[str, Any], day: date) -> str:
@@ -129,28 +122,28 @@ def page(case: Case, measured: Profile, where: dict[str, Any], day: date) -> str
     precision = "TF32" if where["tf32"] and where["device_name"] and case.precision == "fp32" else case.precision
     return "\n".join(
         [
-            "# Where the time of a step goes",
+            "# Profile of a step",
             "",
             f"Measured on {day.isoformat()} by `python benchmarks/profile_step.py`: {device}; "
             f"Python {where['python']}, PyTorch {where['torch']}.",
             "",
             f"{case.teacher} → {case.student}, {case.method}, stage {case.stage}, batches of {case.batch_size} "
-            f"pictures of {case.image_size}x{case.image_size}, cache {case.cache}, {precision}, "
+            f"images of {case.image_size}x{case.image_size}, cache {case.cache}, {precision}, "
             f"compile {case.compile}.",
             "",
             f"- A step takes **{step:.2f} ms**, {case.batch_size / step * 1000:,.0f} images a second. "
             f"By part, in milliseconds: {parts}.",
-            f"- The device computes in {busy:.2f} ms of them, {100 * min(1.0, busy / step):.0f} %.",
-            f"- Convolutions and linear layers have {measured.gflop:.1f} GFLOP a step (whole networks, each forward; "
+            f"- The device executes kernels in {busy:.2f} ms of them, {100 * min(1.0, busy / step):.0f} %.",
+            f"- Convolutions and linear layers: {measured.gflop:.1f} GFLOP per step (forward of all networks in full; "
             f"the student's backward counted as two). A large matrix product reaches "
-            f"{measured.gflop_per_second / 1000:.2f} TFLOP/s here: at that speed they would take {arithmetic:.2f} ms, "
+            f"{measured.gflop_per_second / 1000:.2f} TFLOP/s here; at that speed they would take {arithmetic:.2f} ms, "
             f"{100 * arithmetic / step:.0f} % of the step.",
-            f"- Copying reaches {measured.gigabytes_per_second:.0f} GB/s: in a step's time, "
+            f"- Copying reaches {measured.gigabytes_per_second:.0f} GB/s: in the duration of a step, "
             f"{measured.gigabytes_per_second * step:.0f} MB can be read and written.",
             "",
             f"The {min(KERNELS, len(measured.kernels))} longest of {len(measured.kernels)} kernels:",
             "",
-            "| ms a step | of it | calls | kernel |",
+            "| ms per step | share | calls | kernel |",
             "| ---: | ---: | ---: | --- |",
             *(
                 f"| {kernel.milliseconds:.3f} | {100 * kernel.milliseconds / busy:.1f} % | {kernel.calls:.1f} | "
@@ -162,15 +155,25 @@ def page(case: Case, measured: Profile, where: dict[str, Any], day: date) -> str
     )
 
 
-def _kernels(ours: OurLoop, steps: int) -> list[Kernel]:
-    """What the device does in some steps, after the warm-up of a turn."""
-    cuda = ours.step.device.type == "cuda"
-    watch = profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])])
-    batches = islice(ours.batches, ours.warm_up + steps)
-    with fitting_threads(ours.setup):
-        train_batches(ours.step, _watched(batches, ours.warm_up, watch, cuda))
+def _gflop(loop: TimedLoop, batch_size: int) -> float:
+    """The floating-point operations of a step, in 10^9; a cached teacher counts for nothing."""
+    objective = loop.state.objective
+    _, channels, height, width = (int(size) for size in loop.setup.example.shape)
+    shape = (channels, height, width)
+    frozen = [objective.reference, None if objective.cached else objective.teacher]
+    forwards = [macs(network.model, shape) for network in frozen if network is not None]
+    return 2e-9 * batch_size * (3 * macs(objective.student, shape) + sum(forwards))
+
+
+def _kernels(loop: TimedLoop, steps: int) -> list[Kernel]:
+    """The work of the device in some steps, after the warm-up of a turn."""
+    cuda = loop.step.device.type == "cuda"
+    profiler = profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])])
+    batches = islice(loop.batches, loop.warm_up + steps)
+    with fitting_threads(loop.setup):
+        train_batches(loop.step, _profiled(batches, loop.warm_up, profiler, cuda))
     found: dict[str, tuple[int, float]] = {}
-    for event in watch.events() or ():  # type: ignore[no-untyped-call]
+    for event in profiler.events() or ():  # type: ignore[no-untyped-call]
         if (event.device_type.name == "CUDA") == cuda:
             calls, spent = found.get(event.name, (0, 0.0))
             found[event.name] = calls + 1, spent + (event.device_time if cuda else event.self_cpu_time_total)
@@ -178,21 +181,21 @@ def _kernels(ours: OurLoop, steps: int) -> list[Kernel]:
     return sorted(kernels, key=lambda kernel: -kernel.milliseconds)
 
 
-def _watched(batches: Iterable[Batch], warm_up: int, watch: profile, cuda: bool) -> Iterator[Batch]:
-    """The batches, watched from after the warm-up to the end of the last."""
+def _profiled(batches: Iterable[Batch], warm_up: int, profiler: profile, cuda: bool) -> Iterator[Batch]:
+    """The batches; the profiler runs from the end of the warm-up to the end of the last step."""
     for number, batch in enumerate(batches):
         if number == warm_up:
             if cuda:
                 torch.cuda.synchronize()
-            watch.start()
+            profiler.start()
         yield batch
     if cuda:
         torch.cuda.synchronize()
-    watch.stop()
+    profiler.stop()
 
 
 def _limits(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
-    """GFLOP a second of a matrix product, and GB a second of a copy, at best."""
+    """The speed of a large matrix product, GFLOP/s, and of a large copy, GB/s."""
     side = _SIDES.get(device.type, _SIDE)
     matrix = torch.randn(side, side, device=device, dtype=dtype)
     target = torch.empty_like(matrix)

@@ -11,7 +11,7 @@ from smskd import timing as clock_file
 from smskd.anchors.reference_kl import ReferenceKL
 from smskd.config.runtime import ComputeConfig
 from smskd.interfaces.batch import Batch
-from smskd.models.inspect import latency
+from smskd.models.latency import latency
 from smskd.recipe import StageSpec
 from smskd.timing import IDLE, PARTS, REPLAYED, Clock, sampled_steps
 from smskd.training.epoch import train_batches

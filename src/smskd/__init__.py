@@ -1,76 +1,119 @@
 """Sequential multi-stage knowledge distillation.
 
-Three levels: :func:`distill` does it all; :class:`Objective` gives the loss in a training loop of your own; and each
-method's loss is a pure function, such as :func:`smskd.methods.kd.kd_loss`.
+Three levels: :func:`distill` does everything; :func:`build_objective` gives the loss of a stage for a training loop of
+your own; and each method's loss is a pure function, such as :func:`smskd.methods.kd.kd_loss`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from smskd import data as data
+from smskd import models as models
 from smskd.errors import UserError
 
 if TYPE_CHECKING:
     from smskd.anchors.reference_kl import ReferenceKL, reference_kl_loss
     from smskd.api import Result, distill, load, train
+    from smskd.config.cache import CacheConfig
+    from smskd.config.data import DataConfig, LoaderConfig, SubsetConfig, ValidationConfig
+    from smskd.config.optimization import OptimizerConfig, ScheduleConfig
+    from smskd.config.runtime import RuntimeConfig
+    from smskd.config.stage import StageConfig
+    from smskd.data.augment.crop_flip import Augmentation
     from smskd.interfaces.batch import Batch, Progress
-    from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, Reads, TappedOutputs
-    from smskd.interfaces.terms import Anchor, DataInfo, Method, WeightedMethod
+    from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, Reads, Tap, TappedOutputs
+    from smskd.interfaces.objective import Losses, Objective, ParameterGroup
+    from smskd.interfaces.terms import Anchor, DataInfo, Method, Pretraining, Term, TermInputs, WeightedMethod
     from smskd.models.frozen import Frozen
-    from smskd.objective.weighted_sum import Losses, Objective
-    from smskd.recipe import OptimizerSpec, Recipe, ScheduleSpec, StageSpec
-    from smskd.teacher_cache import CacheConfig
+    from smskd.objective.build import build_objective
+    from smskd.objective.parts import StageParts
+    from smskd.objective.weighted_sum import WeightedSum
+    from smskd.recipe import Recipe, TrainingConfig
+    from smskd.strategies.base import Strategy
 
 _HOMES = {
     "Anchor": "interfaces.terms",
+    "Augmentation": "data.augment.crop_flip",
     "Batch": "interfaces.batch",
     "CacheConfig": "config.cache",
+    "DataConfig": "config.data",
     "DataInfo": "interfaces.terms",
+    "FeatureLayout": "interfaces.features",
     "FeatureModel": "interfaces.features",
     "Frozen": "models.frozen",
-    "FeatureLayout": "interfaces.features",
-    "Losses": "objective.weighted_sum",
+    "LoaderConfig": "config.data",
+    "Losses": "interfaces.objective",
     "Method": "interfaces.terms",
-    "Objective": "objective.weighted_sum",
-    "OptimizerSpec": "recipe",
-    "TappedOutputs": "interfaces.features",
-    "Progress": "interfaces.batch",
-    "Recipe": "recipe",
-    "Result": "api",
-    "ScheduleSpec": "recipe",
     "ModelInfo": "interfaces.features",
-    "StageSpec": "recipe",
+    "Objective": "interfaces.objective",
+    "OptimizerConfig": "config.optimization",
+    "ParameterGroup": "interfaces.objective",
+    "Pretraining": "interfaces.terms",
+    "Progress": "interfaces.batch",
     "Reads": "interfaces.features",
+    "Recipe": "recipe",
     "ReferenceKL": "anchors.reference_kl",
+    "Result": "api",
+    "RuntimeConfig": "config.runtime",
+    "ScheduleConfig": "config.optimization",
+    "StageConfig": "config.stage",
+    "StageParts": "objective.parts",
+    "Strategy": "strategies.base",
+    "SubsetConfig": "config.data",
+    "Tap": "interfaces.features",
+    "TappedOutputs": "interfaces.features",
+    "Term": "interfaces.terms",
+    "TermInputs": "interfaces.terms",
+    "TrainingConfig": "recipe",
+    "ValidationConfig": "config.data",
     "WeightedMethod": "interfaces.terms",
+    "WeightedSum": "objective.weighted_sum",
+    "build_objective": "objective.build",
     "distill": "api",
     "load": "api",
-    "train": "api",
     "reference_kl_loss": "anchors.reference_kl",
+    "train": "api",
 }
 
 __all__ = [
     "Anchor",
+    "Augmentation",
     "Batch",
     "CacheConfig",
+    "DataConfig",
     "DataInfo",
     "FeatureLayout",
     "FeatureModel",
     "Frozen",
+    "LoaderConfig",
     "Losses",
     "Method",
     "ModelInfo",
     "Objective",
-    "OptimizerSpec",
+    "OptimizerConfig",
+    "ParameterGroup",
+    "Pretraining",
     "Progress",
     "Reads",
     "Recipe",
     "ReferenceKL",
     "Result",
-    "ScheduleSpec",
-    "StageSpec",
+    "RuntimeConfig",
+    "ScheduleConfig",
+    "StageConfig",
+    "StageParts",
+    "Strategy",
+    "SubsetConfig",
+    "Tap",
     "TappedOutputs",
+    "Term",
+    "TermInputs",
+    "TrainingConfig",
     "UserError",
+    "ValidationConfig",
     "WeightedMethod",
+    "WeightedSum",
+    "build_objective",
     "distill",
     "load",
     "reference_kl_loss",

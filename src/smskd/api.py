@@ -8,46 +8,40 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from torch import Tensor, nn
+from torch import nn
 
-from smskd import models
-from smskd.anchors.reference_kl import ReferenceKL
-from smskd.config.pace import Pace
-from smskd.config.runtime import ComputeConfig
-from smskd.config.stage import Stage
-from smskd.data import Augmentation, Images, MemoryLoader, StreamingLoader, mix
-from smskd.data.loaders.decode import image_tensor
-from smskd.data.loaders.streaming import Samples
+from smskd import models, session
+from smskd.build import Provided
+from smskd.config.base import ComponentConfig
+from smskd.config.cache import CacheConfig, CacheMode
+from smskd.config.data import DataConfig, LoaderConfig, ValidationConfig
+from smskd.config.given import given
+from smskd.config.models import ModelConfig, TeacherConfig
+from smskd.config.optimization import OptimizerConfig, ScheduleConfig
+from smskd.config.runtime import RuntimeConfig
+from smskd.config.stage import StageConfig
+from smskd.data import Augmentation, Dataset, Images, StreamedSamples, split_samples
+from smskd.data.samples import Samples, Split
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.interfaces.terms import Anchor, Method, WeightedMethod
-from smskd.objective.resolve_terms import weighted
-from smskd.objective.student_head import rebuild_head
-from smskd.recipe import OptimizerSpec, Recipe, ScheduleSpec, StageSpec, read
-from smskd.recipe.components import anchor_of, method_of
-from smskd.recipe.read import load_yaml
-from smskd.runs.folder import RECIPE, SUMMARY, RunFolder
-from smskd.session import begin, finish
-from smskd.strategies.resolve import scheduled
-from smskd.teacher_cache import CacheConfig, CacheMode, key_of, replayed_seed
-from smskd.training.config import RunConfig
-from smskd.training.host import device_of, environment
-from smskd.training.run import Report, run
+from smskd.objective.student_head import head_descriptions_in, rebuild_head
+from smskd.recipe import Recipe, TrainingConfig, read
+from smskd.strategies.base import Strategy
+from smskd.training.globals import preserved_globals
+from smskd.training.host import device_of
+from smskd.training.run import Report
 
-StageLike = str | Method | WeightedMethod | StageSpec | Sequence[str | Method | WeightedMethod]
-
-_LOADER = 0x4C4F4144
-TEST_BATCH = 256
+StageLike = str | Method | WeightedMethod | StageConfig | Sequence[str | Method | WeightedMethod]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What training gives.
+    """The result of training.
 
     Attributes:
-        student: the trained model, in eval mode.
-        summary: what ``summary.json`` holds.
+        student: the trained network, in eval mode.
+        summary: the content of ``summary.json``.
         path: the run's folder; None if it was not kept.
     """
 
@@ -60,57 +54,69 @@ def distill(
     *,
     student: nn.Module,
     teacher: nn.Module | None,
-    stages: Sequence[StageLike],
     train: Samples | Images,
     test: Samples | Images,
-    epochs: int = 240,
-    batch_size: int = 64,
-    optimizer: OptimizerSpec | None = None,
-    schedule: ScheduleSpec | None = None,
-    anchor: Anchor | None = ReferenceKL(),  # noqa: B008 (frozen)
+    stages: Sequence[StageLike] | None = None,
+    methods: Sequence[str | Method | WeightedMethod] | None = None,
+    strategy: str | Strategy = "sequential",
+    validation: Samples | Images | ValidationConfig | float | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    training: TrainingConfig | None = None,
+    optimizer: OptimizerConfig | None = None,
+    schedule: ScheduleConfig | None = None,
+    anchor: Anchor | str | None = "reference_kl",
     augmentation: Augmentation | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    workers: int = 0,
+    loader: LoaderConfig | None = None,
+    teacher_cache: CacheMode | CacheConfig = "off",
+    runtime: RuntimeConfig | None = None,
     name: str = "distill",
     out: str | Path | None = None,
     resume: bool = False,
+    force: bool = False,
     on_epoch: Callable[[Report], object] | None = None,
-    teacher_cache: CacheMode | CacheConfig = "off",
 ) -> Result:
     """Trains a student in stages.
 
+    Random number generators, cuDNN's flags, TF32 and the number of threads are as before when it returns.
+
     Args:
-        student: the network to train, in place: any ``nn.Module`` from pictures to logits.
-        teacher: the network to learn from, likewise; it is copied, and left as it is. None for plain training.
-        stages: one entry a stage: a method's name (``"kd"``) or object (``KD(temperature=2)``), several of them in
-            a list for a stage that distils them together, an empty list for plain training, or a
-            :class:`StageSpec`, which can say when the stage ends, and more. Without that, a stage ends at the next
-            learning-rate decay and the last one at the end.
-        train: map-style data set of (image, label); the image a PIL picture, an array or a tensor.
+        student: the network to train, in place: any ``nn.Module`` from images to logits. With a method that replaces
+            its last layers (SimKD) the trained network is :attr:`Result.student`, of which this one is a part.
+        teacher: the network to learn from, likewise; it is copied and left as it is. None for plain training.
+        train: map-style data set of (image, label); the image a PIL image, an array or a tensor; or
+            :class:`smskd.data.Images`.
         test: likewise.
-        epochs: of the whole run.
-        batch_size: of training.
+        stages: one entry a stage: a method's name (``"kd"``) or object (``KD(temperature=2)``), several of them in a
+            list for a stage that distils them together, an empty list for plain training, or a
+            :class:`smskd.StageConfig` with all settings of a stage. By default a stage ends at the next
+            learning-rate decay and the last one at the end.
+        methods: instead of ``stages``: the methods, which ``strategy`` turns into stages.
+        strategy: ``sequential``, ``joint``, or an object of your own class.
+        validation: on which ``best`` is selected: a share of the training data (0.1), a
+            :class:`smskd.ValidationConfig`, or a data set like ``test``; None: there is none.
+        epochs, batch_size: of the whole run, 240 and 64 by default; short for ``training``.
+        seed, device: short for ``runtime``. The student's initial weights are its own. The student is moved to the
+            device.
+        training: see :class:`smskd.TrainingConfig`.
         optimizer: SGD with learning rate 0.05, momentum 0.9 and weight decay 5e-4 by default, as published.
-        schedule: by default the published one, the learning rate times 0.1 after 5/8, 6/8 and 7/8 of the epochs.
-        anchor: holds the student near the previous stage's, from the second stage on. None: nothing does.
-        augmentation: of pictures of bytes, and how they are normalised; by default they are scaled to 0..1. Float
+        schedule: by default the published one: the learning rate times 0.1 after 5/8, 6/8 and 7/8 of the epochs.
+        anchor: holds the student near the previous stage's, from the second stage on; a name or an object. None:
+            nothing does.
+        augmentation: of training images of bytes, and their normalisation; by default they are scaled to 0..1. Float
             tensors are taken as they are.
-        seed: of everything random but the student's initial weights, which are the student's own.
-        device: ``auto``, ``cpu``, ``cuda``, ``mps``. The student is moved there.
-        workers: processes that load samples.
+        loader: kind of loader, and worker processes.
+        teacher_cache: of the teacher's outputs: a mode or a :class:`smskd.CacheConfig`.
+        runtime: seed, device, precision, compilation, TF32, checkpoint interval; see :class:`smskd.RuntimeConfig`.
         name: of the run.
         out: folder for metrics, weights, summary and page; None: nothing is kept.
         resume: go on with the run in ``out``, which was begun with the same arguments and was stopped. If it has
             come to its end already, its student is loaded.
+        force: resume also with arguments that change the result by rounding at most, or with more epochs.
         on_epoch: is called with the report of each epoch, those of a method's phase before its stage included;
             ``print`` prints a line.
-        teacher_cache: how the teacher's logits and pooled features are kept, as float16: ``off``; ``memory`` (for this
-            run) or ``disk`` (for all runs), by sample and variant of ``augmentation``, for pictures of bytes;
-            ``replay``, on disk by epoch and sample, for random transforms of the data set's own. A replay plays the
-            pictures of the first such run once more: their order and random draws follow from that run's seed, and
-            ``seed`` decides the rest. Or :class:`smskd.CacheConfig`, which also say where and how much. Each picture
-            is compared with the one that was kept; if it is another, the teacher is asked again.
 
     Returns:
         The student, trained, with the summary of the run.
@@ -120,53 +126,36 @@ def distill(
     """
     if resume and out is None:
         raise UserError("resume needs out, the folder of the run to go on with")
-    where = device_of(device)
-    example = _example(train, where)
-    learner = models.adapt(student.to(where), example)
-    classes = models.describe(learner, _shape(example)).classes
-    schedule = schedule or ScheduleSpec(decay_epochs=_published_decays(epochs))
-    source = models.adapt(teacher.to(where), example) if teacher is not None else None
+    if (stages is None) == (methods is None):
+        raise UserError("give either stages or methods")
+    runtime = _with(runtime or RuntimeConfig(), seed=seed, device=device)
     cache = teacher_cache if isinstance(teacher_cache, CacheConfig) else CacheConfig(teacher_cache)
-    compute = ComputeConfig()
-    loaders = _Loaders(classes, batch_size, augmentation, mix(seed, _LOADER), where, workers, cache.mode != "off")
-    training = loaders.training(train)
-    augmentation_space = training.augmentation_space if source is not None and cache.mode != "off" else None
-    if source is not None and augmentation_space is not None and cache.mode == "replay":
-        key = key_of(source, augmentation_space, cache, where, compute.precision)
-        loaders = replace(loaders, seed=replayed_seed(key, cache, loaders.seed))
-        training = loaders.training(train)
-    setup = RunConfig(
+    recipe = Recipe(
         name=name,
-        student_name=type(student).__name__,
-        student=learner,
-        teacher_name=type(teacher).__name__ if teacher is not None else None,
-        teacher=source,
-        stages=_planned(stages, anchor, epochs, schedule),
-        pace=Pace(optimizer or OptimizerSpec(), schedule, epochs, seed),
-        train=training,
-        test=loaders.testing(test),
-        data=training.info,
-        example=example,
-        pictures={
-            "name": type(train).__name__,
-            "train_samples": len(train),
-            "test_samples": len(test),
-            "classes": classes,
-            "image_shape": list(_shape(example)),
-        },
-        compute=compute,
-        cache=cache,
-        augmentation_space=augmentation_space,
+        data=DataConfig(
+            ComponentConfig(given(train), {}),
+            validation=_validation_config(validation),
+            loader=loader or LoaderConfig(),
+        ),
+        student=ModelConfig(given(student)),
+        teacher=None if teacher is None else TeacherConfig(given(teacher), cache=cache),
+        training=_with(training or TrainingConfig(), epochs=epochs, batch_size=batch_size),
+        optimizer=optimizer or OptimizerConfig(),
+        schedule=schedule or ScheduleConfig(),
+        strategy=strategy,
+        methods=None if methods is None else tuple(methods),
+        stages=None if stages is None else tuple(map(_stage, stages)) or (StageConfig(),),
+        anchor=anchor,
+        runtime=runtime,
     )
-    described = _described(setup, loaders.seed)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = RunFolder(Path(temporary) / "run" if out is None else Path(out))
-        if resume:
-            _check_same(folder, described)
-        else:
-            folder.create(described, environment(where))
-        trained = _trained(_reports(setup, folder, keep=out is not None), on_epoch)
-        summary = json.loads((folder.path / SUMMARY).read_text(encoding="utf-8"))
+    with preserved_globals():
+        dataset = _dataset(student, train, test, validation, augmentation, runtime)
+        provided = Provided(student, teacher, dataset, augmentation)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "run" if out is None else Path(out)
+            run = session.resume(recipe, folder, force=force) if resume else session.begin(recipe, folder)
+            trained = _trained(run.train(run.build(provided), report=out is not None), on_epoch)
+            summary = run.folder.load_summary()
     return Result(trained, summary, None if out is None else Path(out))
 
 
@@ -178,6 +167,8 @@ def train(
 ) -> Result:
     """Trains a recipe, as ``smskd train`` does.
 
+    Random number generators, cuDNN's flags, TF32 and the number of threads are as before when it returns.
+
     Args:
         recipe: a recipe, or its file.
         overrides: ``"key.path=value"`` each, for a recipe's file.
@@ -187,10 +178,10 @@ def train(
     Raises:
         UserError: what is wrong with the recipe, in a line.
     """
-    begun = begin(recipe if isinstance(recipe, Recipe) else read(recipe, overrides), Path(out))
-    trained = _trained(begun.train(begun.setup()), on_epoch)
-    summary = json.loads((begun.folder.path / SUMMARY).read_text(encoding="utf-8"))
-    return Result(trained, summary, begun.folder.path)
+    with preserved_globals():
+        run = session.begin(recipe if isinstance(recipe, Recipe) else read(recipe, overrides), Path(out))
+        trained = _trained(run.train(run.build()), on_epoch)
+    return Result(trained, run.folder.load_summary(), run.folder.path)
 
 
 def load(path: str | Path) -> nn.Module:
@@ -200,37 +191,29 @@ def load(path: str | Path) -> nn.Module:
         path: the run's folder, or a weights file of it (``stages/1/student.safetensors``).
 
     Raises:
-        UserError: there is none, or the file does not say which model it belongs to (a run of :func:`distill` on a
-            model of your own: build the model and call :func:`smskd.models.load_weights`).
+        UserError: there is none, or the file does not name the model that it belongs to (a run of :func:`distill` on a
+            network of your own: build the network and call :func:`smskd.models.load_weights`).
     """
     facts = models.read_metadata(path)
     if "model" not in facts:
-        raise UserError(f"{path} does not say which model it belongs to; build it and use smskd.models.load_weights")
+        raise UserError(f"{path} does not name the model it belongs to; build it and use smskd.models.load_weights")
     channels, height, width = json.loads(facts["image_shape"])
-    model = models.create(
-        facts["model"],
-        classes=int(facts["classes"]),
-        channels=channels,
-        image_size=(height, width),
-        **json.loads(facts.get("options", "{}")),
-    )
-    for description in json.loads(facts.get("transformed", "[]")):
-        model = rebuild_head(model, description)
-    models.load_weights(model.wrapped, path)
+    with preserved_globals():
+        model = models.create(
+            facts["model"],
+            classes=int(facts["classes"]),
+            channels=channels,
+            image_size=(height, width),
+            **json.loads(facts.get("options", "{}")),
+        )
+        for description in head_descriptions_in(path):
+            model = rebuild_head(model, description)
+        models.load_weights(model.wrapped, path)
     return model.wrapped.eval()
 
 
-def _reports(setup: RunConfig, folder: RunFolder, *, keep: bool) -> Generator[Report, None, FeatureModel]:
-    """Trains; a run that cannot begin leaves nothing behind, one that is not kept gets no page."""
-    try:
-        return (yield from finish(setup, folder) if keep else run(setup, folder))
-    except UserError:
-        folder.discard()
-        raise
-
-
 def _trained(reports: Generator[Report, None, FeatureModel], on_epoch: Callable[[Report], object] | None) -> nn.Module:
-    """Goes through the reports of a run to its end, and gives the student, in eval mode."""
+    """Goes through the reports of a run to its end, and returns the student, in eval mode."""
     while True:
         try:
             report = next(reports)
@@ -241,109 +224,66 @@ def _trained(reports: Generator[Report, None, FeatureModel], on_epoch: Callable[
             on_epoch(report)
 
 
-def _check_same(folder: RunFolder, described: str) -> None:
-    """Refuses to go on with a run that is not there or was begun with other arguments."""
-    recipe = folder.path / RECIPE
-    if not recipe.is_file():
-        raise UserError(f"{folder.path} holds no run to go on with; leave out resume to begin one")
-    begun = load_yaml(recipe.read_text(encoding="utf-8"), str(recipe))
-    now = load_yaml(described, "arguments")
-    other = [key for key in now if begun.get(key) != now[key]] if isinstance(begun, dict) else list(now)
-    if other:
-        raise UserError(f"{folder.path} holds a run with other {', '.join(other)}; resume needs the same arguments")
+def _with(settings: Any, **values: Any) -> Any:
+    """The settings with the values that are given."""
+    chosen = {name: value for name, value in values.items() if value is not None}
+    return replace(settings, **chosen) if chosen else settings
 
 
-def _planned(
-    stages: Sequence[StageLike], anchor: Anchor | None, epochs: int, schedule: ScheduleSpec
-) -> tuple[Stage, ...]:
-    pairs = [_spec(stage) for stage in stages] or [(StageSpec(), ())]
-    specs, methods = zip(*pairs, strict=True)
-    anchors = [
-        anchor_of(spec.anchor, f"stages.{index}.anchor") if "anchor" in spec.model_fields_set else anchor
-        for index, spec in enumerate(specs)
-    ]
-    return scheduled(specs, methods, anchors, epochs, schedule)
+def _stage(stage: StageLike) -> StageConfig:
+    if isinstance(stage, StageConfig):
+        return stage
+    single = isinstance(stage, str | Method | WeightedMethod)
+    return StageConfig(methods=(stage,) if single else tuple(stage))  # type: ignore[arg-type]
 
 
-def _spec(stage: StageLike) -> tuple[StageSpec, tuple[WeightedMethod, ...]]:
-    if isinstance(stage, StageSpec):
-        methods = [(method_of(item, f"stages: {item.name}"), item) for item in stage.methods]
-        given = [
-            WeightedMethod(spec.name, method, method.published_weight if spec.weight is None else spec.weight)
-            for method, spec in methods
-        ]
-        return stage, weighted(given)
-    if isinstance(stage, str | Method | WeightedMethod):
-        return StageSpec(), weighted([stage])
-    return StageSpec(), weighted(stage)
+def _validation_config(validation: Any) -> ValidationConfig | None:
+    if validation is None or isinstance(validation, ValidationConfig):
+        return validation
+    if isinstance(validation, float):
+        return ValidationConfig(fraction=validation)
+    return ValidationConfig(source=ComponentConfig(given(validation), {}))
 
 
-def _published_decays(epochs: int) -> tuple[int, ...]:
-    decays = sorted({round(epochs * eighths / 8) for eighths in (5, 6, 7)})
-    return tuple(epoch for epoch in decays if epoch > 0)
+def _dataset(
+    student: nn.Module,
+    train: Samples | Images,
+    test: Samples | Images,
+    validation: Samples | Images | ValidationConfig | float | None,
+    augmentation: Augmentation | None,
+    runtime: RuntimeConfig,
+) -> Dataset:
+    """The data as one data set, with as many classes as the student predicts."""
+    shape = _shape(train)
+    classes = _classes(student, shape, device_of(runtime.device))
+    parts = {"train": _split(train, classes), "test": _split(test, classes)}
+    if isinstance(validation, ValidationConfig | float):
+        config = validation if isinstance(validation, ValidationConfig) else ValidationConfig(fraction=validation)
+        parts["train"], parts["validation"] = split_samples(parts["train"], config, classes)
+    elif validation is not None:
+        parts["validation"] = _split(validation, classes)
+    mean, std = ((0.0,) * shape[0], (1.0,) * shape[0])
+    if augmentation is not None:
+        mean, std = augmentation.mean, augmentation.std
+    padding, flip = (0, False) if augmentation is None else (augmentation.padding, augmentation.flip)
+    return Dataset(name=type(train).__name__, mean=mean, std=std, padding=padding, flip=flip, **parts)
 
 
-def _example(samples: Samples | Images, device: torch.device) -> Tensor:
-    image, _ = samples[0]
-    return image_tensor(image).unsqueeze(0).float().to(device)
+def _split(samples: Samples | Images, classes: int) -> Split:
+    if not isinstance(samples, Images):
+        return StreamedSamples(samples, tuple(str(label) for label in range(classes)))
+    if samples.classes > classes:
+        raise UserError(f"the images have {samples.classes} classes, the student {classes} output classes")
+    return samples
 
 
-def _shape(example: Tensor) -> tuple[int, int, int]:
-    _, channels, height, width = example.shape
-    return int(channels), int(height), int(width)
+def _shape(samples: Samples | Images) -> tuple[int, int, int]:
+    return samples.shape if isinstance(samples, Images) else StreamedSamples(samples, ()).shape
 
 
-@dataclass(frozen=True)
-class _Loaders:
-    classes: int
-    batch_size: int
-    augmentation: Augmentation | None
-    seed: int
-    device: torch.device
-    workers: int
-    checksums: bool
-
-    def training(self, samples: Samples | Images) -> MemoryLoader | StreamingLoader:
-        return self._loader(samples, self.batch_size, self.augmentation, shuffle=True)
-
-    def testing(self, samples: Samples | Images) -> MemoryLoader | StreamingLoader:
-        plain = self.augmentation.plain() if self.augmentation else None
-        return self._loader(samples, max(self.batch_size, TEST_BATCH), plain, shuffle=False)
-
-    def _loader(
-        self, samples: Samples | Images, size: int, augmentation: Augmentation | None, *, shuffle: bool
-    ) -> MemoryLoader | StreamingLoader:
-        if isinstance(samples, Images):
-            if samples.classes > self.classes:
-                raise UserError(f"the pictures have {samples.classes} classes, the student tells {self.classes} apart")
-            return MemoryLoader(samples, size, augmentation, seed=self.seed, device=self.device, shuffle=shuffle)
-        return StreamingLoader(
-            samples,
-            self.classes,
-            size,
-            augmentation,
-            seed=self.seed,
-            device=self.device,
-            shuffle=shuffle,
-            workers=self.workers,
-            checksums=self.checksums and shuffle,
-        )
-
-
-def _described(setup: RunConfig, loader_seed: int) -> str:
-    stages = [
-        {"methods": [f"{item.weight} * {item.method}" for item in stage.methods], "until": stage.last}
-        for stage in setup.stages
-    ]
-    value = {
-        "made_by": "smskd.distill",
-        "name": setup.name,
-        "seed": setup.pace.seed,
-        "epochs": setup.pace.epochs,
-        "optimizer": setup.pace.optimizer.model_dump(mode="json"),
-        "schedule": setup.pace.schedule.model_dump(mode="json"),
-        "stages": stages,
-        "teacher_cache": setup.cache.mode,
-        **({"loader_seed": loader_seed} if setup.cache.mode == "replay" else {}),
-    }
-    return yaml.safe_dump(value, sort_keys=False)
+def _classes(student: nn.Module, shape: tuple[int, int, int], device: torch.device) -> int:
+    example = torch.zeros(1, *shape, device=device)
+    try:
+        return models.describe(models.adapt(student.to(device), example), shape).classes
+    except UserError as error:
+        raise UserError(f"student: {error}") from None

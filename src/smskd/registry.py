@@ -19,9 +19,6 @@ from smskd.config.base import ComponentConfig
 from smskd.config.messages import mistake
 from smskd.errors import UserError, nearest
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class Registry:

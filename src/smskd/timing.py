@@ -78,7 +78,7 @@ class Clock:
         self._device = device or torch.device("cpu")
         self._open: list[str] = []
         self._marks: list[tuple[str, Any]] | None = None
-        self._recorded: list[tuple[str, Any]] = []
+        self._captured: list[tuple[str, Any]] = []
         self._external = False
         self._typical = statistics.fmean if self._device.type == "cuda" else statistics.median
         self._timed: list[tuple[int, list[tuple[str, Any]]]] = []
@@ -120,7 +120,7 @@ class Clock:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         timed = self._timed[-last:]
-        within = _by_part(self._recorded)
+        within = _by_part(self._captured)
         steps = [_divided(_by_part(marks), within) for _, marks in timed]
         totals = [max(sum(step.values()), 1e-6) for step in steps]
         typical = self._typical
@@ -132,24 +132,28 @@ class Clock:
         )
 
     @contextmanager
-    def recording(self, timed: bool) -> Iterator[None]:
-        """What is done within is recorded by the device, and replayed later.
+    def capturing(self, timed: bool) -> Iterator[None]:
+        """Within, operations are captured by the device, to be replayed later.
+
+        Events of a capture that fails are dropped: they were never recorded by the device, which refuses to tell their
+        times.
 
         Args:
-            timed: whether to know of the parts of what will be replayed.
+            timed: whether the parts of the captured step are timed in its replays.
         """
         timed = timed and torch.version.hip is None  # whose graphs do not time events
         before, self._marks, self._external = self._marks, [] if timed else None, True
+        self._captured = []
         try:
             self._mark("")
             yield
             self._mark("other")
+            self._captured = self._marks or []
         finally:
-            self._recorded = self._marks or []
             self._marks, self._external = before, False
 
-    def forget(self) -> None:
-        """As if nothing had been timed yet."""
+    def reset(self) -> None:
+        """Drops the steps that were timed so far."""
         self._timed.clear()
 
     @contextmanager

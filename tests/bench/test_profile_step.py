@@ -1,15 +1,12 @@
 """The page that ``benchmarks/profile_step.py`` writes."""
 
 import re
-import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-import pytest
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import profile_step
+import pytest
 
 from smskd.bench.case import Case
 
@@ -19,7 +16,7 @@ TINY = Case(
 
 
 @pytest.mark.parametrize(("stage", "cache"), [(1, "off"), (2, "memory")])
-def test_what_runs_in_a_step(stage: int, cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernels_of_a_step(stage: int, cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profile_step, "_SIDE", 16)
     measured, where = profile_step.profiled(replace(TINY, stage=stage, cache=cache))
     calls = {kernel.name: kernel.calls for kernel in measured.kernels}
@@ -31,7 +28,7 @@ def test_what_runs_in_a_step(stage: int, cache: str, monkeypatch: pytest.MonkeyP
     assert where["device"] == "cpu"
 
 
-def test_a_cached_teacher_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_teacher_has_no_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profile_step, "_SIDE", 16)
     plain, cached = (profile_step.profiled(replace(TINY, cache=cache))[0].gflop for cache in ("off", "memory"))
     assert 0 < cached < plain
@@ -45,14 +42,16 @@ def test_the_page() -> None:
     assert "Measured on 2030-01-02" in page
     assert "cache off, TF32, compile auto" in page
     assert "**10.00 ms**, 800 images a second. By part, in milliseconds: data 1.00, backward 9.00." in page
-    assert "computes in 8.00 ms of them, 80 %" in page
-    assert "4.0 GFLOP" in page
-    assert "1.00 TFLOP/s here: at that speed they would take 4.00 ms, 40 % of the step" in page
-    assert "50 GB/s: in a step's time, 500 MB" in page
+    assert "executes kernels in 8.00 ms of them, 80 %" in page
+    assert "4.0 GFLOP per step" in page
+    assert "1.00 TFLOP/s here; at that speed they would take 4.00 ms, 40 % of the step" in page
+    assert "50 GB/s: in the duration of a step, 500 MB" in page
     assert "| 6.000 | 75.0 % | 3.0 | `conv/olve` |" in page
 
 
-def test_it_is_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_program_writes_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(profile_step, "_SIDE", 16)
     out = tmp_path / "P.md"
     words = "--teacher resnet8_w4 --student resnet8_w2 --batch-size 8 --steps 2 --data-size 40 --classes 5"
@@ -62,4 +61,4 @@ def test_it_is_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str], mon
     with pytest.raises(SystemExit) as caught:
         profile_step.main(["--data-size", "3"])
     assert caught.value.code == 2
-    assert "--data-size: 3 pictures are too few" in capsys.readouterr().err
+    assert "--data-size: 3 images are too few" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What ``smskd bench run`` tells."""
+"""``smskd bench run``: its result, and its messages."""
 
 import json
 from pathlib import Path

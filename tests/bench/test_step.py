@@ -1,4 +1,4 @@
-"""What ``smskd bench step`` tells, and that it times what it says; never how long anything takes."""
+"""``smskd bench step``: its result, the steps that it times, its messages; never a duration."""
 
 import json
 import multiprocessing
@@ -9,10 +9,13 @@ from typing import Any, Self
 import pytest
 import torch
 
+from smskd.bench import baseline_data
 from smskd.bench import step as step_file
-from smskd.bench.baseline_process import UsualLoop, UsualProcess, plain
-from smskd.bench.case import Case, random_pictures, write_teacher
-from smskd.bench.step import OurLoop, bench_step
+from smskd.bench.baseline_loop import BaselineLoop
+from smskd.bench.baseline_process import BaselineProcess
+from smskd.bench.baseline_turns import BaselineTurns
+from smskd.bench.case import Case, random_dataset, write_teacher
+from smskd.bench.step import TimedLoop, bench_step
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
 from smskd.timing import PARTS, Clock
@@ -29,8 +32,8 @@ WORDS = (
 MEASURES = {"images_per_second", "step_milliseconds", "milliseconds", "peak_memory_bytes"}
 
 
-class UsualHere(UsualLoop):
-    """The plain loop without a process of its own."""
+class BaselineHere(BaselineTurns):
+    """The baseline loop without a process of its own."""
 
     def __enter__(self) -> Self:
         self.begin()
@@ -42,10 +45,10 @@ class UsualHere(UsualLoop):
 
 @pytest.fixture(autouse=True)
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plain loop runs and reads its pictures in this process, and CRD compares few of them."""
-    monkeypatch.setattr(plain(), "NEGATIVES", 6)
-    monkeypatch.setitem(plain().PlainLoop.__init__.__kwdefaults__, "workers", 0)
-    monkeypatch.setattr(step_file, "UsualProcess", UsualHere)
+    """The baseline loop and its DataLoader run in this process, and CRD draws few negatives."""
+    monkeypatch.setattr(baseline_data, "NEGATIVES", 6)
+    monkeypatch.setitem(BaselineLoop.__init__.__kwdefaults__, "workers", 0)
+    monkeypatch.setattr(step_file, "BaselineProcess", BaselineHere)
 
 
 def check_measures(measures: dict[str, Any], stage: int) -> None:
@@ -59,16 +62,17 @@ def check_measures(measures: dict[str, Any], stage: int) -> None:
 
 
 @pytest.mark.parametrize(("method", "stage"), [("kd", 1), ("kd", 2), ("fitnet", 1), ("crd", 2)])
-def test_both_loops_are_told_of_in_full(method: str, stage: int) -> None:
+def test_both_loops_are_measured_in_full(method: str, stage: int) -> None:
     case = replace(TINY, method=method, stage=stage)
     result = bench_step(case)
     assert result.keys() == {
         "format", "teacher", "student", "method", "stage", "batch_size", "steps", "epochs", "data_size",
-        "classes", "image_size", "cache", "compile", "precision", "device", *MEASURES, "plain", "ratio", "environment",
+        "classes", "image_size", "cache", "compile", "precision", "device", *MEASURES, "baseline", "ratio",
+        "environment",
     }  # fmt: skip
-    assert result["plain"].keys() == MEASURES
+    assert result["baseline"].keys() == MEASURES
     check_measures(result, stage)
-    check_measures(result["plain"], stage)
+    check_measures(result["baseline"], stage)
     assert result["ratio"] > 0
     assert (result["device"], result["method"], result["stage"]) == ("cpu", method, stage)
     json.dumps(result, allow_nan=False)
@@ -76,14 +80,14 @@ def test_both_loops_are_told_of_in_full(method: str, stage: int) -> None:
 
 def test_a_method_that_the_baseline_loop_does_not_have() -> None:
     result = bench_step(replace(TINY, method="at"))
-    assert result["plain"] is None
+    assert result["baseline"] is None
     assert result["ratio"] is None
     assert result["step_milliseconds"] > 0
 
 
-def test_as_many_steps_are_timed_as_are_asked_for_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_requested_steps_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[tuple[str, int]] = []
-    speeds = {"ours": iter((1.0, 300.0, 100.0, 900.0)), "usual": iter((1.0, 100.0, 50.0, 100.0))}
+    speeds = {"ours": iter((1.0, 300.0, 100.0, 900.0)), "baseline": iter((1.0, 100.0, 50.0, 100.0))}
 
     def note(name: str, original: Any) -> Any:
         def turn(self: Any, steps: int) -> float:
@@ -93,8 +97,8 @@ def test_as_many_steps_are_timed_as_are_asked_for_in_turn(monkeypatch: pytest.Mo
 
         return turn
 
-    monkeypatch.setattr(OurLoop, "turn", note("ours", OurLoop.turn))
-    monkeypatch.setattr(UsualLoop, "turn", note("usual", UsualLoop.turn))
+    monkeypatch.setattr(TimedLoop, "turn", note("ours", TimedLoop.turn))
+    monkeypatch.setattr(BaselineTurns, "turn", note("baseline", BaselineTurns.turn))
     costs: list[int] = []
     cost = Clock.cost
 
@@ -105,24 +109,24 @@ def test_as_many_steps_are_timed_as_are_asked_for_in_turn(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Clock, "cost", of_all)
     result = bench_step(replace(TINY, steps=10))
-    assert turns == [(name, steps) for steps in (1, 4, 4, 2) for name in ("ours", "usual")]
+    assert turns == [(name, steps) for steps in (1, 4, 4, 2) for name in ("ours", "baseline")]
     assert costs == [10, 10]
     assert result["ratio"] == 3
 
 
 def test_the_baseline_loop_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where memory is allocated as it is by default."""
-    monkeypatch.setattr(step_file, "UsualProcess", UsualProcess)
+    """There, memory is allocated with the default settings."""
+    monkeypatch.setattr(step_file, "BaselineProcess", BaselineProcess)
     before = set(multiprocessing.active_children())
     result = bench_step(replace(TINY, steps=1))
-    check_measures(result["plain"], 1)
+    check_measures(result["baseline"], 1)
     assert set(multiprocessing.active_children()) == before
 
 
-def test_a_baseline_loop_that_ends_early_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_baseline_process_that_ends_early(capfd: pytest.CaptureFixture[str]) -> None:
     before = set(multiprocessing.active_children())
-    with pytest.raises(UserError, match="process ended with exit code 1"):
-        UsualProcess({"device": "cpu", "method": "none of them"}, None)
+    with pytest.raises(UserError, match="process of the baseline loop ended with exit code 1"):
+        BaselineProcess({"device": "cpu", "method": "none of them"}, None)
     assert "Error" in capfd.readouterr().err
     assert set(multiprocessing.active_children()) == before
 
@@ -145,30 +149,30 @@ def test_a_cache_is_warm_when_steps_are_timed(stage: int, monkeypatch: pytest.Mo
     assert shares == [1.0] * (1 + 17 + 6 * 2)
 
 
-def test_steps_go_on_from_epoch_to_epoch() -> None:
-    ours = OurLoop(step_file.assembled(TINY, random_pictures(TINY)))
-    batches = ours._endless()
+def test_steps_continue_from_epoch_to_epoch() -> None:
+    loop = TimedLoop(step_file.assembled(TINY, random_dataset(TINY)))
+    batches = loop._endless()
     ids = [tuple(next(batches).index.tolist()) for _ in range(10)]  # type: ignore[union-attr]
     assert sorted(sum(ids[:5], ())) == list(range(40))
     assert sorted(sum(ids[5:], ())) == list(range(40))
     assert ids[:5] != ids[5:]
 
 
-def test_the_teacher_gives_sensible_numbers_on_noise(tmp_path: Path) -> None:
+def test_the_logits_of_a_random_teacher_are_moderate(tmp_path: Path) -> None:
     case = replace(TINY, teacher="resnet56", image_size=16)
-    pictures = random_pictures(case)
-    write_teacher(case, pictures, tmp_path / "teacher.safetensors")
+    dataset = random_dataset(case)
+    write_teacher(case, dataset, tmp_path / "teacher.safetensors")
     from smskd import models
 
     teacher = models.create("resnet56", classes=5)
     models.load_weights(teacher, tmp_path / "teacher.safetensors")
-    logits = teacher.eval()(pictures.normalisation().apply(pictures.train.images))
+    logits = teacher.eval()(dataset.normalisation().apply(dataset.train.images))
     assert logits.abs().max() < 100
     assert logits.std(0).min() > 1e-3
 
 
-def test_pictures_of_all_classes_are_as_many() -> None:
-    assert torch.equal(random_pictures(TINY).train.labels.bincount(), torch.full((5,), 8))
+def test_all_classes_have_equally_many_images() -> None:
+    assert torch.equal(random_dataset(TINY).train.labels.bincount(), torch.full((5,), 8))
 
 
 class TestCommand:
@@ -180,12 +184,12 @@ class TestCommand:
     def test_json_into_a_file(self, tmp_path: Path) -> None:
         file = tmp_path / "result.json"
         shown = fine("bench", "step", *WORDS, "--method", "fitnet", "--stage", 2, "--json", file)
-        assert "times as fast as the plain loop" in shown
+        assert "times as fast as the baseline loop" in shown
         assert json.loads(file.read_text(encoding="utf-8"))["stage"] == 2
 
     def test_a_table_for_people(self) -> None:
         shown = fine("bench", "step", *WORDS, "--method", "kd")
-        for words in ("smskd  plain loop", "student forward", "images a second", "peak memory", "step "):
+        for words in ("smskd  baseline loop", "student forward", "images a second", "peak memory", "step "):
             assert words in shown
         assert "reference" not in shown
         assert max(map(len, shown.splitlines())) <= 80
@@ -205,11 +209,11 @@ class TestCommand:
             (["--method", "kd", "--stage", 3], "'--stage'"),
             (["--method", "kd", "--steps", 0], "'--steps'"),
             (["--method", "kd", "--steps", "many"], "'--steps'"),
-            (["--method", "kd", "--cache", "disk"], "--cache: 'disk' is neither off nor memory"),
+            (["--method", "kd", "--cache", "disk"], "--cache: 'disk' must be off or memory"),
             (["--method", "kd", "--compile", "yes"], "compile: must be 'auto', 'on' or 'off', not 'yes'"),
             (["--method", "kd", "--precision", "fp8"], "precision: must be 'fp32', 'bf16' or 'fp16', not 'fp8'"),
             (["--method", "kd", "--device", "gpu"], "device: 'gpu' is not here"),
-            (["--method", "kd", "--data-size", 7], "--data-size: 7 pictures are too few for batches of 8"),
+            (["--method", "kd", "--data-size", 7], "--data-size: 7 images are too few for batches of 8"),
             (["--method", "kd", "--json", "/no/such/folder/file"], "--json: /no/such/folder is no folder"),
             (["--method", "kd", "--json", "/"], "--json: / is a folder"),
             ([], "Missing option '--method'"),

@@ -1,6 +1,5 @@
-"""The plain loop beside ours: on copies of the same networks, in a process of its own."""
+"""The baseline loop in a process of its own, free of the settings that make our loop faster."""
 
-import copy
 import multiprocessing
 import pickle
 import signal
@@ -8,132 +7,54 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from importlib import import_module
-from itertools import islice
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 
-from smskd.bench.case import Case
-from smskd.data import Dataset
+from smskd.bench.baseline_data import ImageDataset
+from smskd.bench.baseline_turns import BaselineTurns
 from smskd.errors import UserError
-from smskd.objective.weighted_sum import Objective
-from smskd.timing import Clock, Cost
-from smskd.training.config import RunConfig
-from smskd.training.host import allow_tf32, forget_peak, memory_in_use, peak_memory
-
-WARM_UP = 2
-"""Steps at the start of each turn that are not timed: caches are cold, and workers have only just begun."""
-
-_WARM_UPS = {"cuda": 20}
-"""Of the plain loop, by type of device: a GPU's steps are so short that its workers need several to get ahead."""
+from smskd.training.host import allow_tf32
 
 _PATIENCE = 5.0
 """Seconds in which a process that is no longer needed may end by itself."""
 
 
-def plain() -> Any:
-    """The file of the plain loop."""
-    return import_module("smskd.bench.baseline_loop")
-
-
-def plain_data(case: Case, pictures: Dataset) -> Any | None:
-    """The pictures as the plain loop reads them; None if it does not have the method."""
-    loop = plain()
-    if case.method not in loop.METHODS:
-        return None
-    return loop.PictureData(
-        pictures.train.images.permute(0, 2, 3, 1).contiguous().numpy(),
-        pictures.train.labels.numpy(),
-        loop.training_transform(case.image_size, pictures.mean, pictures.std, pictures.padding, pictures.flip),
-        loop.NEGATIVES if case.method == "crd" else 0,
-    )
-
-
-def usual_options(setup: RunConfig, objective: Objective) -> dict[str, Any]:
-    """Arguments of the plain loop, but for its data: those of our last stage, with copies of its networks."""
-    assert objective.teacher is not None
-    return {
-        "student": _contiguous(objective.student),
-        "teacher": _contiguous(objective.teacher.model),
-        "method": setup.stages[-1].names[0],
-        "batch_size": setup.data.batch_size,
-        "reference": _contiguous(objective.reference.model) if objective.reference else None,
-        "device": setup.example.device,
-        "learning_rate": setup.pace.optimizer.learning_rate,
-    }
-
-
-class UsualLoop:
-    """The plain loop.
+class BaselineProcess:
+    """:class:`~smskd.bench.baseline_turns.BaselineTurns` in a spawned process; a context manager that ends it.
 
     Args:
-        options: as :func:`usual_options` gives them.
-        data: as :func:`plain_data` makes it.
+        options, data: the arguments of ``BaselineTurns``.
+
+    Raises:
+        UserError: the process ended early.
     """
 
-    def __init__(self, options: dict[str, Any], data: Any) -> None:
-        self._device = torch.device(options["device"])
-        self._before = memory_in_use(self._device)
-        forget_peak(self._device)
-        self.loop = plain().PlainLoop(data=data, **options)
-        self.memory: int | None = None
-
-    def begin(self) -> None:
-        """A turn before those that count."""
-        self.turn(1)
-        self.memory = more(peak_memory(self._device), self._before)
-        self.loop.clock.forget()
-
-    def turn(self, steps: int) -> float:
-        """Trains and times some steps, after a warm-up; gives their images a second."""
-        warm_up = _WARM_UPS.get(self._device.type, WARM_UP)
-        timed = range(warm_up, warm_up + steps)
-        self.loop.train(self.loop.clock.steps(islice(self._endless(), timed.stop), timed))
-        return speed(self.loop.clock, steps)
-
-    def measured(self) -> dict[str, Any]:
-        """What was measured in all turns."""
-        return measured(self.loop.clock, self.memory)
-
-    def _endless(self) -> Iterator[Any]:
-        while True:
-            yield from self.loop.batches()
-
-
-class UsualProcess:
-    """:class:`UsualLoop` in a process of its own, where nothing that speeds ours up is in effect.
-
-    Args:
-        options, data: likewise.
-    """
-
-    def __init__(self, options: dict[str, Any], data: Any) -> None:
+    def __init__(self, options: dict[str, Any], data: ImageDataset) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        # Not a daemon: those may not have the worker processes that a DataLoader starts.
         settings = (multiprocessing.get_start_method(), torch.backends.cuda.matmul.allow_tf32)
+        # Not a daemon: a daemon may not have the worker processes that a DataLoader starts.
         self._process = context.Process(target=_serve, args=(other, *settings))
         try:
-            with _deaf_to_ctrl_c():
+            with _ignoring_ctrl_c():
                 self._process.start()
             other.close()
-            self._answer(pickle.dumps(data), pickle.dumps(options))
+            self._ask(pickle.dumps(data), pickle.dumps(options))
         except BaseException:
             self._stop()
             raise
 
     def turn(self, steps: int) -> float:
-        """Trains and times some steps, after a warm-up; gives their images a second."""
-        images_per_second: float = self._answer(steps)
+        """Trains and times some steps after a warm-up; returns images per second."""
+        images_per_second: float = self._ask(steps)
         return images_per_second
 
-    def measured(self) -> dict[str, Any]:
-        """What was measured in all turns."""
-        result: dict[str, Any] = self._answer(None)
+    def measures(self) -> dict[str, Any]:
+        """The measures over all turns; the process ends."""
+        result: dict[str, Any] = self._ask(None)
         return result
 
     def __enter__(self) -> Self:
@@ -147,16 +68,17 @@ class UsualProcess:
         self._connection.close()
         self._process.join()
 
-    def _answer(self, *question: int | bytes | None) -> Any:
-        """What the process says, to a question or of itself."""
+    def _ask(self, *messages: int | bytes | None) -> Any:
+        """Sends messages and waits for one answer."""
         try:
-            for value in question:
-                self._connection.send(value)
+            for message in messages:
+                self._connection.send(message)
             return self._connection.recv()
         except (EOFError, OSError):
             self._stop()
             raise UserError(
-                f"the plain loop's process ended with exit code {self._process.exitcode}; what it said stands above"
+                f"the process of the baseline loop ended with exit code {self._process.exitcode}; "
+                "its messages are above"
             ) from None
 
     def _stop(self) -> None:
@@ -167,29 +89,10 @@ class UsualProcess:
             self._process.join()
 
 
-def measured(clock: Clock, memory: int | None) -> dict[str, Any]:
-    """What is told of a loop: the medians of its clock, and how much memory it took."""
-    cost = clock.cost()
-    assert isinstance(cost, Cost)
-    return {**asdict(cost), "peak_memory_bytes": memory}
-
-
-def speed(clock: Clock, steps: int) -> float:
-    """Images a second in the last steps that were timed."""
-    cost = clock.cost(last=steps)
-    assert isinstance(cost, Cost)
-    return cost.images_per_second
-
-
-def more(peak: int | None, before: int | None) -> int | None:
-    """Bytes that a peak is above what was in use before it."""
-    return None if peak is None or before is None else max(0, peak - before)
-
-
 @contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """A process that is started meanwhile leaves it to this one to answer a Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():  # only that one may say so
+def _ignoring_ctrl_c() -> Iterator[None]:
+    """A process started within ignores Ctrl-C, which its parent handles."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set a signal handler
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -200,26 +103,22 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 
 def _serve(connection: Connection, start_method: str, tf32: bool) -> None:
-    multiprocessing.set_start_method(start_method, force=True)  # of a DataLoader's workers: as it is by default
+    """The work of the process: turns, as many as are asked for, then the measures."""
+    multiprocessing.set_start_method(start_method, force=True)  # the platform's default, for the DataLoader's workers
     allow_tf32(tf32)
-    pictures = pickle.loads(_heard(connection))
-    usual = UsualLoop(pickle.loads(_heard(connection)), pictures)
-    usual.begin()
-    with suppress(BrokenPipeError):  # as in _heard
+    data = pickle.loads(_received(connection))
+    baseline = BaselineTurns(pickle.loads(_received(connection)), data)
+    baseline.begin()
+    with suppress(BrokenPipeError):  # the parent has stopped
         connection.send(None)
-        while (steps := _heard(connection)) is not None:
-            connection.send(usual.turn(steps))
-        connection.send(usual.measured())
+        while (steps := _received(connection)) is not None:
+            connection.send(baseline.turn(steps))
+        connection.send(baseline.measures())
 
 
-def _heard(connection: Connection) -> Any:
-    """What the other process sends; where that has been stopped, this one ends without a word."""
+def _received(connection: Connection) -> Any:
+    """A message from the parent; ends this process silently where the parent has stopped."""
     try:
         return connection.recv()
     except (EOFError, OSError):
         sys.exit()
-
-
-def _contiguous(model: Any) -> Any:
-    """A copy in the format that networks have by default."""
-    return copy.deepcopy(model).to(memory_format=torch.contiguous_format)

@@ -1,4 +1,4 @@
-"""What is timed: two networks, a method and a size, as a recipe over random pictures."""
+"""What is timed: two networks, a method and sizes, as a recipe over random images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ from smskd.errors import UserError
 from smskd.recipe import ModelSpec, Recipe, parse
 
 LEARNING_RATE = 0.001
-"""So small that nothing diverges on pictures of noise."""
+"""Small enough that no training diverges on random images."""
 
 _CALIBRATION = (2, 64)
-"""Batches, and pictures in each, after which a teacher's batch norms know what comes in."""
+"""Batches, and images in each, from which the statistics of a teacher's batch norms are taken."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,20 @@ class Case:
     """What is timed.
 
     Attributes:
-        teacher, student: models.
-        method: of both stages.
-        stage: 2: with the reference and the anchor of a second stage.
-        steps: that are timed; on a GPU as many more as make whole groups, for which the frozen networks look ahead.
-        epochs: of each stage of the run that they are taken from, which ``compile: auto`` goes by.
-        data_size: how many pictures there are. classes: and of how many classes.
-        image_size: height and width of the pictures.
-        cache: of the teacher's outputs: ``off``, or ``memory``, which is filled beforehand.
-        compile, precision, device: as in a recipe.
+        teacher, student: names of models.
+        method: the method of every stage.
+        stage: the stage that is timed, 1 or 2; the second has a reference and its anchor.
+        batch_size: images of a step.
+        steps: timed steps; on a GPU rounded up to whole groups of batches that the frozen networks process at once.
+        epochs: of each stage of the run that the steps are taken from, on which ``compile: auto`` depends.
+        data_size: number of random images.
+        classes: number of classes.
+        image_size: height and width, pixels.
+        cache: of the teacher's outputs: ``off``, or ``memory``, which is filled before steps are timed.
+        compile, precision, device: keys of a recipe.
+
+    Raises:
+        UserError: there are fewer images than a batch or the classes need, or the cache is of another kind.
     """
 
     teacher: str
@@ -54,20 +59,20 @@ class Case:
     def __post_init__(self) -> None:
         if self.data_size < max(self.batch_size, self.classes):
             raise UserError(
-                f"--data-size: {self.data_size} pictures are too few for batches of {self.batch_size} "
+                f"--data-size: {self.data_size} images are too few for batches of {self.batch_size} "
                 f"and {self.classes} classes"
             )
         if self.cache not in ("off", "memory"):
-            raise UserError(f"--cache: '{self.cache}' is neither off nor memory")
+            raise UserError(f"--cache: '{self.cache}' must be off or memory")
 
     def recipe(self, weights: Path | None = None) -> Recipe:
         """The recipe whose last stage is timed.
 
         Args:
-            weights: the teacher's.
+            weights: file of the teacher's weights; None: none.
 
         Raises:
-            UserError: an option is none that a recipe takes.
+            UserError: an option has a value that a recipe does not take.
         """
         stages = [{"methods": [self.method], "until": number * self.epochs} for number in range(1, self.stage + 1)]
         cache = {"cache": self.cache} if self.cache != "off" else {}
@@ -87,36 +92,36 @@ class Case:
         return parse(value, source="bench")
 
 
-def random_pictures(case: Case) -> Dataset:
-    """Noise, as many pictures of each class as of any other."""
+def random_dataset(case: Case) -> Dataset:
+    """Random images, uniform over the values of uint8, with equally many images of each class."""
     generator = torch.Generator().manual_seed(0)
     shape = (3, case.image_size, case.image_size)
     names = tuple(map(str, range(case.classes)))
 
-    def pictures(count: int) -> Images:
-        images = torch.randint(256, (count, *shape), generator=generator, dtype=torch.uint8)
+    def images(count: int) -> Images:
+        pixels = torch.randint(256, (count, *shape), generator=generator, dtype=torch.uint8)
         labels = torch.arange(count) % case.classes
-        return Images(images, labels[torch.randperm(count, generator=generator)], names)
+        return Images(pixels, labels[torch.randperm(count, generator=generator)], names)
 
-    train, test = pictures(case.data_size), pictures(case.batch_size)
+    train, test = images(case.data_size), images(case.batch_size)
     return Dataset(name="random", train=train, test=test, mean=(0.5,) * 3, std=(0.29,) * 3)
 
 
-def write_teacher(case: Case, pictures: Dataset, path: Path) -> None:
-    """Weights of a teacher: random, but for batch norms whose statistics are right.
+def write_teacher(case: Case, dataset: Dataset, path: Path) -> None:
+    """Writes random weights of a teacher; the statistics of its batch norms are those of the images.
 
     Raises:
         UserError: there is no such model.
     """
     torch.manual_seed(0)
-    teacher = load_model(ModelSpec(model=case.teacher), pictures, "teacher")
+    teacher = load_model(ModelSpec(model=case.teacher), dataset, "teacher")
     norms = [module for module in teacher.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.momentum = None
     batches, size = _CALIBRATION
-    plain = pictures.normalisation()
+    normalisation = dataset.normalisation()
     with torch.no_grad():
-        for images in torch.split(pictures.train.images[: batches * size], size):
+        for images in torch.split(dataset.train.images[: batches * size], size):
             if len(images) > 1:
-                teacher.train()(plain.apply(images))
+                teacher.train()(normalisation.apply(images))
     models.save_weights(teacher.wrapped, path)

@@ -12,24 +12,24 @@ from smskd.session import begin
 
 RECIPE = "digits/fitnet-kd.yaml"
 SHORT = ("epochs=12", "schedule.decay_epochs=[8,10]")
-"""What makes that recipe short."""
+"""Overrides that shorten the recipe."""
 
 FORMAT = 1
 
 
 def bench_run(path: str | None, overrides: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Trains a recipe and says how long that took.
+    """Trains a recipe and measures its duration.
 
     Args:
         path: of the recipe; None for a short one on the digits.
-        overrides: changes to it.
-        folder: an empty one, for the runs.
+        overrides: changes to it, ``key.path=value``.
+        folder: an empty folder, for the runs.
 
     Returns:
-        ``recipe`` (its name) and ``epochs``; ``seconds`` of everything and, as part of them, ``teacher_seconds`` of
-        training the teacher first (None if the recipe has weights for it, or no teacher); ``images`` trained on in all
-        epochs, and ``images_per_second`` without the tests; ``share`` of each part in the time of the steps, percent;
-        and the environment.
+        ``recipe`` (its name) and ``epochs``; ``seconds`` in total; ``teacher_seconds`` of training the teacher first, a
+        part of them, or None if the recipe has weights for it or no teacher; ``images`` trained on in all epochs;
+        ``images_per_second`` without evaluation; ``share`` of each part in the time of the steps, percent; and
+        ``environment``.
 
     Raises:
         UserError: the recipe cannot be run.
@@ -58,7 +58,7 @@ def bench_run(path: str | None, overrides: Sequence[str], folder: Path) -> dict[
 
 
 def _teacher(recipe: Recipe) -> Recipe:
-    """The recipe of the teacher: the same, without anything to learn from."""
+    """The recipe of the teacher: the same without a teacher and methods."""
     assert recipe.teacher is not None
     spec = {name: getattr(recipe.teacher, name) for name in ModelSpec.model_fields}
     update = {"name": "teacher", "student": ModelSpec(**spec), "teacher": None, "methods": (), "stages": None}
@@ -66,7 +66,7 @@ def _teacher(recipe: Recipe) -> Recipe:
 
 
 def _train(recipe: Recipe, folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The summary of the run and the lines of its epochs."""
+    """The summary of the run, and the metrics of each epoch."""
     run = begin(recipe, folder)
     for _ in run.train(run.setup()):
         pass
@@ -75,7 +75,7 @@ def _train(recipe: Recipe, folder: Path) -> tuple[dict[str, Any], list[dict[str,
 
 
 def _shares(stages: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Of each part in the time of all steps, percent; a stage's steps are taken to be like those that were timed."""
+    """The share of each part in the time of all steps, percent; the timed steps of a stage stand for all of them."""
     times: dict[str, float] = {}
     for stage in stages:
         first, last = stage["epochs"]

@@ -1,4 +1,4 @@
-"""`smskd bench step`: steps of training, timed in turn with steps of the plain loop."""
+"""`smskd bench step`: training steps, timed in turn with steps of the baseline loop."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from smskd.bench.baseline_process import WARM_UP, UsualProcess, measured, more, plain_data, speed, usual_options
-from smskd.bench.case import Case, random_pictures, write_teacher
+from smskd.bench.baseline_process import BaselineProcess
+from smskd.bench.baseline_turns import baseline_dataset, baseline_options
+from smskd.bench.case import Case, random_dataset, write_teacher
+from smskd.bench.measures import WARM_UP, increase, measures, speed
 from smskd.build import assemble
 from smskd.data import Dataset
 from smskd.interfaces.batch import Batch, Progress
@@ -20,37 +22,40 @@ from smskd.training.epoch import check_finite, train_batches
 from smskd.training.host import environment, forget_peak, keep_freed_memory, memory_in_use, peak_memory
 from smskd.training.state import TrainingState
 
-FORMAT = 1
+FORMAT = 2
 
-_ROUNDS = {"cuda": 64}
-_ROUND = 4
-"""Timed steps of one loop before it is the other's turn, by type of device and elsewhere: few, since a machine's speed
-changes within seconds."""
+_TURN_STEPS = {"cuda": 64}
+_DEFAULT_TURN_STEPS = 4
+"""Timed steps of a turn, by type of device and elsewhere: few, since the speed of a machine changes within seconds."""
 
 
-class OurLoop:
-    """The loop of ``smskd train``, in the stage that is timed.
+class TimedLoop:
+    """The loop of ``smskd train`` in the stage that is timed.
+
+    The frozen networks are evaluated for ``group`` batches at once; only whole groups of that many steps are timed.
 
     Args:
-        setup: of the case's recipe; its last stage is timed.
-
-    The frozen networks look at ``together`` batches at once: whole groups of that many steps are timed.
+        setup: of the recipe of a case; its last stage is timed.
     """
 
     def __init__(self, setup: RunConfig) -> None:
         self.setup = setup
         keep_freed_memory(setup.example.device)
-        self.trainee = TrainingState(setup)
+        self.state = TrainingState(setup)
         for index, stage in enumerate(setup.stages):
             if index:
-                self.trainee.reference = self.trainee.objective.frozen()
-            self.step = self.trainee.enter(stage, index)
-        self.together = self.step.ahead
-        self.warm_up = max(WARM_UP, self.together)
+                self.state.reference = self.state.objective.frozen()
+            self.step = self.state.enter(stage, index)
+        self.group = self.step.ahead
+        self.warm_up = max(WARM_UP, self.group)
         self.batches = self._endless()
 
     def turn(self, steps: int) -> float:
-        """Trains and times some steps, after a warm-up; gives their images a second."""
+        """Trains and times some steps after a warm-up; returns images per second.
+
+        Raises:
+            UserError: a loss is not finite.
+        """
         timed = range(self.warm_up, self.warm_up + steps)
         with fitting_threads(self.setup):
             sums = train_batches(self.step, islice(self.batches, timed.stop), timed=timed)
@@ -58,75 +63,81 @@ class OurLoop:
         return speed(self.step.clock, steps)
 
     def fill_cache(self, turns: Sequence[int]) -> None:
-        """Looks once at the batches of these turns: then the teacher's outputs are in its cache."""
+        """Writes the teacher's outputs for the batches of these turns to its cache."""
         for batch in islice(self._endless(), sum(turns) + len(turns) * self.warm_up):
             self.step.frozen_forward(batch)
 
-    def rounds(self, steps: int) -> list[int]:
-        """The turns in which at least so many steps are timed."""
-        each, total = (
-            -(-count // self.together) * self.together for count in (_ROUNDS.get(self.step.device.type, _ROUND), steps)
-        )
+    def turns(self, steps: int) -> list[int]:
+        """The timed steps of each turn: whole groups, at least ``steps`` in total."""
+        turn_steps = _TURN_STEPS.get(self.step.device.type, _DEFAULT_TURN_STEPS)
+        each, total = (-(-number // self.group) * self.group for number in (turn_steps, steps))
         return [min(each, total - done) for done in range(0, total, each)]
 
     def _endless(self) -> Iterator[Batch]:
         for epoch in count(1):
-            yield from self.setup.train.epoch(epoch, Progress(), self.trainee.objective.views)
+            yield from self.setup.train.epoch(epoch, Progress(), self.state.objective.views)
 
 
 def bench_step(case: Case) -> dict[str, Any]:
     """Times a case.
 
     Returns:
-        The case; ``images_per_second``, ``step_milliseconds`` and ``milliseconds`` by part, medians over the steps;
-        ``peak_memory_bytes`` beyond the pictures; ``plain``, the same of the plain loop, and ``ratio``, how many times
-        as many images a second there are, the median over the turns; both None for a method that the plain loop does
-        not have; and the environment.
+        The options of the case; ``images_per_second``, ``step_milliseconds`` and ``milliseconds`` by part, medians over
+        the steps, on a GPU means; ``peak_memory_bytes`` above the memory in use before; ``baseline``, the same
+        measures of the baseline loop; ``ratio``, images per second relative to the baseline loop's, the median over the
+        turns; and ``environment``. ``baseline`` and ``ratio`` are None for a method that the baseline loop does not
+        have.
 
     Raises:
-        UserError: there is no such model, method or device, or they do not fit each other.
+        UserError: a model, method or device does not exist, or they do not fit each other.
     """
     case.recipe()
-    pictures = random_pictures(case)
-    setup = assembled(case, pictures)
+    dataset = random_dataset(case)
+    setup = assembled(case, dataset)
     device = setup.example.device
-    data = plain_data(case, pictures)
+    data = baseline_dataset(case, dataset)
     before = memory_in_use(device)
     forget_peak(device)
-    ours = OurLoop(setup)
-    rounds = ours.rounds(case.steps)
-    first = ours.together
+    loop = TimedLoop(setup)
+    turns = loop.turns(case.steps)
+    first = loop.group
     if case.cache != "off":
-        ours.fill_cache([first, *rounds])
-    ours.turn(first)  # before those that count: code is compiled, memory is asked for
-    memory = more(peak_memory(device), before)
-    ours.step.clock.forget()
-    usual, ratios = None, []
+        loop.fill_cache([first, *turns])
+    loop.turn(first)  # not counted: code is compiled, memory is allocated
+    memory = increase(peak_memory(device), before)
+    loop.step.clock.forget()
     with ExitStack() as stack:
-        theirs = None
+        baseline = None
         if data is not None:
-            theirs = stack.enter_context(UsualProcess(usual_options(setup, ours.trainee.objective), data))
-        for steps in rounds:
-            own = ours.turn(steps)
-            if theirs is not None:
-                ratios.append(own / theirs.turn(steps))
-        if theirs is not None:
-            usual = theirs.measured()
-    result = measured(ours.step.clock, memory)
+            options = baseline_options(setup, loop.state.objective)
+            baseline = stack.enter_context(BaselineProcess(options, data))
+        ratios = _time_in_turn(loop, baseline, turns)
+        baseline_measures = baseline.measures() if baseline is not None else None
     return {
         "format": FORMAT,
         **asdict(case),
-        "steps": sum(rounds),
+        "steps": sum(turns),
         "device": str(device),
-        **result,
-        "plain": usual,
+        **measures(loop.step.clock, memory),
+        "baseline": baseline_measures,
         "ratio": round(median(ratios), 3) if ratios else None,
         "environment": environment(device),
     }
 
 
-def assembled(case: Case, pictures: Dataset) -> RunConfig:
+def assembled(case: Case, dataset: Dataset) -> RunConfig:
+    """The run of a case, with a teacher whose weights are random."""
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "teacher.safetensors"
-        write_teacher(case, pictures, weights)
-        return assemble(case.recipe(weights), pictures)
+        write_teacher(case, dataset, weights)
+        return assemble(case.recipe(weights), dataset)
+
+
+def _time_in_turn(loop: TimedLoop, baseline: BaselineProcess | None, turns: Sequence[int]) -> list[float]:
+    """Times both loops in turn; returns the ratio of each turn, none without a baseline."""
+    ratios = []
+    for steps in turns:
+        own = loop.turn(steps)
+        if baseline is not None:
+            ratios.append(own / baseline.turn(steps))
+    return ratios

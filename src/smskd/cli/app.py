@@ -70,13 +70,20 @@ def train(
 @app.command(epilog="Example: smskd resume runs/digits")
 def resume(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or a folder with runs in it.")],
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Go on also where recipe.yaml was changed harmlessly: more epochs, another device or checkpoint interval.",
+        ),
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run that was stopped; it ends as if it never had been."""
     from smskd.cli.train import resume_runs
 
-    resume_runs(run, quiet=quiet, as_json=as_json)
+    resume_runs(run, force=force, quiet=quiet, as_json=as_json)
 
 
 @app.command("eval", epilog="Example: smskd eval runs/digits runs/digits/seed0/stages/1/student.safetensors")

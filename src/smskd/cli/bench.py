@@ -29,9 +29,9 @@ def print_step(options: Mapping[str, Any], target: Path | None) -> None:
     if _written(result, target):
         return
     console = Console()
-    plain = result["plain"]
-    table = Table("", "smskd", *(["plain loop"] if plain else []), box=None, pad_edge=False)
-    columns = [result, *([plain] if plain else [])]
+    baseline = result["baseline"]
+    table = Table("", "smskd", *(["baseline loop"] if baseline else []), box=None, pad_edge=False)
+    columns = [result, *([baseline] if baseline else [])]
     for column in table.columns[1:]:
         column.justify = "right"
     for part in result["milliseconds"]:
@@ -42,10 +42,10 @@ def print_step(options: Mapping[str, Any], target: Path | None) -> None:
     table.add_row("images a second", *(count(column["images_per_second"]) for column in columns))
     table.add_row("peak memory", *(memory(column["peak_memory_bytes"]) for column in columns))
     console.print(table, highlight=False)
-    if plain:
-        console.print(f"\n{result['ratio']:.2f} times as fast as the plain loop", style="bold", highlight=False)
+    if baseline:
+        console.print(f"\n{result['ratio']:.2f} times as fast as the baseline loop", style="bold", highlight=False)
     else:
-        console.print(f"\nthe plain loop has no {case.method}", style="dim", highlight=False)
+        console.print(f"\nthe baseline loop does not have the method {case.method}", style="dim", highlight=False)
 
 
 def print_run(recipe: str | None, overrides: Sequence[str], target: Path | None) -> None:

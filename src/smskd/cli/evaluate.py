@@ -1,6 +1,7 @@
 """`smskd eval`: the accuracy of trained students."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from smskd import models
 from smskd.analysis.format import percent
 from smskd.build import load_data, load_model, test_loader
 from smskd.cli.progress import Display
+from smskd.config.data import DataConfig
 from smskd.data import Dataset
 from smskd.errors import UserError
-from smskd.recipe import DataSpec, Recipe, read
+from smskd.recipe import Recipe, read
 from smskd.runs.folder import RECIPE, STUDENT
 from smskd.training.accuracy import evaluate
 from smskd.training.host import device_of, keep_freed_memory
@@ -24,14 +26,14 @@ from smskd.training.host import device_of, keep_freed_memory
 def evaluate_all(things: list[Path], recipe: str | None, overrides: list[str], *, as_json: bool) -> None:
     """Tests each student and prints what came out."""
     display = Display(Console(), quiet=as_json)
-    loaded: dict[DataSpec, Dataset] = {}
+    loaded: tuple[DataConfig, Dataset] | None = None
     results = []
     with display.shown():
         for weights in (file for thing in things for file in _weights(thing)):
             wanted = read(recipe, overrides) if recipe else read(_recipe_of(weights), overrides)
-            if wanted.data not in loaded:
-                loaded = {wanted.data: load_data(wanted.data, display.reading)}
-            results.append(_result(weights, wanted, loaded[wanted.data]))
+            if loaded is None or loaded[0] != wanted.data:
+                loaded = wanted.data, load_data(wanted.data, display.reading)
+            results.append(_result(weights, wanted, loaded[1]))
     if as_json:
         typer.echo(json.dumps(results, indent=2))
         return
@@ -47,19 +49,19 @@ def evaluate_all(things: list[Path], recipe: str | None, overrides: list[str], *
 
 
 def _result(weights: Path, recipe: Recipe, pictures: Dataset) -> dict[str, Any]:
-    device = device_of(recipe.device)
+    device = device_of(recipe.runtime.device)
     facts = models.read_metadata(weights) if weights.suffix == ".safetensors" else {}
     update: dict[str, Any] = {"weights": str(weights)}
     if "model" in facts:
-        update |= {"model": facts["model"], "options": json.loads(facts.get("options", "{}"))}
-    spec = recipe.student.model_copy(update=update)
+        update |= {"name": facts["model"], "options": json.loads(facts.get("options", "{}"))}
+    spec = replace(recipe.student, **update)
     model = load_model(spec, pictures, "student").to(device)
-    loader = test_loader(pictures, recipe.test_batch_size, device)
+    loader = test_loader(pictures, recipe.training.test_batch_size, device)
     keep_freed_memory(device)
-    accuracy = evaluate(model, loader.epoch(0), classes=pictures.classes)
+    accuracy = evaluate(model, loader.epoch(0), classes=pictures.classes, compute=recipe.runtime)
     return {
         "weights": str(weights),
-        "model": spec.model,
+        "model": spec.name,
         "top1": accuracy.top1,
         "top5": accuracy.top5,
         "pictures": len(pictures.test),

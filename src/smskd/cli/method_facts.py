@@ -12,7 +12,7 @@ from smskd.errors import UserError
 from smskd.interfaces.features import FeatureLayout, FeatureModel, Reads
 from smskd.interfaces.terms import DataInfo, Method
 from smskd.models import create, describe
-from smskd.objective.tapped_features import side
+from smskd.objective.tapped_features import model_info
 from smskd.registry import METHODS
 
 STUDENT = "resnet8"
@@ -66,13 +66,13 @@ def compact(taps: tuple[str, ...]) -> str:
 
 def _facts(method: Method, teacher: str) -> MethodFacts:
     (student, own_layout), (other, other_layout) = _model(STUDENT), _model(teacher)
-    taps: Reads = method.taps(own_layout, other_layout)
-    own = side(student, own_layout, taps.student)
-    state = method.build(own, side(other, other_layout, taps.teacher), _DATA)
+    reads: Reads = method.reads(own_layout, other_layout)
+    own = model_info(student, own_layout, reads.student)
+    state = method.build(own, model_info(other, other_layout, reads.teacher), _DATA)
     phase = method.pretraining(own)
     if phase is not None:
         method.pretrained(state).requires_grad_(True)
-    return MethodFacts(taps.student, _learned(state), phase.epochs if phase else 0)
+    return MethodFacts(tuple(map(str, reads.student)), _learned(state), phase.epochs if phase else 0)
 
 
 @cache

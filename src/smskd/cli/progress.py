@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from smskd.config.stage import Stage
 from smskd.interfaces.batch import Batch
-from smskd.training.epoch import EpochReport, Track, untracked
+from smskd.strategies.resolved import ResolvedStage
+from smskd.training.reports import EpochReport, Track, untracked
 from smskd.training.run import Report
 
 Item = TypeVar("Item")
@@ -65,7 +65,7 @@ class Display:
             return items
         return self._counted(self.bars, items, total)
 
-    def epochs(self, reports: Iterable[Report], name: str, stages: tuple[Stage, ...], done: int) -> None:
+    def epochs(self, reports: Iterable[Report], name: str, stages: tuple[ResolvedStage, ...], done: int) -> None:
         """Trains, by going through the reports."""
         if self.bars is None:
             for report in reports:
@@ -79,7 +79,7 @@ class Display:
                     note = f"stage {report.stage} {methods} test {report.test_top1:.1f}%"
                     self.bars.update(task, completed=report.epoch, note=escape(note), refresh=True)
                 else:
-                    note = f"preparing {report.method} {report.epoch}/{report.epochs}"
+                    note = f"pretraining {report.method} {report.epoch}/{report.epochs}"
                     self.bars.update(task, note=escape(note), refresh=True)
         finally:
             self.bars.remove_task(task)
@@ -91,7 +91,7 @@ class Display:
         return untracked if self.bars is None else self._within_epoch
 
     def _within_epoch(self, batches: Iterable[Batch], total: int, what: str) -> Iterable[Batch]:
-        counts = not what.startswith("preparing")
+        counts = not what.startswith("pretraining")
         for batch in batches:
             yield batch
             if counts and self.bars is not None and self._run is not None:

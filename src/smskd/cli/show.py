@@ -119,9 +119,9 @@ def print_recipes() -> None:
 def print_recipe(path: str, overrides: Sequence[str]) -> None:
     """A recipe with every default filled in."""
     from smskd.recipe import read, to_yaml
-    from smskd.strategies.resolve import resolved
+    from smskd.strategies.resolve import resolve
 
-    typer.echo(to_yaml(resolved(read(path, overrides))), nl=False)
+    typer.echo(to_yaml(resolve(read(path, overrides)).as_mapping()), nl=False)
 
 
 def print_models(*, as_json: bool) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from smskd.build import Provided
 from smskd.cli.exits import INTERRUPTED, end
 from smskd.cli.progress import Display
+from smskd.config.data import DataConfig
 from smskd.data import Dataset
 from smskd.errors import UserError
-from smskd.recipe import DataSpec, read
+from smskd.recipe import read
 from smskd.report.page import PAGE
 from smskd.runs.folder import METRICS, RECIPE, SUMMARY
 from smskd.session import Run, begin, begin_seeds, reopen
@@ -36,12 +38,12 @@ def train_recipe(
         _print_json(runs, several=seeds is not None)
 
 
-def resume_runs(path: Path, *, quiet: bool, as_json: bool) -> None:
+def resume_runs(path: Path, *, force: bool = False, quiet: bool, as_json: bool) -> None:
     """Goes on with every run in a folder that is not finished."""
     if path.is_file():
         raise UserError(f"{path} is a file; give the folder of a run, or one with runs in it")
     display = Display(Console(), quiet=quiet or as_json)
-    found = reopen(path)
+    found = reopen(path, force=force)
     runs = [run for run in found if not run.folder.finished]
     if not runs:
         raise UserError(f"{path} is finished, nothing is left to train; see it with: smskd compare {_quoted(path)}")
@@ -64,7 +66,7 @@ def train_all(runs: list[Run], display: Display, again: str) -> None:
     Raises:
         UserError: a run cannot go on. If none of them had an epoch yet, no new run is left behind.
     """
-    loaded: tuple[DataSpec, Dataset] | None = None
+    loaded: tuple[DataConfig, Dataset] | None = None
     try:
         with display.shown():
             for run in runs:
@@ -101,14 +103,16 @@ def epochs_done(run: Run) -> int:
 
 
 def _train(run: Run, pictures: Dataset, display: Display) -> None:
-    name = f"{run.recipe.name} seed {run.recipe.seed}"
-    setup = run.setup(pictures)
+    name = f"{run.recipe.name} seed {run.recipe.runtime.seed}"
+    config = run.build(Provided(dataset=pictures))
     try:
-        display.epochs(run.train(setup, display.track), name, setup.stages, epochs_done(run))
+        display.epochs(run.train(config, display.track), name, config.recipe.stages, epochs_done(run))
     except OSError as error:
         raise UserError(f"{run.folder.path} cannot be written: {error.strerror or error}") from None
     student = _summary(run)["student"]
-    accuracy = f"top-1 {student['top1_last']:.2f}% (last epoch), {student['top1_best']:.2f}% (best)"
+    accuracy = f"top-1 {student['top1_last']:.2f}% (last epoch)"
+    if student["top1_best"] is not None:
+        accuracy += f", {student['top1_best']:.2f}% (best by validation)"
     display.say(f"{name}: {accuracy}  {run.folder.path / PAGE}")
 
 

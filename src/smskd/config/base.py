@@ -1,9 +1,8 @@
 """Settings as frozen dataclasses that check their values, whoever makes them: a recipe or a Python program."""
 
-
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar, cast, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -21,7 +20,7 @@ class Config:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     def __post_init__(self) -> None:
-        for name, adapter in _adapters(type(self)).items():
+        for name, adapter in _adapters(cast(Any, type(self))).items():
             try:
                 value = adapter.validate_python(getattr(self, name))
             except ValidationError as error:
@@ -63,3 +62,14 @@ class ComponentConfig:
         return {"name": self.name, **self.options}
 
 
+def plain(value: Any) -> Any:
+    """Settings as a recipe's YAML has them: mappings, lists, texts and numbers."""
+    if isinstance(value, ComponentConfig):
+        return {key: plain(item) for key, item in value.as_mapping().items()}
+    if isinstance(value, Config):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(cast(Any, value))}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

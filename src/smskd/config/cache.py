@@ -4,10 +4,14 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from smskd.config.sizes import in_bytes
-from smskd.errors import UserError, nearest, require_count
+from pydantic import AfterValidator, BeforeValidator, PositiveInt
+from pydantic_core import PydanticCustomError
+
+from smskd.config.base import Config
+from smskd.config.sizes import EXPECTED, in_bytes
+from smskd.errors import UserError
 
 CacheMode = Literal["off", "memory", "disk", "replay"]
 MODES: tuple[CacheMode, ...] = get_args(CacheMode)
@@ -15,33 +19,42 @@ MODES: tuple[CacheMode, ...] = get_args(CacheMode)
 FOLDER_VARIABLE = "SMSKD_CACHE"
 
 
+def _as_text(size: Any) -> Any:
+    return str(size) if isinstance(size, int) and not isinstance(size, bool) else size
+
+
+def _checked(size: str) -> str:
+    try:
+        in_bytes(size)
+    except UserError:
+        raise PydanticCustomError("size", EXPECTED) from None
+    return size
+
+
+Size = Annotated[str, BeforeValidator(_as_text), AfterValidator(_checked)]
+"""A size in bytes: 16GB, 500 MB, 2e9."""
+
+
 @dataclass(frozen=True)
-class CacheConfig:
-    """How the teacher's outputs are kept.
+class CacheConfig(Config):
+    """How the teacher's logits and pooled features are kept, as float16.
 
-    Args:
+    Attributes:
         mode: ``off``; ``memory``: for one run, on the device if they fit there; ``disk``: in files, for all runs and
-            processes; ``replay``: in files, by (epoch, sample), for transforms whose outcomes cannot be counted.
-        folder: of the files; by default that of the environment variable SMSKD_CACHE, or ``smskd`` in the user's
-            folder for caches.
-        limit: in bytes, or as ``16GB``; what would take more is refused before training.
-        top: how many of the largest logits ``replay`` keeps of each picture. The other classes get the probability
-            that is left, in equal parts. With no more classes than that all logits are kept.
-
-    Raises:
-        UserError: no such mode, or a limit that is no size.
+            processes; both by sample and augmentation variant, for images of bytes. ``replay``: in files, by epoch and
+            sample, for random transforms whose outcomes cannot be counted. A replay repeats the images of the first
+            such run: their order and random draws follow from that run's seed.
+        folder: of the files; None: that of the environment variable SMSKD_CACHE, or ``smskd`` in the user's folder for
+            caches.
+        limit: a cache that could become larger is refused before training.
+        top: how many of the largest logits ``replay`` keeps of each image. The remaining probability is divided
+            equally among the other classes. With no more classes than that all logits are kept.
     """
 
     mode: CacheMode = "off"
-    folder: str | Path | None = None
-    limit: str | int = "16GB"
-    top: int = 64
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise UserError(f"the teacher's cache cannot be '{self.mode}'{nearest(str(self.mode), MODES)}")
-        in_bytes(self.limit)
-        require_count(top=self.top)
+    folder: str | None = None
+    limit: Size = "16GB"
+    top: PositiveInt = 64
 
     @property
     def path(self) -> Path:

@@ -97,5 +97,3 @@ class DataConfig(Config):
     validation: ValidationConfig | None = None
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
-
-

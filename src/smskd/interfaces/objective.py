@@ -1,13 +1,14 @@
 """The objective of a stage, as the training loop sees it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from smskd.interfaces.batch import Batch
+from smskd.interfaces.batch import Batch, FrozenOutputs
 from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.terms import Pretraining
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,46 @@ class ParameterGroup:
     weight_decay: float | None = None
 
 
+@dataclass(frozen=True)
+class PretrainingPhase:
+    """A phase before the stage in which modules are initialised.
+
+    Attributes:
+        name: of the method whose modules they are.
+        pretraining: its length and learning rate.
+        modules: whose parameters are trained.
+        loss: the loss of a batch in named parts, scalars, whose sum is minimised.
+    """
+
+    name: str
+    pretraining: Pretraining
+    modules: tuple[nn.Module, ...]
+    loss: Callable[[Batch], dict[str, Tensor]]
+
+
 class Objective(nn.Module, ABC):
     """The loss of one stage. It is built for the stage and never changed to another.
 
-    A strategy may bring its own. The training loop uses nothing but the members declared here.
+    A strategy may bring its own: five abstract members, and those with a default where it needs them. The training loop
+    uses nothing but the members declared here.
     """
 
     @abstractmethod
     def forward(self, batch: Batch) -> Losses:
         """The losses of a batch. Where ``batch.outputs`` is None, teacher and reference are run."""
+
+    def precompute(self, batch: Batch) -> FrozenOutputs:
+        """The outputs of the frozen networks that :meth:`forward` reads (default: none).
+
+        They depend on the images alone, so that the training loop may ask for several batches at once, and outside of
+        what is captured in a CUDA graph.
+        """
+        return FrozenOutputs()
+
+    @property
+    def sees_images_alone(self) -> bool:
+        """Whether :meth:`precompute` gives for an image the same whichever images are beside it."""
+        return True
 
     @abstractmethod
     def parameter_groups(self) -> list[ParameterGroup]:
@@ -71,5 +103,14 @@ class Objective(nn.Module, ABC):
     def term_states(self) -> nn.ModuleList:
         """Everything beside the predictor that is learned or remembered within the stage, saved with a checkpoint."""
 
+    @property
+    def anchor_state(self) -> nn.Module | None:
+        """The state of the stage's anchor, which goes on into the next stage where an equal anchor acts."""
+        return None
+
+    def pretraining_phases(self) -> list[PretrainingPhase]:
+        """The phases before the stage (default: none)."""
+        return []
+
     def end_of_stage(self, model: FeatureModel, batches: Iterable[Batch]) -> None:
-        """Tells every term that the stage is over (default: nothing happens)."""
+        """Calls :meth:`Term.end_of_stage` of the stage's methods (default: nothing happens)."""

@@ -93,8 +93,13 @@ class Term(ABC):
             state: the module that :meth:`build` made.
         """
 
-    def end_of_stage(self, model: FeatureModel, batches: Iterable[Batch], state: nn.Module) -> None:
-        """Is called once when the stage is over, before the next one begins (default: nothing happens).
+    def end_of_stage(  # noqa: B027 (optional)
+        self, model: FeatureModel, batches: Iterable[Batch], state: nn.Module
+    ) -> None:
+        """Is called once when a stage is over, before the next one begins (default: nothing happens).
+
+        Of a method, when its own stage is over. Of an anchor, when the stage before its own is over, with the state
+        that it will have in its own (EWC estimates the Fisher information there).
 
         Args:
             model: the student that is frozen as the next stage's reference, in eval mode.
@@ -130,7 +135,7 @@ class Method(Term):
     replaces_head: ClassVar[bool] = False
     """Whether the method's layers become the student's last layers, which then is another network (SimKD)."""
     ce_on_views: ClassVar[bool] = False
-    """Whether the cross-entropy is added once more for each further view whose student logits the method taps (MLKD)."""
+    """Whether the cross-entropy is added once more for each further view whose student logits it taps (MLKD)."""
 
     @abstractmethod
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
@@ -165,6 +170,10 @@ class Anchor(Term):
     """
 
     weight: float
+
+    first_stage: ClassVar[bool] = False
+    """Whether it can act in the first stage, where the reference is the student before any training (L2-SP from
+    pretrained weights)."""
 
     def resolve(self, kinds: Collection[Kind]) -> Self:
         """The anchor for a stage with methods of these kinds, every ``auto`` replaced by a value."""

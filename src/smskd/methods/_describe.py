@@ -1,8 +1,7 @@
-"""What a method's own file says of it, for the command line and the documentation.
+"""Descriptions of loss terms, parsed from the docstrings of their files, for the command line and the documentation.
 
-The docstring of the file has a title and the sections Paper, arXiv, Formula, Taps, Shapes, Source and
-Differences; the docstring of the class has a line for each hyper-parameter under Attributes. A section that
-is missing is empty.
+The module docstring has a title and the sections Paper, arXiv, Formula, Reads, Shapes, Source and Differences; the
+docstring of the class describes each hyper-parameter under Attributes. A missing section is an empty string.
 """
 
 import inspect
@@ -14,23 +13,23 @@ from importlib.resources import files
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from smskd.interfaces.terms import Kind, Method
+from smskd.interfaces.terms import Kind, Method, Term
 from smskd.registry import METHODS
 
-_SECTION = re.compile(r"^(Paper|arXiv|Formula|Taps|Shapes|Source|Differences):[ \t]*", re.MULTILINE)
+_SECTION = re.compile(r"^(Paper|arXiv|Formula|Reads|Shapes|Source|Differences):[ \t]*", re.MULTILINE)
 _ATTRIBUTES = re.compile(r"^Attributes:\n((?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
 _ATTRIBUTE = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class HyperParameter:
-    """A field of a method.
+    """A hyper-parameter: a field of a term.
 
     Attributes:
         name: of the field.
-        type: as one writes it; the choices, if it has some.
+        type: as in source code; the choices of a literal.
         default: None where there is none.
-        text: what it does.
+        text: its description.
     """
 
     name: str
@@ -40,25 +39,21 @@ class HyperParameter:
 
 
 @dataclass(frozen=True)
-class MethodDescription:
-    """All that a method's file says.
+class TermDescription:
+    """The content of the docstrings of a method or an anchor.
 
     Attributes:
-        name: under which the method is found.
+        name: under which the registry finds it.
         title: its full name.
-        summary: what it does, in one sentence.
+        summary: one sentence.
         paper: authors, title, venue and year.
         arxiv: number of the preprint.
-        kind: what it compares.
-        formula: LaTeX, one statement.
-        taps: the features that it reads.
+        formula: LaTeX, one or more statements.
+        reads: the features that it reads.
         shapes: of its inputs.
         source: repository and file of the published code.
-        differences: where the published code differs from the paper, and what is easy to miss.
+        differences: between published code and paper, and implementation details that are easy to miss.
         hyperparameters: its fields.
-        published_weight: of its loss.
-        published_ce_weight: of the cross-entropy beside it.
-        golden_cases: results of published code that the method is compared with in the tests, and equals.
     """
 
     name: str
@@ -66,60 +61,85 @@ class MethodDescription:
     summary: str
     paper: str
     arxiv: str
-    kind: Kind
     formula: str
-    taps: str
+    reads: str
     shapes: str
     source: str
     differences: tuple[str, ...]
     hyperparameters: tuple[HyperParameter, ...]
+
+
+@dataclass(frozen=True)
+class MethodDescription(TermDescription):
+    """The description of a method.
+
+    Attributes:
+        kind: what it compares.
+        published_weight: of its loss.
+        published_ce_weight: of the cross-entropy beside it.
+        golden_cases: number of results of published code that the tests compare it with.
+    """
+
+    kind: Kind
     published_weight: float
     published_ce_weight: float
     golden_cases: int
 
 
 def describe(name: str) -> MethodDescription:
-    """Reads the description of a method from its file.
+    """The description of a method.
 
     Args:
-        name: as for :func:`smskd.METHODS.find`.
+        name: as for ``METHODS.find``.
 
     Raises:
-        UserError: no such method.
+        UserError: there is no such method.
     """
-    return describe_class(METHODS.find(name), name)
+    return describe_method(METHODS.find(name), name)
 
 
-def describe_class(cls: type[Method], name: str) -> MethodDescription:
-    """Reads the description of a method from the file of its class.
+def describe_method(cls: type[Method], name: str) -> MethodDescription:
+    """The description of the class of a method, parsed from its file.
 
     Args:
         cls: the method.
         name: under which it is found.
     """
-    title, sections = _sections(inspect.getdoc(sys.modules[cls.__module__]) or "")
-    own_doc = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
     return MethodDescription(
-        name=name,
-        title=title or cls.__name__,
-        summary=_one_line(own_doc.partition("\n\n")[0]),
-        paper=_one_line(sections.get("Paper", "")),
-        arxiv=sections.get("arXiv", ""),
+        **vars(describe_term(cls, name)),
         kind=cls.kind,
-        formula=sections.get("Formula", ""),
-        taps=_one_line(sections.get("Taps", "")),
-        shapes=_one_line(sections.get("Shapes", "")),
-        source=_one_line(sections.get("Source", "")),
-        differences=_points(sections.get("Differences", "")),
-        hyperparameters=_hyperparameters(cls, own_doc),
         published_weight=cls.published_weight,
         published_ce_weight=cls.published_ce_weight,
         golden_cases=golden_cases().get(name, 0),
     )
 
 
+def describe_term(cls: type[Term], name: str) -> TermDescription:
+    """The description of the class of a method or an anchor, parsed from its file.
+
+    Args:
+        cls: the term.
+        name: under which it is found.
+    """
+    title, sections = _sections(inspect.getdoc(sys.modules[cls.__module__]) or "")
+    own_doc = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
+    return TermDescription(
+        name=name,
+        title=title or cls.__name__,
+        summary=_one_line(own_doc.partition("\n\n")[0]),
+        paper=_one_line(sections.get("Paper", "")),
+        arxiv=sections.get("arXiv", ""),
+        formula=sections.get("Formula", ""),
+        reads=_one_line(sections.get("Reads", "")),
+        shapes=_one_line(sections.get("Shapes", "")),
+        source=_one_line(sections.get("Source", "")),
+        differences=_points(sections.get("Differences", "")),
+        hyperparameters=_hyperparameters(cls, own_doc),
+    )
+
+
 def golden_cases() -> dict[str, int]:
-    """The number of results of published code by the method that is compared with them."""
+    """The number of results of published code that the tests compare each method with, by its name."""
     text = files("smskd.methods").joinpath("golden.json").read_text(encoding="utf-8")
     return dict(json.loads(text))
 

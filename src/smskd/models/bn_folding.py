@@ -1,119 +1,131 @@
-"""Folding batch norms into the convolutions in front of them, in a model that is not trained any more."""
+"""Folding batch norms into the convolutions in front of them, in a network that is not trained any more."""
 
-import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from smskd.interfaces.features import LOGITS, PREACTIVATION, FeatureModel
+from smskd.interfaces.features import FeatureModel
+from smskd.models.copying import copy_of
+from smskd.models.dry_run import preserve_state
+from smskd.models.probe import close, full_precision, probe_images, readable_names
 
-TOLERANCE = 1e-4
-"""Largest difference of an output, as a share of its largest value, that rounding explains in a deep network."""
-
-_PICTURES = 2
+_IMAGES = 2
 
 
-def folded(model: FeatureModel, example: Tensor) -> FeatureModel | None:
+@dataclass(frozen=True)
+class Folding:
+    """The result of :func:`folded`.
+
+    Attributes:
+        model: the folded copy; None where nothing was folded.
+        notes: one sentence for each reason for which batch norms were not folded.
+    """
+
+    model: FeatureModel | None
+    notes: tuple[str, ...] = ()
+
+
+def folded(model: FeatureModel, example: Tensor) -> Folding:
     """A copy of the model with each batch norm that directly follows a convolution folded into it.
 
-    Which do is seen in a forward pass. The copy is run beside the model, and None is given if any feature differs by
-    more than rounding, or if nothing could be folded.
+    Which ones do is observed in a forward pass. A batch norm is left where it stands if it normalises with statistics
+    of the batch, or if its convolution has hooks or computes its weight anew in each pass (pruned, weight-normed,
+    spectral-normed, parametrized). The copy is compared with the model, and nothing is folded if any feature differs by
+    more than rounding, or if the model cannot be copied or run on random images.
 
     Args:
         model: in eval mode; it is left as it is.
-        example: pictures [N, channels, height, width], for their shape and device.
+        example: images [N, channels, height, width], for their shape.
     """
-    names = [
-        *model.feature_names,
-        *(name + PREACTIVATION for name in sorted(model.preactivation_names)),
-        LOGITS,
-    ]
-    pictures = _pictures(model, example)
-    with torch.no_grad(), _full_products():
-        pairs, before = _pairs(model, pictures, names)
-        if not pairs:
-            return None
-        twin = copy.deepcopy(model)
-        for convolution, norm in pairs:
-            _fold(twin, convolution, norm)
-        after = twin.extract(pictures, names)
-    same = all(close(after[name], before[name]) for name in names)
-    return twin if same else None
+    try:
+        with full_precision():
+            return _folded(model, probe_images(model, example, _IMAGES))
+    except Exception as error:  # folding is optional: the model runs as well without it
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return Folding(None, (f"Batch norms are not folded: {reason}",))
 
 
-def _pairs(model: FeatureModel, pictures: Tensor, names: list[str]) -> tuple[list[tuple[str, str]], dict[str, Tensor]]:
-    """Names of convolutions and the batch norms that read their outputs, and the features of the pass."""
-    made: dict[int, tuple[str, Tensor]] = {}
+def _folded(model: FeatureModel, images: Tensor) -> Folding:
+    names = readable_names(model)
+    candidates, before = _pairs(model, images, names)
+    obstacles = {pair: _obstacle(model, *pair) for pair in candidates}
+    pairs = [pair for pair in candidates if obstacles[pair] is None]
+    counted = Counter(reason for reason in obstacles.values() if reason is not None)
+    notes = tuple(f"{count} batch norms are not folded: {reason}." for reason, count in counted.items())
+    if not pairs:
+        return Folding(None, notes)
+    twin = copy_of(model)
+    for convolution, norm in pairs:
+        _fold(twin, convolution, norm)
+    with preserve_state(twin):
+        after = twin.extract(images, names)
+    if all(close(after[name], before[name]) for name in names):
+        return Folding(twin, notes)
+    return Folding(None, ("Batch norms are not folded: the outputs would differ by more than rounding.",))
+
+
+def _pairs(model: FeatureModel, images: Tensor, names: list[str]) -> tuple[list[tuple[str, str]], dict[str, Tensor]]:
+    """Names of convolutions and of the batch norms that alone read their outputs, and the features of the pass."""
+    outputs: dict[int, tuple[str, Tensor]] = {}
     read: dict[str, tuple[int, str]] = {}
-    calls: dict[str, int] = {}
+    calls: Counter[str] = Counter()
 
-    def hook(name: str) -> Any:
-        def watch(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            calls[name] = calls.get(name, 0) + 1
+    def observe(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            calls[name] += 1
             if isinstance(module, nn.Conv2d):
-                made[id(output)] = (name, output)  # held, so that no other tensor gets its id
-            elif id(inputs[0]) in made:
-                read[name] = (id(inputs[0]), made[id(inputs[0])][0])
+                outputs[id(output)] = (name, output)  # held, so that no other tensor gets its id
+            elif id(inputs[0]) in outputs:
+                read[name] = (id(inputs[0]), outputs[id(inputs[0])][0])
 
-        return watch
+        return hook
 
     handles = [
-        module.register_forward_hook(hook(name))
+        module.register_forward_hook(observe(name))
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d)
     ]
     try:
-        found = model.extract(pictures, names)
+        with preserve_state(model):
+            features = model.extract(images, names)
     finally:
         for handle in handles:
             handle.remove()
-    tapped = {id(tensor) for tensor in found.values()}
+    tapped = {id(tensor) for tensor in features.values()}
     pairs = [
         (convolution, norm)
         for norm, (identity, convolution) in read.items()
         if identity not in tapped and calls[norm] == calls[convolution] == 1
     ]
-    return pairs, found
+    return pairs, features
+
+
+def _obstacle(model: nn.Module, convolution: str, norm: str) -> str | None:
+    """Why the batch norm cannot be folded; None where it can."""
+    conv, bn = model.get_submodule(convolution), model.get_submodule(norm)
+    if bn.training or bn.running_mean is None or bn.running_var is None:
+        return "they normalise with the statistics of the batch"
+    if type(bn).forward is not nn.BatchNorm2d.forward:
+        return "they are subclasses of BatchNorm2d with a forward of their own"
+    if not {"weight", "bias"} <= conv._parameters.keys():
+        return "their convolutions compute a parameter anew in each pass (pruned, normalised or parametrized)"
+    if any((module._forward_pre_hooks or module._forward_hooks) for module in (conv, bn)):
+        return "hooks are registered on them or on their convolutions"
+    return None
 
 
 def _fold(model: nn.Module, convolution: str, norm: str) -> None:
-    made, read = model.get_submodule(convolution), model.get_submodule(norm)
-    assert isinstance(made, nn.Conv2d)
-    assert isinstance(read, nn.BatchNorm2d)
-    fused = fuse_conv_bn_eval(made, read)
-    _replace(model, convolution, fused.requires_grad_(False))
+    conv, bn = model.get_submodule(convolution), model.get_submodule(norm)
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(bn, nn.BatchNorm2d)
+    _replace(model, convolution, fuse_conv_bn_eval(conv, bn).requires_grad_(False))
     _replace(model, norm, nn.Identity())
 
 
 def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, own = name.rpartition(".")
     setattr(model.get_submodule(parent), own, module)
-
-
-def _pictures(model: nn.Module, example: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(_PICTURES, *example.shape[1:], generator=generator)
-    weight = next(iter(model.parameters()), example)
-    return noise.to(device=weight.device, dtype=weight.dtype)
-
-
-@contextmanager
-def _full_products() -> Iterator[None]:
-    """A GPU does not round the factors of products to TF32, which is coarser than the tolerance."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
-
-
-def close(one: Tensor, other: Tensor) -> bool:
-    """Whether an output is what it should be, but for rounding."""
-    scale = other.abs().max()
-    return bool(torch.isfinite(one).all()) and bool((one - other).abs().max() <= TOLERANCE * scale + 1e-6)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from smskd.interfaces.features import FeatureModel
-from smskd.models.bn_folding import close
+from smskd.models.probe import close
 
 Program = Callable[[Tensor], tuple[Tensor, ...]]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, nearest
 from smskd.interfaces.features import LOGITS, PREACTIVATION
-from smskd.models.inspect import as_user_error, like_weights, preserve_state
+from smskd.models.dry_run import as_user_error, like_weights, preserve_state
 
 POOLED = "pooled"
 

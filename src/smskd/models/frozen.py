@@ -1,50 +1,81 @@
-"""Freezing a model: the only way to make a teacher or a reference."""
+"""Freezing a network: the only way to make a teacher or a reference."""
 
-import copy
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.features import LOGITS, FeatureModel
 from smskd.models.bn_folding import folded
 from smskd.models.compiled import Extract, compiled_extract
+from smskd.models.copying import copy_of
+from smskd.models.frozen_checks import behaviour_of
 
 
 class Frozen(nn.Module):
-    """A copy of a model that nothing moves.
+    """A network that is never trained: a teacher, or a reference.
 
-    It has its own weights, stays in eval mode whatever a parent's ``train()`` says, gives outputs without
-    gradient, and its buffers (batch-norm statistics) never change. What runs is a second copy, in channels-last
-    format and, where an example is given, with batch norms folded into convolutions.
+    It stays in eval mode, whatever a parent's ``train()`` asks for, and its weights get no gradient. It runs in
+    channels-last format and, where an example is given, with batch norms folded into convolutions. Neither the network
+    nor its parameters are registered: a parent's ``parameters()`` and ``modules()`` do not reach them, while
+    ``to()``, ``state_dict()`` and ``load_state_dict()`` do. The state dict is that of the unfolded network, without a
+    prefix; after loading, batch norms are folded anew.
 
     Args:
-        model: what to copy; it is left as it is.
-        example: pictures [N, channels, height, width] on which folding is checked; None: nothing is folded.
+        model: to freeze.
+        example: images [N, channels, height, width] for whose shape folding is checked; None: nothing is folded.
+        copy: whether the model is copied and left as it is (default). Otherwise it is taken over; nothing else may hold
+            it then.
     """
 
-    def __init__(self, model: FeatureModel, example: Tensor | None = None) -> None:
+    def __init__(self, model: FeatureModel, example: Tensor | None = None, copy: bool = True) -> None:
         super().__init__()
-        self.model: FeatureModel = copy.deepcopy(model)
-        self.model.requires_grad_(False)
-        self.eval()
-        self.model.eval()
+        self.training = False
         self._example = example
         self.compiles = False
         """Whether the features of whole batches are computed by a compiled program; those of others are not."""
-        self._copy_to_run()
-        self.register_load_state_dict_post_hook(_run_what_was_loaded)  # type: ignore[no-untyped-call]
+        self._prepare((copy_of(model) if copy else model).requires_grad_(False).eval())
 
-    def _copy_to_run(self) -> None:
-        fast = folded(self.model, self._example) if self._example is not None else None
-        self.folds = fast is not None
-        runs = fast if fast is not None else copy.deepcopy(self.model)
+    def _prepare(self, model: FeatureModel) -> None:
+        """Makes the network that runs, which is the model itself where that is enough."""
+        behaviour = behaviour_of(model, self._example)
+        folding = folded(model, self._example) if self._example is not None else None
+        running = folding.model if folding is not None else None
+        self.folds = running is not None
+        """Whether batch norms were folded."""
+        self.notes: tuple[str, ...] = folding.notes if folding is not None else ()
+        """Sentences on what was not possible and therefore runs in its ordinary form."""
+        self.sees_images_alone = behaviour.sees_images_alone
+        """Whether the outputs for an image are the same in every batch. Otherwise they can be neither cached nor
+        computed for several batches at once."""
+        if running is None:
+            running = copy_of(model) if behaviour.changes_buffers else model
+        if running is not model:
+            model.cpu()
         # In a tuple: a parent that walks its modules to train or to unfreeze them does not come here.
-        self._runs = (runs.to(memory_format=torch.channels_last),)
+        self._networks = (model, running.to(memory_format=torch.channels_last))
+        self._forget_programs()
+
+    def _forget_programs(self) -> None:
         self._programs: dict[frozenset[str], Extract | None] = {}
         self._last: Extract | None = None
         self._whole: tuple[torch.Size, tuple[int, ...]] | None = None
+        weights = (*self._running.parameters(), *self._running.buffers())
+        self._weight_storages = frozenset(map(_storage, weights))
+
+    @property
+    def model(self) -> FeatureModel:
+        """The unfolded network, of which weights, classifier and norms are read.
+
+        It lies on the CPU where another network runs in its place (:attr:`folds`, or buffers that change in eval mode),
+        so that the weights lie on the device once; otherwise it is the network that runs.
+        """
+        return self._networks[0]
+
+    @property
+    def _running(self) -> FeatureModel:
+        return self._networks[1]
 
     @property
     def compiled(self) -> bool:
@@ -52,42 +83,90 @@ class Frozen(nn.Module):
         return self.compiles and self._last is not None
 
     def train(self, mode: bool = True) -> Self:
-        """Stays in eval mode, whatever is asked for."""
+        """Does nothing: a frozen network stays in eval mode."""
         self.training = False
         return self
 
     def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """The named features of a batch, without gradient; see :meth:`FeatureModel.extract`."""
+        """The named features of a batch of images, without gradient.
+
+        Args:
+            x: images [N, channels, height, width].
+            names: of features; ``logits`` and ``<name>.preact`` count as features.
+
+        Returns:
+            The features by name. None of them shares memory with ``x`` or with a weight.
+
+        Raises:
+            KeyError: a name is not one of the network's.
+        """
         program = self._program(x, frozenset(names)) if self.compiles else None
-        with torch.inference_mode():
-            tensors = program(x) if program is not None else self._runs[0].extract(x, names)
-        # Autograd refuses to save an inference tensor; a copy is an ordinary one.
-        return {name: tensor.clone() for name, tensor in tensors.items()}
+        with torch.no_grad():
+            features = program(x) if program is not None else self._running.extract(x, names)
+            foreign = self._weight_storages | {_storage(x)}
+            return {name: value.clone() if _storage(value) in foreign else value for name, value in features.items()}
+
+    def continue_from(self, name: str, feature: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """The named features that follow from a feature given in place of the network's own.
+
+        Gradients flow to ``feature``; the weights get none. See :meth:`FeatureModel.continue_from`.
+
+        Raises:
+            NotImplementedError: the network cannot be entered in the middle.
+            KeyError: a name is not one of the network's, or does not lie behind ``name``.
+        """
+        return self._running.continue_from(name, feature, names)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The logits, without gradient."""
-        return self.extract(x, ("logits",))["logits"]
+        """The logits [N, classes] of images [N, channels, height, width], without gradient."""
+        return self.extract(x, (LOGITS,))[LOGITS]
 
     def _program(self, x: Tensor, names: frozenset[str]) -> Extract | None:
-        """What was compiled for these features; the first batch says which shape those to come have."""
+        """The compiled program for these features; the first batch determines the shape of whole batches."""
         x_format = (x.shape, x.stride())
         if self._whole is None:
             self._whole = x_format
         if x_format != self._whole:
             return None
         if names not in self._programs:
-            self._programs[names] = compiled_extract(self._runs[0], x, names)
+            self._programs[names] = compiled_extract(self._running, x, names)
         self._last = self._programs[names]
         return self._last
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        for module in self._runs:
-            module._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._programs.clear()
-        self._last = None
+        self._running._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.model is not self._running:
+            self.model._apply(lambda tensor: fn(tensor).cpu(), recurse)  # type: ignore[no-untyped-call]
+        self._forget_programs()
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        self.model.state_dict(destination=destination, prefix=prefix, keep_vars=keep_vars)
 
-def _run_what_was_loaded(module: nn.Module, _: object) -> None:
-    assert isinstance(module, Frozen)
-    module._copy_to_run()
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Called by ``load_state_dict`` of this module or of a parent."""
+        own = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
+        device = next((weight.device for weight in self._running.parameters()), None)
+        try:
+            found = self.model.load_state_dict(own, strict=False)
+        except RuntimeError as error:
+            error_msgs.append(str(error))
+            return
+        missing_keys.extend(prefix + key for key in found.missing_keys)
+        unexpected_keys.extend(prefix + key for key in found.unexpected_keys if strict)
+        self._prepare(self.model)
+        if device is not None:
+            self._running.to(device)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

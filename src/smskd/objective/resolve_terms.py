@@ -7,7 +7,7 @@ from dataclasses import replace
 from smskd.interfaces.terms import Method, WeightedMethod
 from smskd.registry import METHODS
 
-_OWN_PARTS = {"total", "class", "anchor"}
+_OWN_PARTS = {"total", "ce", "anchor"}
 """Names of parts of the loss that no method may take."""
 
 
@@ -22,9 +22,14 @@ def weighted(methods: Sequence[str | Method | WeightedMethod]) -> tuple[Weighted
         if isinstance(item, str):
             item = METHODS.find(item)()
         if isinstance(item, Method):
-            item = WeightedMethod(METHODS.name_of(item), item, item.published_weight)
+            item = WeightedMethod(label(METHODS.name_of(item)), item, item.published_weight)
         result.append(replace(item, name=_unused(item.name, {other.name for other in result} | _OWN_PARTS)))
     return tuple(result)
+
+
+def label(name: str) -> str:
+    """The name of a method's part of the loss: ``kd``; of ``package.module:Name`` the last part in lower case."""
+    return name.rpartition(".")[2].rpartition(":")[2].lower() if ":" in name else name
 
 
 def _unused(name: str, used: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""From the taps of methods to the tensors they receive: names grouped by view, each read once for all methods."""
+"""From the taps of loss terms to the tensors they receive: each feature is read once for all terms."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
@@ -8,57 +8,46 @@ from torch import Tensor
 
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, PREACTIVATION, FeatureLayout, FeatureModel, ModelInfo, TappedOutputs
-
-_VIEW = "@"
+from smskd.interfaces.features import LOGITS, TRAIN_VIEW, FeatureLayout, FeatureModel, ModelInfo, Tap, TappedOutputs
 
 
-def views(names: Collection[str]) -> frozenset[str]:
-    """The views, beside the batch's own pictures, that taps ask for."""
-    return frozenset(name.partition(_VIEW)[2] for name in names if _VIEW in name)
-
-
-class Readable(Protocol):
-    """A model, or what computes the features of one."""
+class Extractor(Protocol):
+    """A model, or a compiled program that computes its features."""
 
     def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """See :meth:`FeatureModel.extract`."""
         ...
 
 
-def read(model: Readable | None, batch: Batch, names: Collection[str]) -> dict[str, Tensor]:
-    """The tapped tensors of a batch by their tap. A model is not run on a view of which nothing is tapped."""
-    if model is None:
-        return {}
-    tensors: dict[str, Tensor] = {}
-    for view in ("", *sorted(views(names))):
-        wanted = {name.partition(_VIEW)[0]: name for name in names if name.partition(_VIEW)[2] == view}
-        if wanted:
-            x = batch.x if not view else _view(batch, view)
-            found = model.extract(x, wanted.keys())
-            tensors |= {tap: found[name] for name, tap in wanted.items()}
+def read(model: Extractor, batch: Batch, taps: Collection[Tap]) -> dict[Tap, Tensor]:
+    """The tapped tensors of a batch. The model is run once on each view that is tapped."""
+    tensors: dict[Tap, Tensor] = {}
+    views = {tap.view for tap in taps}
+    for view in sorted(views, key=lambda name: (name != TRAIN_VIEW, name)):
+        names = {tap.name: tap for tap in taps if tap.view == view}
+        found = model.extract(_images(batch, view), names.keys())
+        tensors |= {tap: found[name] for name, tap in names.items()}
     return tensors
 
 
-def output(tensors: Mapping[str, Tensor], taps: Sequence[str]) -> TappedOutputs:
-    """The tensors of one method in the order of its taps."""
-    features = tuple(tensors[name] for name in taps if name != LOGITS)
-    return TappedOutputs(tensors[LOGITS] if LOGITS in taps else torch.empty(0), features)
+def tapped_outputs(tensors: Mapping[Tap, Tensor], taps: Sequence[Tap]) -> TappedOutputs:
+    """The tensors of one term in the order of its taps."""
+    features = tuple(tensors[tap] for tap in taps if not tap.is_logits)
+    logits = next((tensors[tap] for tap in taps if tap.is_logits), None)
+    return TappedOutputs(torch.empty(0) if logits is None else logits, features)
 
 
-def side(model: FeatureModel, layout: FeatureLayout, taps: Sequence[str]) -> ModelInfo:
-    """What a method may know of a model when it builds its modules."""
-    features = [name.partition(_VIEW)[0] for name in taps if name != LOGITS]
-    shapes = [(layout.classes,) if name == LOGITS else layout.features[_base(name)] for name in features]
-    norms = [model.norm_before_relu(_base(name)) for name in features]
-    return ModelInfo(tuple(shapes), layout.classes, model.classifier, tuple(norms), type(model.wrapped).__name__)
+def model_info(model: FeatureModel, layout: FeatureLayout, taps: Sequence[Tap]) -> ModelInfo:
+    """What a term may know of a model when it builds its modules."""
+    features = [tap.feature for tap in taps if not tap.is_logits]
+    shapes = tuple((layout.classes,) if name == LOGITS else layout.features[name] for name in features)
+    norms = tuple(None if name == LOGITS else model.norm_before_relu(name) for name in features)
+    return ModelInfo(shapes, layout.classes, model.classifier, norms, model.family)
 
 
-def _view(batch: Batch, name: str) -> Tensor:
-    if name not in batch.views:
-        raise UserError(f"a method reads the view '{name}' of the pictures, and the batch has none of this name")
-    return batch.views[name]
-
-
-def _base(name: str) -> str:
-    return name.removesuffix(PREACTIVATION)
+def _images(batch: Batch, view: str) -> Tensor:
+    if view == TRAIN_VIEW:
+        return batch.x
+    if view not in batch.views:
+        raise UserError(f"a loss term reads the view '{view}' of the images, and the batch has no view of this name")
+    return batch.views[view]

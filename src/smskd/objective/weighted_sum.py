@@ -1,8 +1,7 @@
-"""The objective of a stage: L = w_c * L_cls + sum of w_d * L_distill + w_r * L_ref."""
+"""The objective of SMSKD: L = w_c * L_cls + sum of w_d * L_d + w_r * L_ref."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -10,262 +9,210 @@ from torch.nn import functional as F
 
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch, FrozenOutputs
-from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel, ModelInfo, Reads
-from smskd.interfaces.terms import Anchor, DataInfo, Method, WeightedMethod
-from smskd.models import adapt, describe
-from smskd.models.compiled import CompiledStudent
-from smskd.models.frozen import Frozen
-from smskd.objective.resolve_terms import published_ce_weight, weighted
+from smskd.interfaces.features import LOGITS, FeatureModel, Tap, TappedOutputs
+from smskd.interfaces.objective import Losses, Objective, ParameterGroup, PretrainingPhase
+from smskd.interfaces.terms import Method
+from smskd.models import describe
+from smskd.objective.bound_term import BoundTerm, ReadModels, Weights, all_taps, bind, reads_of
+from smskd.objective.frozen_outputs import FrozenNetworks
+from smskd.objective.parts import StageParts
 from smskd.objective.student_head import StudentWithHead
-from smskd.objective.tapped_features import output, read, side, views
-from smskd.teacher_cache import TeacherCache
-from smskd.timing import IDLE, Clock
+from smskd.objective.tapped_features import read, tapped_outputs
+
+_LOGITS = Tap(LOGITS)
 
 
-@dataclass(frozen=True)
-class Losses:
-    """What the objective says of a batch.
-
-    Attributes:
-        total: scalar, to call ``backward()`` on.
-        parts: the weighted contributions, whose sum is ``total``: ``class`` (cross-entropy), a method's name
-            (or ``name.part`` where a method has several), ``anchor``.
-        logits: [N, classes], the student's.
-    """
-
-    total: Tensor
-    parts: dict[str, Tensor]
-    logits: Tensor
-
-
-class Objective(nn.Module):
-    """The loss of one stage after another, for the training loop of :mod:`smskd.training.epoch` or one of your own.
+class WeightedSum(Objective):
+    """The weighted sum of the cross-entropy, the methods' losses and the anchor's.
 
     Args:
-        student: the model to train: of the zoo, or any ``nn.Module`` from pictures to logits.
-        teacher: the model to learn from; it is copied and frozen. None if no method needs one.
-        methods: the first stage's: names, methods or :class:`WeightedMethod`; none: cross-entropy alone.
-        example: one or more pictures [N, channels, height, width], for the shapes of the features.
-        data: what the methods may know of the training data; CRD needs it, the others do not.
-        ce_weight: of the cross-entropy; by default the published one of a single method, 1 otherwise.
+        parts: of the stage.
 
     Raises:
-        UserError: a method finds nothing to read in these models, or their class counts differ.
-
-    Example:
-        >>> objective = Objective(student, teacher, methods=["fitnet"], example=images)
-        >>> losses = objective(Batch(images, labels))
-        >>> losses.total.backward()
-        >>> objective.next_stage(["kd"], anchor=ReferenceKL())
+        UserError: a method finds nothing to read in these models, or their numbers of classes differ.
     """
 
-    def __init__(
-        self,
-        student: nn.Module,
-        teacher: nn.Module | None = None,
-        *,
-        methods: Sequence[str | Method | WeightedMethod] = (),
-        example: Tensor,
-        data: DataInfo | None = None,
-        ce_weight: float | None = None,
-    ) -> None:
+    def __init__(self, parts: StageParts) -> None:
         super().__init__()
-        self.example = example
-        self.clock = IDLE
-        self.cache: TeacherCache | None = None
-        """Of the teacher's outputs; used from the next stage on."""
-        image_shape = (int(example.shape[1]), int(example.shape[2]), int(example.shape[3]))
-        self.student: FeatureModel = adapt(student, example)
-        self.student_layout = describe(self.student, image_shape)
-        self.teacher: Frozen | None = None
-        self.teacher_layout: FeatureLayout | None = None
-        if teacher is not None:
-            self.teacher = teacher if isinstance(teacher, Frozen) else Frozen(adapt(teacher, example), example)
-            self.teacher_layout = describe(self.teacher.model, image_shape)
-            _same_classes(self.student_layout, self.teacher_layout)
-        self.data = data or DataInfo(samples=0, classes=self.student_layout.classes, batch_size=len(example))
-        self.reference: Frozen | None = None
-        self.anchor: Anchor | None = None
-        self._transformed: tuple[StudentWithHead, ...] = ()
-        self.begin_stage(methods, ce_weight=ce_weight)
-
-    def next_stage(
-        self,
-        methods: Sequence[str | Method | WeightedMethod],
-        *,
-        anchor: Anchor | None = None,
-        ce_weight: float | None = None,
-    ) -> None:
-        """Freezes a copy of the student as it is now as the reference, replacing an older one, and goes on with
-        other methods.
-
-        Args:
-            methods: the new stage's.
-            anchor: holds the student near the reference; None: nothing does.
-            ce_weight: as at the start.
-
-        The parameters that the new methods train are new: give :meth:`trainable` to the optimizer again.
-        """
-        self.begin_stage(methods, ce_weight=ce_weight, anchor=anchor, reference=self.frozen())
-
-    def begin_stage(
-        self,
-        methods: Sequence[str | Method | WeightedMethod],
-        *,
-        ce_weight: float | None = None,
-        anchor: Anchor | None = None,
-        reference: Frozen | None = None,
-    ) -> None:
-        """Goes on with other methods, and the reference that is given.
-
-        A student that the stage before has transformed is the student from now on.
-        """
-        self.student = self.predictor
-        self.compiled: CompiledStudent | None = None
-        self.methods = weighted(methods)
-        self.ce_weight = published_ce_weight(self.methods) if ce_weight is None else ce_weight
-        self.anchor = anchor.resolve({item.method.kind for item in self.methods}) if anchor else None
-        self.reference = reference if self.anchor and self.anchor.weight > 0 else None
-        self.taps = [self._taps(item) for item in self.methods]
-        self.states = nn.ModuleList([self._built(*pair) for pair in zip(self.methods, self.taps, strict=True)])
-        self.states.to(next(self.student.parameters()).device)
-        self._student_taps = frozenset({LOGITS}.union(*(taps.student for taps in self.taps)))
-        self._teacher_taps = frozenset[str]().union(*(taps.teacher for taps in self.taps))
-        if self.reference and self.anchor and self.anchor.needs_teacher:
-            if self.teacher is None:
-                raise UserError("an anchor whose source is the teacher needs a teacher")
-            self._teacher_taps |= {LOGITS}
-        self.cached = self.cache is not None and self.cache.covers(self._teacher_taps)
+        self.parts = parts
+        self.student: FeatureModel = parts.student
+        self.models = _described(parts)
+        self.methods, self.anchor = _bound(parts, self.models)
+        self._states = nn.ModuleList([term.state for term in self.terms]).to(parts.example.device)
+        reads = [term.reads for term in self.terms]
+        self._student_taps = all_taps(reads, "student") | {_LOGITS}
+        self._views = frozenset[str]().union(*(own.views for own in reads))
+        self._class_taps = _class_taps(self.methods)
+        self.frozen = FrozenNetworks(
+            parts.teacher,
+            parts.reference,
+            all_taps(reads, "teacher"),
+            all_taps(reads, "reference"),
+            parts.cache,
+            parts.clock,
+        )
+        self._weights = (
+            Weights(parts.student, parts.reference, parts.example) if any(own.weights for own in reads) else None
+        )
+        self._head = next((term for term in self.methods if _replaces_head(term)), None)
         # In a tuple, so that torch does not register it: its parts are registered already.
-        self._transformed = self._transformation()
+        self._predictor = (_with_head(self.models, self._head) if self._head else parts.student,)
+        self._compile_frozen()
 
-    def frozen(self) -> Frozen:
-        """A frozen copy of the student as it is now, the reference of a stage to come."""
-        return Frozen(self.predictor, self.example)
-
-    def teacher_taps(self, methods: Sequence[WeightedMethod], anchor: Anchor | None) -> frozenset[str]:
-        """What a stage with these methods and this anchor will read of the teacher; nothing where the methods find
-        nothing in the student as it is now."""
-        own = {LOGITS} if anchor is not None and anchor.weight > 0 and anchor.needs_teacher else set()
-        try:
-            return frozenset(own.union(*(self._taps(item).teacher for item in methods)))
-        except UserError:
-            return frozenset()
+    @property
+    def terms(self) -> tuple[BoundTerm, ...]:
+        """The methods, and the anchor where there is one."""
+        return self.methods if self.anchor is None else (*self.methods, self.anchor)
 
     @property
     def views(self) -> frozenset[str]:
-        """The views, beside the batch's own pictures, that the stage's methods read."""
-        return views(self._student_taps | self._teacher_taps)
+        return self._views
 
     @property
     def predictor(self) -> FeatureModel:
-        """What predicts: the student, or the student with the layers of a method that transforms it (SimKD)."""
-        return self._transformed[0] if self._transformed else self.student
+        return self._predictor[0]
 
-    def trainable(self) -> Iterator[nn.Parameter]:
-        """The parameters to optimise: the student's and the methods' own."""
-        both = nn.ModuleList([self.student, self.states])  # names a parameter once that is in both
-        yield from (parameter for parameter in both.parameters() if parameter.requires_grad)
+    @property
+    def term_states(self) -> nn.ModuleList:
+        return self._states
+
+    @property
+    def anchor_state(self) -> nn.Module | None:
+        return None if self.anchor is None else self.anchor.state
+
+    @property
+    def sees_images_alone(self) -> bool:
+        return self.frozen.sees_images_alone
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        both = nn.ModuleList([self.student, self._states])  # yields a parameter once that is in both
+        return [ParameterGroup(tuple(parameter for parameter in both.parameters() if parameter.requires_grad))]
+
+    def precompute(self, batch: Batch) -> FrozenOutputs:
+        return self.frozen.forward(batch)
 
     def forward(self, batch: Batch | tuple[Tensor, Tensor]) -> Losses:
         """The losses of a batch.
 
         Args:
-            batch: a :class:`smskd.Batch`, or (pictures [N, channels, height, width], labels [N]).
+            batch: a :class:`smskd.Batch`, or (images [N, channels, height, width], labels [N]).
         """
-        if not isinstance(batch, Batch):
-            batch = Batch(*batch)
-        with self.clock.part("student_forward"):
-            student = read(self.compiled or self.student, batch, self._student_taps)
-        frozen = batch.outputs or self.frozen_forward(batch, self.clock)
-        outputs = [output(student, taps.student) for taps in self.taps]
-        for place, (item, state) in enumerate(zip(self.methods, self.states, strict=True)):
-            if item.method.replaces_head:
-                outputs[place] = item.method.transform(outputs[place], state)
-                student[LOGITS] = outputs[place].logits
-        parts = {"class": self.ce_weight * self._cross_entropy(student, batch.y)}
-        for item, own, taps, state in zip(self.methods, outputs, self.taps, self.states, strict=True):
-            losses = item.method.loss(own, output(frozen.teacher, taps.teacher), batch, state)
-            for name, loss in losses.items():
-                key = item.name if len(losses) == 1 else f"{item.name}.{name}"
-                parts[key] = item.weight * loss
-        logits = student[LOGITS]
-        if self.reference is not None and self.anchor is not None:
-            loss = self.anchor.loss(logits, frozen.reference[LOGITS], frozen.teacher.get(LOGITS), batch.y)
-            parts["anchor"] = self.anchor.weight * loss
-        return Losses(torch.stack(list(parts.values())).sum(), parts, logits)
+        batch = batch if isinstance(batch, Batch) else Batch(*batch)
+        with self.parts.clock.part("student_forward"):
+            student = read(self.parts.extractor or self.student, batch, self._student_taps)
+        if batch.outputs is None:
+            batch = replace(batch, outputs=self.precompute(batch))
+        own = self._replace_head(student)
+        parts = {"ce": self.parts.ce_weight * self._cross_entropy(student, batch.y)}
+        for term in self.terms:
+            inputs = term.inputs(batch, student, self._weights)
+            if term is self._head and own is not None:
+                inputs = replace(inputs, student=own)
+            parts |= term.weighted_losses(inputs)
+        return Losses(torch.stack(list(parts.values())).sum(), parts, student[_LOGITS])
 
-    def frozen_forward(self, batch: Batch, clock: Clock = IDLE) -> FrozenOutputs:
-        """What teacher and reference say of a batch, as far as the stage reads it; the clock times both."""
-        with clock.part("teacher") if self._teacher_taps else nullcontext():
-            teacher = self._teacher_outputs(batch)
-        if self.reference is None:
-            return FrozenOutputs(teacher)
-        with clock.part("reference"):
-            return FrozenOutputs(teacher, read(self.reference, batch, {LOGITS}))
+    def pretraining_phases(self) -> list[PretrainingPhase]:
+        return [phase for term in self.methods for phase in self._phases_of(term)]
 
-    def prepare(self, place: int, batch: Batch, *, trains_student: bool) -> dict[str, Tensor]:
-        """The losses of the phase before the stage, of the method at this place."""
-        item, taps, state = self.methods[place], self.taps[place], self.states[place]
-        with torch.set_grad_enabled(trains_student):
-            student = output(read(self.student, batch, taps.student), taps.student)
-        teacher = output(read(self.teacher, batch, taps.teacher), taps.teacher)
-        return item.method.pretraining_loss(student, teacher, batch, state)
+    def end_of_stage(self, model: FeatureModel, batches: Iterable[Batch]) -> None:
+        for term in self.methods:
+            term.term.end_of_stage(model, batches, term.state)
 
-    def student_side(self, place: int) -> ModelInfo:
-        """What the method at this place knows of the student."""
-        return side(self.student, self.student_layout, self.taps[place].student)
+    def _phases_of(self, term: BoundTerm) -> list[PretrainingPhase]:
+        method = _method(term)
+        pretraining = method.pretraining(self.models.infos(term.reads)[0])
+        if pretraining is None or pretraining.epochs == 0:
+            return []
 
-    def generators(self) -> list[torch.Generator]:
-        """The random numbers of the methods' own."""
-        found = (getattr(module, "generator", None) for module in self.states.modules())
-        return [generator for generator in found if isinstance(generator, torch.Generator)]
+        def loss(batch: Batch) -> dict[str, Tensor]:
+            with torch.set_grad_enabled(pretraining.trains_student):
+                student = read(self.student, batch, term.reads.student)
+            assert self.parts.teacher is not None
+            teacher = read(self.parts.teacher, batch, term.reads.teacher)
+            inputs = term.inputs(replace(batch, outputs=FrozenOutputs(teacher)), student)
+            losses = method.pretraining_loss(inputs, term.state)
+            return {name: value.mean() if value.dim() else value for name, value in losses.items()}
 
-    def _teacher_outputs(self, batch: Batch) -> dict[str, Tensor]:
-        if self.cached and self.cache is not None:
-            found: dict[str, Tensor] | None = self.cache.read(batch, self._teacher_taps)
-            if found is not None:
-                return found
-        return read(self.teacher, batch, self._teacher_taps)
+        trained = method.pretrained(term.state)
+        modules = (trained, self.student) if pretraining.trains_student else (trained,)
+        return [PretrainingPhase(term.name, pretraining, modules, loss)]
 
-    @staticmethod
-    def _cross_entropy(student: dict[str, Tensor], y: Tensor) -> Tensor:
-        """Cross-entropy, once for each view whose logits are read."""
-        views = [tensor for name, tensor in student.items() if name.partition("@")[0] == LOGITS]
-        return torch.stack([F.cross_entropy(logits, y) for logits in views]).sum()
+    def _replace_head(self, student: dict[Tap, Tensor]) -> TappedOutputs | None:
+        """Puts the logits of the head that replaces the student's in their place; the outputs of that head."""
+        if self._head is None:
+            return None
+        outputs = _method(self._head).head(tapped_outputs(student, self._head.reads.student), self._head.state)
+        student[_LOGITS] = outputs.logits
+        return outputs
 
-    def _taps(self, item: WeightedMethod) -> Reads:
-        if self.teacher_layout is None:
-            raise UserError(f"{item.name} distils from a teacher, and there is none")
-        try:
-            return item.method.taps(self.student_layout, self.teacher_layout)
-        except UserError as error:
-            raise UserError(f"{item.name}: {error}") from None
+    def _cross_entropy(self, student: Mapping[Tap, Tensor], y: Tensor) -> Tensor:
+        losses = [F.cross_entropy(student[tap], y) for tap in self._class_taps]
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
-    def _built(self, item: WeightedMethod, taps: Reads) -> nn.Module:
-        try:
-            return item.method.build(*self._sides(taps), self.data)
-        except UserError as error:
-            raise UserError(f"{item.name}: {error}") from None
-
-    def _sides(self, taps: Reads) -> tuple[ModelInfo, ModelInfo]:
-        assert self.teacher is not None
-        assert self.teacher_layout is not None
-        student = side(self.student, self.student_layout, taps.student)
-        return student, side(self.teacher.model, self.teacher_layout, taps.teacher)
-
-    def _transformation(self) -> tuple[StudentWithHead, ...]:
-        made = [
-            StudentWithHead(self.student, item.method, taps.student, state, self._sides(taps))
-            for item, taps, state in zip(self.methods, self.taps, self.states, strict=True)
-            if item.method.replaces_head
-        ]
-        if len(made) > 1:
-            names = " and ".join(item.name for item in self.methods if item.method.replaces_head)
-            raise UserError(f"{names} both replace the student's last layers; put them into different stages")
-        return tuple(made)
+    def _compile_frozen(self) -> None:
+        for network, cached in ((self.parts.teacher, self.frozen.cached), (self.parts.reference, False)):
+            if network is not None:
+                network.compiles = not cached and self.parts.compiles(network)
 
 
-def _same_classes(student: FeatureLayout, teacher: FeatureLayout) -> None:
+def _described(parts: StageParts) -> ReadModels:
+    student = describe(parts.student, parts.image_shape)
+    if parts.teacher is None:
+        return ReadModels(parts.student, student, None, None, parts.reference)
+    teacher = describe(parts.teacher.model, parts.image_shape)
     if student.classes != teacher.classes:
-        raise UserError(f"the teacher tells {teacher.classes} classes apart and the student {student.classes}")
+        raise UserError(f"the teacher has {teacher.classes} output classes, the student {student.classes}")
+    return ReadModels(parts.student, student, parts.teacher, teacher, parts.reference)
+
+
+def _bound(parts: StageParts, models: ReadModels) -> tuple[tuple[BoundTerm, ...], BoundTerm | None]:
+    """The methods, and the anchor, with their modules."""
+    layouts = models.student_layout, models.teacher_layout
+    for item in parts.methods:
+        if parts.teacher is None:
+            raise UserError(f"{item.name} distils from a teacher, and there is none")
+    reads = [reads_of(item.name, item.method, *layouts) for item in parts.methods]
+    methods = tuple(
+        bind(item.name, item.method, item.weight, own, models, parts.data)
+        for item, own in zip(parts.methods, reads, strict=True)
+    )
+    replacing = [term.name for term in methods if _replaces_head(term)]
+    if len(replacing) > 1:
+        raise UserError(
+            f"{' and '.join(replacing)} both replace the student's last layers; put them into different stages"
+        )
+    if parts.anchor is None or parts.anchor.weight == 0 or parts.reference is None:
+        return methods, None
+    own = reads_of("the anchor", parts.anchor, *layouts)
+    anchor = bind("anchor", parts.anchor, parts.anchor.weight, own, models, parts.data)
+    if parts.anchor_state is not None:
+        anchor.state.load_state_dict(parts.anchor_state.state_dict())
+    return methods, anchor
+
+
+def _class_taps(methods: Iterable[BoundTerm]) -> list[Tap]:
+    """The student's logits that the cross-entropy is taken of: those of the training view, and of each view for which
+    a method wants that."""
+    wanted = {
+        tap
+        for term in methods
+        if _method(term).ce_on_views
+        for tap in term.reads.student
+        if tap.feature == LOGITS and not tap.is_logits
+    }
+    return [_LOGITS, *sorted(wanted)]
+
+
+def _with_head(models: ReadModels, term: BoundTerm) -> StudentWithHead:
+    student, teacher = models.infos(term.reads)
+    assert teacher is not None
+    return StudentWithHead(models.student, _method(term), term.reads.student, term.state, (student, teacher))
+
+
+def _replaces_head(term: BoundTerm) -> bool:
+    return _method(term).replaces_head
+
+
+def _method(term: BoundTerm) -> Method:
+    assert isinstance(term.term, Method)
+    return term.term

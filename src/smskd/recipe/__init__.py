@@ -1,30 +1,6 @@
-"""Recipes: what a run is, written as YAML, read into frozen records."""
+"""Recipes: a run written as YAML, read into frozen settings, and written back."""
 
 from smskd.recipe.read import overridden, parse, read, to_yaml
-from smskd.recipe.spec import (
-    ComponentSpec,
-    DataSpec,
-    MethodSpec,
-    ModelSpec,
-    OptimizerSpec,
-    Recipe,
-    ScheduleSpec,
-    StageSpec,
-    TeacherSpec,
-)
+from smskd.recipe.recipe import Recipe, TrainingConfig
 
-__all__ = [
-    "ComponentSpec",
-    "DataSpec",
-    "MethodSpec",
-    "ModelSpec",
-    "OptimizerSpec",
-    "Recipe",
-    "ScheduleSpec",
-    "StageSpec",
-    "TeacherSpec",
-    "overridden",
-    "parse",
-    "read",
-    "to_yaml",
-]
+__all__ = ["Recipe", "TrainingConfig", "overridden", "parse", "read", "to_yaml"]

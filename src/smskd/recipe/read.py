@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from smskd.config.messages import kind_of, mistake
 from smskd.errors import UserError, nearest
 from smskd.recipe import shipped
-from smskd.recipe.messages import kind_of, mistake
-from smskd.recipe.spec import DEFAULT_ANCHOR, ComponentSpec, Recipe
+from smskd.recipe.old_keys import new_key
+from smskd.recipe.recipe import DEFAULT_ANCHOR, Recipe
 
 
 class _Loader(yaml.SafeLoader):
@@ -71,14 +73,15 @@ def parse(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
         UserError: unknown key, wrong type or value out of range, with the key's path.
     """
     try:
-        return Recipe.model_validate(_normalised(raw))
+        return _ADAPTER.validate_python(_normalised(raw))
     except ValidationError as error:
         raise UserError(f"{source}: {_explained(error)}") from None
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
 
 
-def to_yaml(recipe: Recipe) -> str:
-    """The recipe as YAML, every default written out."""
-    value = recipe.model_dump(mode="json")
+def to_yaml(value: Mapping[str, Any]) -> str:
+    """A recipe's mapping as YAML."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
@@ -223,20 +226,25 @@ def _copied(value: Any) -> Any:
 
 
 def _written_out(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Shorthands written out: a model, a data set, an anchor or a method by its name alone, a comma list of methods."""
+    """Shorthands written out: a model, a data source, an anchor or a method by its name alone, a comma list of
+    methods."""
     result: dict[str, Any] = _copied(raw)
-    for key, field in (("teacher", "model"), ("student", "model"), ("data", "name"), ("anchor", "name")):
-        if isinstance(result.get(key), str):
-            result[key] = {field: result[key]}
+    if isinstance(result.get("data"), str):
+        result["data"] = {"source": result["data"]}
     stages = result.get("stages")
-    for holder in [result, *(stages if isinstance(stages, list) else [])]:
-        if not isinstance(holder, dict):
-            continue
+    holders = [result, *(stages if isinstance(stages, list) else [])]
+    for holder in (holder for holder in holders if isinstance(holder, dict)):
+        for key in ("teacher", "student", "anchor", "strategy"):
+            _name_alone(holder, key)
         if holder.get("methods") is not None:
             holder["methods"] = _methods(holder["methods"])
-        if isinstance(holder.get("anchor"), str):
-            holder["anchor"] = {"name": holder["anchor"]}
+    _name_alone(result.get("data"), "source")
     return result
+
+
+def _name_alone(holder: Any, key: str) -> None:
+    if isinstance(holder, dict) and isinstance(holder.get(key), str):
+        holder[key] = {"name": holder[key]}
 
 
 def _normalised(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,12 +255,12 @@ def _normalised(raw: Mapping[str, Any]) -> dict[str, Any]:
     common = result.get("anchor", {})
     stages = result.get("stages")
     if isinstance(common, dict):
-        common.setdefault("name", DEFAULT_ANCHOR)
+        common.setdefault("name", DEFAULT_ANCHOR.name)
     for stage in stages if isinstance(stages, list) else []:
         anchor = stage.get("anchor") if isinstance(stage, dict) else None
         if isinstance(anchor, dict):
             same = isinstance(common, dict) and anchor.get("name", common["name"]) == common["name"]
-            stage["anchor"] = {"name": DEFAULT_ANCHOR, **(common if same else {}), **anchor}
+            stage["anchor"] = {"name": DEFAULT_ANCHOR.name, **(common if same else {}), **anchor}
     return result
 
 
@@ -269,25 +277,27 @@ def _methods(value: Any) -> Any:
 def _explained(error: ValidationError) -> str:
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"{path}: unknown key{nearest(str(first['loc'][-1]), _keys_at(first['loc'][:-1]))}"
+    if first["type"] == "unexpected_keyword_argument":
+        renamed = new_key(path)
+        hint = f"; it is now {renamed}" if renamed else nearest(str(first["loc"][-1]), _keys_at(first["loc"][:-1]))
+        return f"{path}: unknown key{hint}"
     return f"{path}: {mistake(first)}"
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    """The keys of the record at a place of a recipe."""
-    record: type[BaseModel] = Recipe
+    """The keys of the settings at a place of a recipe."""
+    here: type[Any] = Recipe
     for part in location:
-        if isinstance(part, str) and part in record.model_fields:
-            record = _record_in(record.model_fields[part].annotation) or record
-    return list(record.model_fields)
+        if isinstance(part, str):
+            here = _settings_in(get_type_hints(here).get(part)) or here
+    return [field.name for field in fields(here)]
 
 
-def _record_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in getattr(annotation, "__args__", ()):
-        found = _record_in(part)
-        if found is not None and not issubclass(found, ComponentSpec):
-            return found
-    return None
+def _settings_in(hint: Any) -> type[Any] | None:
+    """The dataclass of settings in a type hint such as ``tuple[StageConfig, ...] | None``."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        return hint
+    return next((found for part in get_args(hint) if (found := _settings_in(part)) is not None), None)
+
+
+_ADAPTER = TypeAdapter(Recipe)

@@ -11,11 +11,11 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from smskd.runs import atomic_files as files
 from smskd.errors import UserError
+from smskd.runs import atomic_files as files
 
 RECIPE, ENVIRONMENT, METRICS, SUMMARY = "recipe.yaml", "environment.json", "metrics.jsonl", "summary.json"
-PREPARATION = "preparation.jsonl"
+PRETRAINING = "pretraining.jsonl"
 STUDENT, CHECKPOINT = "student.safetensors", "checkpoint.safetensors"
 
 
@@ -65,6 +65,15 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"{self.path} cannot be written: {error.strerror}") from None
 
+    def save_recipe(self, recipe: str) -> None:
+        """Replaces the recipe."""
+        files.write_text(self.path / RECIPE, recipe)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint."""
+        return (self.path / CHECKPOINT).exists()
+
     @property
     def finished(self) -> bool:
         """Whether the run has come to its end, its page included."""
@@ -81,15 +90,15 @@ class RunFolder:
         """Adds the line of an epoch."""
         _append(self.path / METRICS, line)
 
-    def append_preparation(self, line: Mapping[str, Any]) -> None:
+    def append_pretraining(self, line: Mapping[str, Any]) -> None:
         """Adds the line of an epoch of a phase before a stage."""
-        _append(self.path / PREPARATION, line)
+        _append(self.path / PRETRAINING, line)
 
     def truncate(self, epoch: int, pretraining_epochs: int) -> None:
         """Drops what the checkpoint does not cover: the lines of epochs that will be trained again, and what a killed
         process had begun to write."""
         files.remove_leftovers(self.path)
-        for name, count in ((METRICS, epoch), (PREPARATION, pretraining_epochs)):
+        for name, count in ((METRICS, epoch), (PRETRAINING, pretraining_epochs)):
             path = self.path / name
             lines = path.read_bytes().splitlines(keepends=True)[:count] if path.exists() else []
             if len(lines) < count or not all(map(_is_json, lines)):
@@ -126,6 +135,19 @@ class RunFolder:
     def save_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes the summary."""
         files.write_json(self.path / SUMMARY, summary)
+
+    def load_summary(self) -> dict[str, Any]:
+        """The summary of a finished run.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self.path / SUMMARY
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read ({error})") from None
+        return value if isinstance(value, dict) else {}
 
     def conclude(self) -> None:
         """Marks the run as finished: removes the checkpoint, from which nothing has to go on any more."""

@@ -1,10 +1,17 @@
 """Direct loss aggregation: all the methods at once, in one stage."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from smskd.recipe import MethodSpec, StageSpec
+from smskd.config.stage import StageConfig
+from smskd.strategies.base import Strategy
 
 
-def stages(methods: Sequence[MethodSpec]) -> tuple[StageSpec, ...]:
+@dataclass(frozen=True)
+class Joint(Strategy):
     """One stage with all the methods."""
-    return (StageSpec(methods=tuple(methods)),)
+
+    def stages(self, methods: Sequence[Any]) -> tuple[StageConfig, ...]:
+        """One stage with all the methods."""
+        return (StageConfig(methods=tuple(methods)),)

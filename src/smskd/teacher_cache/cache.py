@@ -128,10 +128,10 @@ class TeacherCache:
         Raises:
             UserError: an output is too large for float16.
         """
-        places = None if batch.draw is None else self._numbering.places(batch.draw)
-        if batch.draw is None or places is None:
+        places = None if batch.keys is None else self._numbering.places(batch.keys)
+        if batch.keys is None or places is None:
             return None
-        pictures = _pictures(batch.draw)
+        pictures = _pictures(batch.keys)
         found = {name: self._records[name].read(places, pictures) for name in sorted(names)}
         present = torch.stack([there for _, there in found.values()]).all(0)
         rows = {

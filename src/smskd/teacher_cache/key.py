@@ -57,15 +57,18 @@ def key_of(
     options: CacheConfig,
     device: torch.device,
     precision: str,
+    *,
+    tf32: bool,
 ) -> Key:
     """The key of a teacher's outputs.
 
     Args:
         teacher: as it is before, or after, freezing.
-        orbit: the pictures there can be.
+        augmentation_space: all the images that the loader can produce.
         options: how the outputs are kept.
         device: on which they are computed.
         precision: in which.
+        tf32: whether products may be rounded to TF32.
     """
     replay = {"batches": augmentation_space.batches, "top": options.top} if options.mode == "replay" else None
     return Key(
@@ -80,7 +83,7 @@ def key_of(
             "replay": replay,
             "device": device.type,
             "precision": precision,
-            "tf32": device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32,
+            "tf32": device.type == "cuda" and tf32,
         }
     )
 

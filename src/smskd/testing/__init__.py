@@ -1,97 +1,104 @@
-"""What every distillation method keeps to, as checks that run on any method: a built-in one or your own.
+"""Conformance checks of methods and anchors: of the built-in ones and of your own.
 
 In a test of your method::
 
     from smskd.testing import check_method
 
-    def test_it_keeps_to_the_rules() -> None:
+    def test_conformance() -> None:
         check_method(MyMethod)
 
-or one test a check: ``@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS.keys())``. The checks need no
-pytest, and leave torch's random numbers as they found them. Together they take a second or two.
+or one test for each check: ``@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS.keys())``. For an anchor
+there are :func:`check_anchor` and :data:`ANCHOR_CHECKS`. The checks do not need pytest, and they leave the state of
+torch's random number generator unchanged. Together they take a few seconds.
 """
 
 from collections.abc import Callable
-from functools import wraps
 
-import torch
+from smskd.interfaces.terms import Anchor, Method
+from smskd.testing import anchors, declaration, losses, samples, stages, state, zoo
+from smskd.testing.anchor_case import AnchorCase
+from smskd.testing.case import Case
+from smskd.testing.method_case import MethodCase, method_case
+from smskd.testing.suite import run_all, suite
 
-from smskd.interfaces.terms import Method
-from smskd.registry import METHODS
-from smskd.testing import declaration, losses, order, stages, state, zoo
+__all__ = ["ANCHOR_CHECKS", "CHECKS", "check_anchor", "check_method"]
 
-__all__ = ["CHECKS", "check_method"]
-
-Check = Callable[[Method], None]
-
-_ALL: dict[str, Check] = {
-    "frozen dataclass": declaration.frozen_dataclass,
-    "kind and weights": declaration.kind_and_weights,
-    "description": declaration.description,
-    "taps": declaration.taps,
+_SHARED: dict[str, Callable[[Case], None]] = {
     "loss": losses.loss,
     "trained parameters": losses.trained_parameters,
     "bf16 autocast": losses.autocast,
     "batch of one": losses.batch_of_one,
     "deterministic": losses.deterministic,
-    "order of the batch": order.order_of_the_batch,
+    "related samples": samples.related_samples,
     "state through safetensors": state.through_safetensors,
     "state copied": state.copied,
     "state without pickle": state.without_pickle,
     "state in place": state.in_place,
-    "zoo pairs": zoo.pairs,
-    "gradients": stages.gradients,
-    "first stage": stages.first,
-    "second stage": stages.second,
-    "third stage": stages.third,
-    "joint with kd": stages.joint,
 }
 
 
-def _named(name: str, check: Check) -> Check:
-    """The check seeded, and its failure, whatever it is, told with the names of method and check."""
-
-    @wraps(check)
-    def run(method: Method) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            try:
-                check(method)
-            except AssertionError as error:
-                reason, cause = str(error), error.__cause__
-            except Exception as error:
-                reason, cause = f"{type(error).__name__}: {error}", error
-            else:
-                return
-        raise AssertionError(f"{METHODS.name_of(method)}: {name}: {reason}") from cause
-
-    return run
+def _of_method(check: Callable[[MethodCase], None]) -> Callable[[Method], None]:
+    return lambda method: check(method_case(method))
 
 
-CHECKS: dict[str, Check] = {name: _named(name, check) for name, check in _ALL.items()}
-"""Every check by its name. It takes a method and raises an AssertionError that names both."""
+def _of_anchor(check: Callable[[AnchorCase], None]) -> Callable[[Anchor], None]:
+    return lambda anchor: check(AnchorCase(anchor.resolve({"response"})))
+
+
+CHECKS: dict[str, Callable[[Method], None]] = suite(
+    {
+        "frozen dataclass": declaration.frozen_dataclass,
+        "kind and weights": declaration.kind_and_weights,
+        "description": declaration.description,
+        "reads": declaration.reads_of_method,
+        **{name: _of_method(check) for name, check in _SHARED.items()},
+        "order of the batch": _of_method(samples.order_of_the_batch),
+        "zoo pairs": zoo.pairs,
+        "gradients": stages.gradients,
+        "first stage": stages.first,
+        "second stage": stages.second,
+        "third stage": stages.third,
+        "joint with kd": stages.joint,
+    }
+)
+"""All checks of methods by name. A check takes a method and raises an AssertionError that names both."""
+
+ANCHOR_CHECKS: dict[str, Callable[[Anchor], None]] = suite(
+    {
+        "frozen dataclass": declaration.frozen_dataclass,
+        "weight": declaration.weight,
+        "description": declaration.description,
+        "reads": declaration.reads_of_anchor,
+        "resolve": declaration.resolve,
+        **{name: _of_anchor(check) for name, check in _SHARED.items()},
+        "at the reference": _of_anchor(anchors.at_reference),
+        "end of stage": _of_anchor(anchors.end_of_stage),
+        "gradients": anchors.gradients,
+        "later stages": anchors.stages,
+    }
+)
+"""All checks of anchors by name. A check takes an anchor and raises an AssertionError that names both."""
 
 
 def check_method(method: type[Method] | Method) -> None:
-    """Runs every check on a method.
+    """Runs all checks on a method.
 
     Args:
-        method: its class, whose defaults are then checked, or an object with the hyper-parameters to check.
+        method: its class, which is then checked with its defaults, or an object with other hyper-parameters.
 
     Raises:
-        AssertionError: a line for each check that fails, with the names of the method and of the check.
+        AssertionError: a line for each failed check, with the names of the method and of the check.
     """
-    if isinstance(method, type):
-        try:
-            method = method()
-        except TypeError as error:
-            name = METHODS.name_of(method)
-            raise AssertionError(f"{name}: a method is built from its defaults alone: {error}") from error
-    failures: list[AssertionError] = []
-    for check in CHECKS.values():
-        try:
-            check(method)
-        except AssertionError as error:
-            failures.append(error)
-    if failures:
-        raise AssertionError("\n".join(map(str, failures))) from failures[0]
+    run_all(CHECKS, method)
+
+
+def check_anchor(anchor: type[Anchor] | Anchor) -> None:
+    """Runs all checks on an anchor.
+
+    Args:
+        anchor: its class, which is then checked with its defaults, or an object with other hyper-parameters.
+
+    Raises:
+        AssertionError: a line for each failed check, with the names of the anchor and of the check.
+    """
+    run_all(ANCHOR_CHECKS, anchor)

@@ -1,4 +1,4 @@
-"""What a method learns and remembers can be saved, loaded and copied, and goes on from there as if it had not been."""
+"""The state of a term can be saved, loaded and copied, and training continues identically."""
 
 import copy
 import io
@@ -8,48 +8,47 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from smskd.interfaces.terms import Method
-from smskd.testing.expect import require, require_same
-from smskd.testing.inputs import Pair, backward, loss_parts, pair_for
+from smskd.testing.case import Case
+from smskd.testing.expect import backward, copies, require, require_same
 
 _CALLS = 3
 
 
-def through_safetensors(method: Method) -> None:
-    """Saved after a call and loaded into modules that are built afresh, it goes on bit for bit."""
+def through_safetensors(case: Case) -> None:
+    """Saved after a step and loaded into newly built modules, it continues bit for bit."""
 
-    def loaded(state: nn.Module, pair: Pair) -> nn.Module:
+    def loaded(state: nn.Module) -> nn.Module:
         tensors = {name: tensor.contiguous() for name, tensor in state.state_dict().items()}
         torch.manual_seed(99)
-        other = pair.build(method)
+        other = case.build()
         other.load_state_dict(load(save(tensors)))
         return other
 
-    _goes_on(method, loaded, "loaded again")
+    _continues(case, loaded, "loaded")
 
 
-def copied(method: Method) -> None:
-    """A deep copy goes on as the original does."""
-    _goes_on(method, lambda state, pair: copy.deepcopy(state), "copied")
+def copied(case: Case) -> None:
+    """A deep copy continues as the original does."""
+    _continues(case, copy.deepcopy, "copied")
 
 
-def without_pickle(method: Method) -> None:
-    """It is made of tensors, so that it is loaded with ``weights_only=True``."""
+def without_pickle(case: Case) -> None:
+    """It consists of tensors, so that it is loaded with ``weights_only=True``."""
     buffer = io.BytesIO()
-    torch.save(pair_for(method).build(method).state_dict(), buffer)
+    torch.save(case.ready().state_dict(), buffer)
     buffer.seek(0)
     values = torch.load(buffer, weights_only=True)
     others = [name for name, value in values.items() if not isinstance(value, Tensor)]
     require(not others, f"no tensors: {', '.join(others)}")
 
 
-def in_place(method: Method) -> None:
-    """After the first call its tensors stay the same ones, changed in place: a CUDA graph goes on with those."""
-    pair = pair_for(method)
-    state = pair.build(method)
-    _call(method, state, pair, 0)
+def in_place(case: Case) -> None:
+    """After the first step its tensors remain the same objects, changed in place, as CUDA graphs require."""
+    state = case.ready()
+    _step(case, state, 0)
     before = _tensors(state)
-    _call(method, state, pair, 1)
+    _step(case, state, 1)
+    case.end_stage(state)
     after = _tensors(state)
     replaced = [name for name, tensor in after.items() if tensor is not before.get(name)]
     require(not replaced, f"replaced instead of changed in place: {', '.join(replaced)}")
@@ -59,25 +58,26 @@ def _tensors(state: nn.Module) -> dict[str, Tensor]:
     return {**dict(state.named_parameters()), **dict(state.named_buffers())}
 
 
-def _goes_on(method: Method, again: Callable[[nn.Module, Pair], nn.Module], what: str) -> None:
-    pair = pair_for(method)
-    state = pair.build(method)
-    _call(method, state, pair, 0)
-    other = again(state, pair)
-    for call in range(1, _CALLS):
-        ours, theirs = (_call(method, module, pair, call) for module in (state, other))
-        require_same(ours, theirs, f"the state that was {what} goes on with other losses")
-    require_same(state.state_dict(), other.state_dict(), f"the state that was {what} becomes another one")
+def _continues(case: Case, again: Callable[[nn.Module], nn.Module], what: str) -> None:
+    state = case.ready()
+    _step(case, state, 0)
+    other = again(state)
+    for number in range(1, _CALLS):
+        ours, theirs = (_step(case, module, number) for module in (state, other))
+        require_same(ours, theirs, f"with the state {what}, training continues with other losses")
+    for module in (state, other):
+        case.end_stage(module)
+    require_same(state.state_dict(), other.state_dict(), f"the state {what} becomes another one")
 
 
-def _call(method: Method, state: nn.Module, pair: Pair, number: int) -> dict[str, Tensor]:
+def _step(case: Case, state: nn.Module, number: int) -> dict[str, Tensor]:
     """A step of training on a batch of its own."""
     torch.manual_seed(number)
-    parts = loss_parts(method, state, pair.inputs(method, seed=number))
+    parts = case.loss(state, case.inputs(seed=number))
     state.zero_grad()
     backward(parts)
     with torch.no_grad():
         for parameter in state.parameters():
             if parameter.grad is not None:
                 parameter.sub_(1e-3 * parameter.grad)
-    return {name: part.detach() for name, part in parts.items()}
+    return copies(parts)

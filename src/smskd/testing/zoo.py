@@ -1,4 +1,4 @@
-"""A method between all families of the zoo: every pair is trained, or refused in one line."""
+"""A method between all families of the zoo: every pair has a finite loss, or is refused in one line."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -13,30 +13,31 @@ from torch.overrides import TorchFunctionMode
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import FeatureLayout, FeatureModel, Shape
-from smskd.interfaces.terms import Method
+from smskd.interfaces.terms import Method, TermInputs
 from smskd.models import create, describe
 from smskd.models.zoo.resnet50 import ResNet50
-from smskd.objective.tapped_features import side
-from smskd.testing.expect import require, require_finite_scalars
-from smskd.testing.inputs import CLASSES, DATA, LABELS, Inputs, loss_parts, output, pretraining_parts
+from smskd.objective.tapped_features import model_info
+from smskd.testing.expect import require, require_finite_parts
+from smskd.testing.inputs import CLASSES, DATA, LABELS, outputs
+from smskd.testing.method_case import stage_loss
 
 FAMILIES = ("resnet8", "wrn_16_1", "vgg8", "ResNet50", "MobileNetV2", "ShuffleV1", "ShuffleV2")
 FURTHER_LAYERS = ("MobileNetV2", "ShuffleV2")
-"""Their classifier does not read the last stage's map: there are layers between, which a method may refuse."""
+"""Families with layers between the last stage and the pooling, which a method may refuse."""
 
 IMAGE_SHAPE = (3, 32, 32)
 SAMPLES = 4
 THIN = 8
-"""Width of the ResNet50, an eighth of the true one: nothing but time and memory depends on it."""
+"""Width of the ResNet50, an eighth of the true one, to save time and memory."""
 
 _DRAWN = 2**16
-"""Numbers of a large weight that are drawn."""
+"""Number of elements of a large weight that are drawn."""
 
 
 def pairs(method: Method) -> None:
-    """With its hyper-parameters as they are: a finite loss, or a UserError of one line for two architectures.
+    """A finite loss for each pair, or a UserError of one line for two architectures.
 
-    The networks' outputs are random, not computed: what is checked is that shapes fit.
+    The networks' outputs are random, not computed, because the check is one of shapes.
     """
     failures = [
         f"student {student}, teacher {teacher}: {failure}"
@@ -61,18 +62,21 @@ def _failure(method: Method, student: str, teacher: str) -> str:
 
 def _try(method: Method, student: str, teacher: str) -> None:
     (own, own_layout), (other, other_layout) = _model(student), _model(teacher)
-    taps = method.taps(own_layout, other_layout)
-    sides = side(own, own_layout, taps.student), side(other, other_layout, taps.teacher)
+    reads = method.reads(own_layout, other_layout)
+    infos = model_info(own, own_layout, reads.student), model_info(other, other_layout, reads.teacher)
     with _QuickInitialisation():
-        state = method.build(*sides, replace(DATA, batch_size=SAMPLES))
-    views = {name.partition("@")[2]: _random(IMAGE_SHAPE) for name in (*taps.student, *taps.teacher) if "@" in name}
+        state = method.build(*infos, replace(DATA, batch_size=SAMPLES))
+    views = {view: _random(IMAGE_SHAPE) for view in reads.views}
     batch = Batch(_random(IMAGE_SHAPE), LABELS[:SAMPLES], torch.arange(SAMPLES), views=views)
-    inputs = Inputs(
-        output(own_layout, taps.student, _random), output(other_layout, taps.teacher, lambda s: -_random(s)), batch
+    inputs = TermInputs(
+        batch,
+        outputs(own_layout, reads.student, _random),
+        outputs(other_layout, reads.teacher, lambda shape: -_random(shape)),
     )
-    require_finite_scalars(loss_parts(method, state, inputs), "the loss")
-    if method.pretraining(sides[0]) is not None:
-        require_finite_scalars(pretraining_parts(method, state, inputs), "the loss of the phase before the stage")
+    require_finite_parts(stage_loss(method, state, inputs), SAMPLES, "the loss")
+    if method.pretraining(infos[0]) is not None:
+        parts = method.pretraining_loss(inputs, state)
+        require_finite_parts(parts, SAMPLES, "the loss of the phase before the stage")
 
 
 @cache
@@ -90,7 +94,7 @@ def _random(shape: Shape) -> Tensor:
 
 
 class _QuickInitialisation(TorchFunctionMode):
-    """Of a large weight only the first rows are drawn, which the others repeat.
+    """Draws the first rows of a large weight alone, and repeats them.
 
     Drawing millions of numbers for each pair would take most of the time, and shapes do not depend on them.
     """

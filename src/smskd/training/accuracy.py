@@ -1,4 +1,4 @@
-"""Accuracy of a model, and what became of each test sample from one stage to the next."""
+"""Accuracy of a model, and the transitions of test samples between right and wrong from one stage to the next."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from smskd.config.runtime import ComputeConfig
 from smskd.interfaces.batch import Batch
-from smskd.models.inspect import in_eval_mode
+from smskd.models.dry_run import in_eval_mode
 
 TOP5_CLASSES = 6
 """With fewer classes than this, top-5 accuracy says nothing and is left out."""
@@ -28,7 +29,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Memory:
+class Transitions:
     """Of the test samples, how many an earlier and a later student got right.
 
     Attributes:
@@ -41,9 +42,9 @@ class Memory:
     never_known: int
 
 
-def memory(before: Tensor, after: Tensor) -> Memory:
+def transitions(before: Tensor, after: Tensor) -> Transitions:
     """Compares which samples [N] bool were right before and after."""
-    return Memory(
+    return Transitions(
         retained=int((before & after).sum()),
         forgotten=int((before & ~after).sum()),
         learned=int((~before & after).sum()),
@@ -59,12 +60,24 @@ def hits(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, batches: Iterable[Batch], *, classes: int) -> Accuracy:
-    """The accuracy of a model, in eval mode, which it leaves as it was."""
+def evaluate(
+    model: nn.Module, batches: Iterable[Batch], *, classes: int, compute: ComputeConfig | None = None
+) -> Accuracy:
+    """The accuracy of a model, in eval mode; afterwards its modules are in the modes that they were in.
+
+    Args:
+        model: gives logits [N, classes].
+        batches: of an epoch without shuffling.
+        classes: number of classes.
+        compute: its precision is that of the forward pass; None: float32.
+    """
     first, five = [], []
+    compute = compute or ComputeConfig()
     with in_eval_mode(model):
         for batch in batches:
-            top1, top5 = hits(model(batch.x), batch.y)
+            with compute.autocast(batch.x.device):
+                logits = model(batch.x)
+            top1, top5 = hits(logits, batch.y)
             first.append(top1)
             five.append(top5)
     correct = torch.cat(first).cpu()

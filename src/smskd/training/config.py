@@ -1,50 +1,53 @@
-"""All that a run needs."""
+"""Everything that a run needs, built: networks, loaders and settings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
-from smskd.config.pace import Pace
-from smskd.config.runtime import ComputeConfig
-from smskd.config.stage import Stage
 from smskd.data import Loader
-from smskd.data.loaders.identity import AugmentationSpace
 from smskd.interfaces.features import FeatureModel
-from smskd.interfaces.terms import DataInfo
-from smskd.teacher_cache import CacheConfig
+from smskd.models.frozen import Frozen
+from smskd.strategies.resolved import ResolvedRecipe
+from smskd.training.identity import Identity
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All that a run needs.
+    """Everything that a run needs, on its device.
 
     Attributes:
-        name: of the run. student_name, teacher_name: of the models, for the summary.
-        student: the model to train, on its device. teacher: to learn from, or None.
-        stages, pace: what is done when, and how fast.
-        train, test: the loaders. data: what the methods may know of the training data.
-        example: a picture [1, channels, height, width], for the shapes of the features.
-        pictures: facts of the data for the summary.
-        numerics: how a step is computed.
-        cache: how the teacher's outputs are kept. orbit: all pictures that ``train`` can give; only a cache needs it.
+        recipe: every setting.
+        student: the network to train.
+        teachers: by stage; None where a stage has none. Stages with the same teacher share it.
+        loaders: of the training data, by stage; stages with the same batch size share one.
+        test: the loader of the test data.
+        validation: of the validation split; None where there is none.
+        example: an image [1, channels, height, width], for the shapes of the features.
+        data: facts of the data for the summary.
         student_metadata: goes into the files of the student's weights, so that they can be loaded alone.
+        identity: of the run, compared when it is resumed.
     """
 
-    name: str
-    student_name: str
+    recipe: ResolvedRecipe
     student: FeatureModel
-    teacher_name: str | None
-    teacher: FeatureModel | None
-    stages: tuple[Stage, ...]
-    pace: Pace
-    train: Loader
+    teachers: tuple[Frozen | None, ...]
+    loaders: tuple[Loader, ...]
     test: Loader
-    data: DataInfo
     example: Tensor
-    pictures: dict[str, Any]
-    student_metadata: dict[str, str] = field(default_factory=dict)
-    compute: ComputeConfig = field(default_factory=ComputeConfig)
-    cache: CacheConfig = field(default_factory=CacheConfig)
-    augmentation_space: AugmentationSpace | None = None
-    checkpoint_every: int = 1
+    identity: Identity
+    validation: Loader | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    student_metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.loaders[0].info.classes
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of an image."""
+        _, channels, height, width = self.example.shape
+        return int(channels), int(height), int(width)

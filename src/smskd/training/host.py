@@ -1,4 +1,4 @@
-"""What a run ran on, so that its numbers can be understood later."""
+"""The machine that a run is computed on: its device, its memory, and its description in the run's folder."""
 
 import ctypes
 import gc
@@ -33,19 +33,7 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def allow_tf32(allowed: bool) -> None:
-    """Whether a GPU may round the factors of float32 products to TF32."""
-    torch.backends.cuda.matmul.allow_tf32 = allowed
-    torch.backends.cudnn.allow_tf32 = allowed
-
-
-def use_deterministic_cudnn() -> None:
-    """A GPU's convolutions add up in the same order each time, so that a run which is resumed is exact."""
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-
-
-def environment(device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device, *, tf32: bool) -> dict[str, Any]:
     """Versions, machine and device."""
     return {
         "smskd": metadata.version("smskd"),
@@ -57,7 +45,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "tf32": bool(torch.backends.cuda.matmul.allow_tf32),
+        "tf32": tf32,
     }
 
 
@@ -120,7 +108,7 @@ def memory_in_use(device: torch.device) -> int | None:
     return _status("VmRSS")
 
 
-def forget_peak(device: torch.device) -> None:
+def reset_peak_memory(device: torch.device) -> None:
     """:func:`peak_memory` counts from now, where the system can do that (a GPU, Linux)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -1,43 +1,58 @@
 """The optimizer, its learning rate over the epochs, and how its state goes on across stages."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from smskd.config.stage import Stage
-from smskd.recipe import OptimizerSpec, ScheduleSpec
+from smskd.config.optimization import OptimizerConfig, ScheduleConfig
+from smskd.interfaces.objective import ParameterGroup
+from smskd.strategies.resolved import ResolvedStage
 
 
-def build_optimizer(spec: OptimizerSpec, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer of a recipe over these parameters, fused where the device has that."""
-    trained = list(parameters)
+def build_optimizer(config: OptimizerConfig, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
+    """The optimizer of a stage, fused where the device has that.
+
+    Args:
+        config: its settings.
+        groups: the parameters to train. A group's own settings replace those of ``config``.
+    """
+    chosen = [_group(config, group) for group in groups if group.parameters]
+    trained = [parameter for group in groups for parameter in group.parameters]
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trained) or None
-    if spec.name == "adamw":
+    if config.name == "adamw":
         # "capturable": may be part of a CUDA graph; there is none elsewhere.
         return torch.optim.AdamW(
-            trained,
-            lr=spec.learning_rate,
-            weight_decay=spec.weight_decay,
+            chosen,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
             fused=fused,
             capturable=all(parameter.device.type == "cuda" for parameter in trained),
         )
     optimizer = torch.optim.SGD(
-        trained,
-        lr=spec.learning_rate,
-        momentum=spec.momentum,
-        nesterov=spec.nesterov,
-        weight_decay=spec.weight_decay,
+        chosen,
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
         fused=fused,
     )
-    if spec.momentum:
-        # The fused update wants a buffer for every parameter or for none, and a stage's new parameters have none yet.
-        # The first step makes of zeros what it makes of nothing: the gradient.
+    if config.momentum:
+        # The fused update needs a buffer for every parameter or for none, and a stage's new parameters have none yet.
+        # The first step makes the same of zeros as of no buffer: the gradient.
         for parameter in trained:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+def _group(config: OptimizerConfig, group: ParameterGroup) -> dict[str, Any]:
+    """A parameter group of torch; ``lr_scale`` is its learning rate as a share of the optimizer's."""
+    rate = config.learning_rate if group.learning_rate is None else group.learning_rate
+    decay = config.weight_decay if group.weight_decay is None else group.weight_decay
+    scale = rate / config.learning_rate
+    return {"params": list(group.parameters), "lr": rate, "weight_decay": decay, "lr_scale": scale}
 
 
 def carry_state(old: torch.optim.Optimizer, new: torch.optim.Optimizer) -> None:
@@ -73,12 +88,12 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets the learning rate of every parameter."""
+    """Sets the learning rate; a group with one of its own keeps its share of it."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("lr_scale", 1.0)
 
 
-def learning_rate(base: float, schedule: ScheduleSpec, epochs: int, stage: Stage, epoch: int) -> float:
+def learning_rate(base: float, schedule: ScheduleConfig, epochs: int, stage: ResolvedStage, epoch: int) -> float:
     """The learning rate of an epoch.
 
     Args:
@@ -93,7 +108,7 @@ def learning_rate(base: float, schedule: ScheduleSpec, epochs: int, stage: Stage
     return _scheduled(base, stage.schedule, stage.epochs, epoch - stage.first + 1)
 
 
-def _scheduled(base: float, schedule: ScheduleSpec, epochs: int, epoch: int) -> float:
+def _scheduled(base: float, schedule: ScheduleConfig, epochs: int, epoch: int) -> float:
     rate = schedule.learning_rate or base
     if epoch <= schedule.warmup_epochs:
         return rate * epoch / schedule.warmup_epochs

@@ -1,43 +1,50 @@
-"""The student on its way through the stages, and everything that is saved with it."""
+"""The state of a run: everything that the rest of it depends on, with one ``state_dict``."""
 
+import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from smskd.config.stage import Stage, Which
-from smskd.data import Loader, mix
+from smskd.data import mix
 from smskd.interfaces.features import FeatureModel
-from smskd.models import load_weights
+from smskd.interfaces.objective import Objective
+from smskd.interfaces.terms import Anchor, Term
 from smskd.models.frozen import Frozen
-from smskd.objective.student_head import StudentWithHead
-from smskd.objective.weighted_sum import Objective
-from smskd.registry import ANCHORS
-from smskd.runs.folder import Checkpoint, RunFolder
-from smskd.teacher_cache import TeacherCache, cacheable, key_of
-from smskd.training.accuracy import Accuracy, evaluate, memory
-from smskd.training.compute_policy import choose_compiled
+from smskd.objective.parts import StageParts
+from smskd.objective.student_head import head_descriptions
+from smskd.strategies.resolved import ResolvedStage
+from smskd.timing import Clock
+from smskd.training.accuracy import Accuracy
+from smskd.training.caches import teacher_caches
+from smskd.training.compute_policy import CompilePolicy
 from smskd.training.config import RunConfig
 from smskd.training.ema import ExponentialMovingAverage
-from smskd.training.epoch import EpochReport
-from smskd.training.host import forget_peak, peak_memory
+from smskd.training.host import reset_peak_memory
 from smskd.training.optimizer import build_optimizer, carry_state, load_state_tensors, state_tensors
-from smskd.training.pretraining import Phase
+from smskd.training.pretraining import PhaseTrainer
+from smskd.training.reports import EpochReport
+from smskd.training.rng import seed_everything
 from smskd.training.step import Step
 
 
 @dataclass
 class Counters:
-    """What a run remembers beside tensors; saved with every checkpoint.
+    """The part of a run's state that is not tensors.
 
     Attributes:
-        epoch: the last that is done. stage: counted from 0.
-        seconds: spent so far. best_top1: over the whole run. stage_best: the stage's best accuracy, if any yet.
-        top1, top5: of the last epoch.
-        prepared: epochs done of the phases before the stage. preparations: of all such phases so far.
+        epoch: the last that is done. stage: the present one, counted from 0.
+        seconds: spent so far.
+        test_top1, test_top5: of the last epoch.
+        best: validation accuracy of the stage's best epoch; None without a validation split.
+        best_epoch, best_test_top1: of the whole run's best epoch by validation, its number and test accuracy.
+        best_validation_top1: likewise, its validation accuracy.
+        stage_best_test_top1: test accuracy of the stage's best epoch by validation.
+        ema_steps: of the stage's moving average.
+        pretrained: epochs done of the phases before the stage. pretraining_epochs: of all such phases so far.
         scaler: of float16 gradients.
         cost: of the stage's steps, once they have been timed.
         stages: the summaries of the stages that are over.
@@ -46,236 +53,255 @@ class Counters:
     epoch: int = 0
     stage: int = 0
     seconds: float = 0.0
-    best_top1: float = 0.0
-    stage_best: float | None = None
-    top1: float = 0.0
-    top5: float | None = None
-    average_steps: int = 0
+    test_top1: float = 0.0
+    test_top5: float | None = None
+    best: float | None = None
+    best_epoch: int | None = None
+    best_test_top1: float | None = None
+    best_validation_top1: float | None = None
+    stage_best_test_top1: float | None = None
+    ema_steps: int = 0
     pretrained: int = 0
     pretraining_epochs: int = 0
     scaler: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, Any] | None = None
     stages: list[dict[str, Any]] = field(default_factory=list)
 
-    def enter(self, stage: int) -> None:
+    def begin_stage(self, stage: int) -> None:
         """A stage begins."""
-        self.stage, self.stage_best, self.pretrained, self.average_steps, self.cost = stage, None, 0, 0, None
-
-
-_NO_CHANGE = {"retained": None, "forgotten": None, "learned": None, "never_known": None}
+        self.stage, self.pretrained, self.ema_steps = stage, 0, 0
+        self.best = self.stage_best_test_top1 = self.cost = None
 
 
 class TrainingState:
-    """The student on its way, and everything that is saved with it."""
+    """Student, objective, optimizer and everything else that the rest of a run depends on.
 
-    def __init__(self, setup: RunConfig) -> None:
-        self.setup = setup
-        self.objective = Objective(setup.student, setup.teacher, example=setup.example, data=setup.data)
-        self.step: Step | None = None
-        self.average: ExponentialMovingAverage | None = None
-        self.best: dict[str, Tensor] = {}
+    Args:
+        config: of the run.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.counters = Counters()
+        self.student: FeatureModel = config.student
+        """The network that predicts, with the head of a method that has replaced its own."""
         self.reference: Frozen | None = None
+        """The student as it stood at the end of the previous stage; in the first stage, where an anchor reads it, the
+        initial student."""
+        self.best: dict[str, Tensor] = {}
         self.correct: Tensor | None = None
+        """Which test samples the last epoch's student gets right, bool [N]."""
         self.known: Tensor | None = None
-        self.phases: list[Phase] = []
+        """Which test samples the student that was carried into the stage gets right, bool [N]."""
+        self.caches = teacher_caches(config)
+        self.clock = Clock(config.example.device)
+        self._anchor_state: tuple[Anchor, Any] | None = None
+        self._step: Step | None = None
+        self._ema: ExponentialMovingAverage | None = None
+        self._phases: list[PhaseTrainer] = []
 
     @property
-    def student(self) -> FeatureModel:
-        """What predicts: the student, with the layers of a method that transforms it."""
-        return self.objective.predictor
+    def stage(self) -> ResolvedStage:
+        """The present stage."""
+        return self.config.recipe.stages[self.counters.stage]
 
     @property
+    def step(self) -> Step:
+        """Of the present stage."""
+        assert self._step is not None
+        return self._step
+
+    @property
+    def objective(self) -> Objective:
+        """Of the present stage."""
+        return self.step.objective
+
+    @property
+    def ema(self) -> ExponentialMovingAverage | None:
+        """The moving average of the student over the stage, where it is needed."""
+        return self._ema
+
+    @property
+    def phases(self) -> list[PhaseTrainer]:
+        """The phases before the present stage."""
+        return self._phases
+
     def metadata(self) -> dict[str, str]:
-        """What goes into the file of the student's weights, so that it can be loaded alone."""
-        layers: list[str] = []
-        model = self.student
-        while isinstance(model, StudentWithHead):
-            layers.insert(0, model.description())
-            model = model.backbone
-        return {**self.setup.student_metadata, **({"transformed": json.dumps(layers)} if layers else {})}
+        """Goes into the file of the student's weights, so that it can be loaded alone."""
+        heads = head_descriptions(self.student)
+        return {**self.config.student_metadata, **({"heads": json.dumps(heads)} if heads else {})}
 
-    def enter(self, stage: Stage, index: int) -> Step:
-        """Begins a stage: new methods, and what they train joins the optimizer."""
-        setup = self.setup
-        if self.objective.cache is None:
-            self.objective.cache = self._cache()
-        torch.manual_seed(mix(setup.pace.seed, 0, index))
-        self.objective.begin_stage(
-            stage.methods, ce_weight=stage.ce_weight, anchor=stage.anchor, reference=self.reference
-        )
-        epochs = stage.last - stage.first + 1
-        choose_compiled(self.objective, setup.compute, pictures=epochs * setup.data.samples)
-        optimizer = build_optimizer(setup.pace.optimizer, self.objective.trainable())
-        if self.step is not None and stage.optimizer == "keep":
-            carry_state(self.step.optimizer, optimizer)
-        self.step = Step(self.objective, optimizer, setup.compute)
-        self.phases = list(self._phases(index))
-        self.average = ExponentialMovingAverage(self.student, stage.ema_decay) if stage.keeps("average") else None
-        self.best = {}
-        forget_peak(self.step.device)
-        return self.step
+    def begin_stage(self, index: int) -> None:
+        """Begins a stage from the student and the reference as they are."""
+        if index == 0 and self.config.recipe.stages[0].anchor is not None:
+            self.reference = Frozen(self.student, self.config.example)
+        previous = self._step
+        self.counters.begin_stage(index)
+        self._build_stage()
+        if previous is not None and self.stage.optimizer_state == "keep":
+            carry_state(previous.optimizer, self.step.optimizer)
+        self._tell_anchor()
 
-    def leave(self, stage: Stage, index: int, test: Loader, ledger: Counters) -> Accuracy:
-        """Ends a stage: freezes the reference, puts what is carried into the student, and says how good that is."""
-        final = index == len(self.setup.stages) - 1
-        last = _copied(self.student.state_dict())
-        if not final:
-            self._put(stage.reference, last)
-            self.reference = self.objective.frozen()
-        self._put(stage.carry, last)
-        if stage.carry == "last" and self.correct is not None:
-            carried = Accuracy(ledger.top1, ledger.top5, self.correct)
-        else:
-            carried = evaluate(self.student, test.epoch(0), classes=self.setup.data.classes)
-        change = asdict(memory(self.known, carried.correct)) if self.known is not None else _NO_CHANGE
-        ledger.stages.append(
-            {
-                "index": index + 1,
-                "methods": list(stage.names),
-                "epochs": [stage.first, stage.last],
-                "anchor": _anchor_name(self.objective),
-                "top1_last": ledger.top1,
-                "top1_best": ledger.stage_best,
-                "top1_carried": carried.top1,
-                **change,
-                "cost": ledger.cost,
-            }
-        )
-        self.known = carried.correct
-        return carried
-
-    def observe(self, report: EpochReport, stage: Stage, ledger: Counters) -> None:
-        """Takes note of an epoch that is done."""
+    def observe(self, report: EpochReport) -> None:
+        """Takes in the report of an epoch that is done."""
+        counters = self.counters
         self.correct = report.test.correct
-        ledger.epoch = report.epoch
-        ledger.seconds += report.seconds
-        ledger.top1, ledger.top5 = report.test_top1, report.test_top5
-        ledger.best_top1 = max(ledger.best_top1, report.test_top1)
-        ledger.average_steps = self.average.steps if self.average else 0
-        if report.epoch == stage.first:
-            ledger.cost = self._cost()
-        if ledger.stage_best is None or report.test_top1 > ledger.stage_best:
-            ledger.stage_best = report.test_top1
-            if stage.keeps("best"):
-                self.best = _copied(self.student.state_dict())
+        counters.epoch = report.epoch
+        counters.seconds += report.seconds
+        counters.test_top1, counters.test_top5 = report.test_top1, report.test_top5
+        counters.ema_steps = self._ema.steps if self._ema else 0
+        if report.validation_top1 is not None:
+            self._observe_validation(report.epoch, report.validation_top1, report.test_top1)
 
-    def saved(self, ledger: Counters) -> Checkpoint:
-        """Everything that the rest of the run depends on."""
-        assert self.step is not None
-        ledger.scaler = self.step.state()
-        parts: dict[str, dict[str, Tensor]] = {
+    def weights(self, which: str) -> dict[str, Tensor]:
+        """The weights of the student as it is now, of its best epoch, or their moving average."""
+        if which == "best":
+            return self.best
+        if which == "ema":
+            assert self._ema is not None
+            return self._ema.tensors
+        return self.student.state_dict()
+
+    def end_stage(self) -> None:
+        """Freezes the reference, and puts the weights that are carried on into the student."""
+        carried = _copied(self.weights(self.stage.carry))
+        if self.counters.stage < len(self.config.recipe.stages) - 1:
+            if self.stage.reference != "last":
+                self.student.load_state_dict(self.weights(self.stage.reference))
+            self.student.eval()
+            self.objective.end_of_stage(self.student, self.config.loaders[self.counters.stage].epoch(self.stage.last))
+            self.reference = Frozen(self.student, self.config.example)
+        self.student.load_state_dict(carried)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on: tensors by part and name, and the counters."""
+        self.counters.scaler = self.step.state_dict()
+        parts: dict[str, Mapping[str, Tensor]] = {
             "student": self.student.state_dict(),
-            "methods": self.objective.states.state_dict(),
+            "terms": self.objective.term_states.state_dict(),
             "optimizer": state_tensors(self.step.optimizer),
-            **{
-                f"phase{number}": state_tensors(phase.optimizer)
-                for number, phase in enumerate(self.phases)
-                if phase.optimizer is not None
-            },
             "best": self.best,
-            "average": self.average.tensors if self.average else {},
-            "reference": self.reference.model.state_dict() if self.reference else {},
+            "ema": self._ema.tensors if self._ema else {},
+            "reference": self.reference.state_dict() if self.reference else {},
             "test": {
                 name: value.to(torch.uint8)
                 for name, value in (("correct", self.correct), ("known", self.known))
                 if value is not None
             },
         }
-        tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
-        return Checkpoint(tensors, asdict(ledger))
-
-    def restore(self, checkpoint: Checkpoint, ledger: Counters) -> None:
-        """Puts back what :meth:`saved` gave, within the stage that it was saved in."""
-        stages = self.setup.stages
-        for stage in stages[: ledger.stage]:
-            if stage.replaces_head:
-                self.objective.begin_stage(stage.methods)
-        reference = checkpoint.part("reference")
-        if reference:
-            self.student.load_state_dict(reference)
-            self.reference = self.objective.frozen()
-        step = self.enter(stages[ledger.stage], ledger.stage)
-        step.load_state(ledger.scaler)
-        self.student.load_state_dict(checkpoint.part("student"))
-        self.objective.states.load_state_dict(checkpoint.part("methods"))
-        load_state_tensors(step.optimizer, checkpoint.part("optimizer"))
-        for number, phase in enumerate(self.phases):
+        for number, phase in enumerate(self._phases):
             if phase.optimizer is not None:
-                load_state_tensors(phase.optimizer, checkpoint.part(f"phase{number}"))
-        device = self.setup.example.device
-        self.best = {name: value.to(device) for name, value in checkpoint.part("best").items()}
-        if self.average is not None:
-            self.average.load(checkpoint.part("average"), ledger.average_steps)
-        test = checkpoint.part("test")
+                parts[f"phase{number}"] = state_tensors(phase.optimizer)
+        return {**parts, "counters": asdict(self.counters)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Puts back the result of :meth:`state_dict`, within the stage that it was taken in.
+
+        Raises:
+            RuntimeError: the tensors are not those of this run's networks and terms.
+        """
+        self.counters = Counters(**state["counters"])
+        self._replace_heads(self.counters.stage)
+        device = self.config.example.device
+        if state.get("reference"):
+            self.reference = Frozen(self.student, self.config.example)
+            self.reference.load_state_dict(state["reference"])
+        self._build_stage()
+        self.student.load_state_dict(state["student"])
+        self.objective.term_states.load_state_dict(state.get("terms", {}))
+        load_state_tensors(self.step.optimizer, state.get("optimizer", {}))
+        self.step.load_state_dict(self.counters.scaler)
+        for number, phase in enumerate(self._phases):
+            if phase.optimizer is not None:
+                load_state_tensors(phase.optimizer, state.get(f"phase{number}", {}))
+        self.best = {name: value.to(device) for name, value in state.get("best", {}).items()}
+        if self._ema is not None:
+            self._ema.load(state.get("ema", {}), self.counters.ema_steps)
+        test = state.get("test", {})
         self.correct = test["correct"].bool() if "correct" in test else None
         self.known = test["known"].bool() if "known" in test else None
 
-    def load_result(self, folder: RunFolder) -> FeatureModel:
-        """The result of a run that is finished."""
-        for stage in self.setup.stages:
-            if stage.replaces_head:
-                self.objective.begin_stage(stage.methods)
-        load_weights(self.student, folder.path)
+    def load_result(self) -> FeatureModel:
+        """The architecture of the finished student, into which its weights can be loaded."""
+        self._replace_heads(len(self.config.recipe.stages))
         return self.student
 
-    def _cost(self) -> dict[str, Any] | None:
-        assert self.step is not None
-        cost = self.step.clock.cost()
-        if cost is None:
+    def accuracy_of_last(self) -> Accuracy | None:
+        """The test accuracy of the last epoch's student; None before the first epoch."""
+        if self.correct is None:
             return None
-        objective = self.objective
-        networks = {
-            "student": objective.compiled,
-            "teacher": objective.teacher,
-            "reference": objective.reference,
-        }
-        return {
-            **asdict(cost),
-            "peak_memory_bytes": peak_memory(self.step.device),
-            "compiled": [name for name, network in networks.items() if network is not None and network.compiled],
-            "replayed": self.step.replays,
-        }
+        return Accuracy(self.counters.test_top1, self.counters.test_top5, self.correct)
 
-    def _cache(self) -> TeacherCache | None:
-        """The cache of what the stages read of the teacher, if one is wanted and any stage can use it."""
-        setup, teacher, layout = self.setup, self.objective.teacher, self.objective.teacher_layout
-        if setup.cache.mode == "off" or setup.augmentation_space is None or teacher is None or layout is None:
-            return None
-        taps = [self.objective.teacher_taps(stage.methods, stage.anchor) for stage in setup.stages]
-        outputs = frozenset[str]().union(*(cacheable(own, layout) for own in taps))
-        if not outputs:
-            return None
-        on_disk = setup.cache.mode != "memory"
-        device = setup.example.device
-        return TeacherCache(
-            teacher,
-            layout,
-            outputs,
-            augmentation_space=setup.augmentation_space,
-            options=setup.cache,
-            key=key_of(teacher.model, setup.augmentation_space, setup.cache, device, setup.compute.precision)
-            if on_disk
-            else None,
-            epochs=setup.stages[-1].last,
-            example=setup.example,
+    def _build_stage(self) -> None:
+        """The objective, the optimizer and everything else of the stage, fresh."""
+        config, stage, index = self.config, self.stage, self.counters.stage
+        seed_everything(mix(config.recipe.runtime.seed, 0, index))
+        objective = self._built_objective(index)
+        self.student = objective.predictor
+        optimizer = build_optimizer(stage.optimizer, objective.parameter_groups())
+        self._step = Step(objective, optimizer, config.recipe.runtime, self.clock, config.example.device)
+        self._phases = [
+            PhaseTrainer(objective, phase, place, stage.optimizer, config.recipe.runtime, index + 1)
+            for place, phase in enumerate(objective.pretraining_phases())
+        ]
+        self._ema = ExponentialMovingAverage(self.student, stage.ema_decay) if stage.keeps("ema") else None
+        self.best = {}
+        self.clock.reset()
+        reset_peak_memory(config.example.device)
+
+    def _built_objective(self, index: int) -> Objective:
+        config, stage = self.config, self.config.recipe.stages[index]
+        data = config.loaders[index].info
+        policy = CompilePolicy(config.recipe.runtime, config.example, stage.epochs * data.samples)
+        equal = self._anchor_state is not None and self._anchor_state[0] == stage.anchor
+        objective = config.recipe.strategy.objective(
+            StageParts(
+                student=self.student,
+                teacher=config.teachers[index],
+                reference=self.reference if stage.anchor is not None and stage.anchor.weight > 0 else None,
+                methods=stage.methods,
+                anchor=stage.anchor,
+                ce_weight=stage.ce_weight,
+                data=data,
+                example=config.example,
+                cache=self.caches[index],
+                clock=self.clock,
+                extractor=policy.student(self.student),
+                compiles=policy.frozen,
+                anchor_state=self._anchor_state[1] if equal and self._anchor_state is not None else None,
+            )
         )
+        if stage.anchor is not None and objective.anchor_state is not None:
+            self._anchor_state = stage.anchor, objective.anchor_state
+        return objective
 
-    def _phases(self, index: int) -> Iterator[Phase]:
-        for place, item in enumerate(self.objective.methods):
-            pretraining = item.method.pretraining(self.objective.student_side(place))
-            if pretraining is not None and pretraining.epochs > 0:
-                yield Phase(self.objective, place, pretraining, self.setup.pace, self.setup.compute, index + 1)
+    def _tell_anchor(self) -> None:
+        """Calls the anchor's ``end_of_stage`` with the reference, and the state that it has in the stage now begun."""
+        anchor, state = self.stage.anchor, self.objective.anchor_state
+        if anchor is None or state is None or self.reference is None or self.counters.stage == 0:
+            return
+        if type(anchor).end_of_stage is Term.end_of_stage:
+            return
+        model = copy.deepcopy(self.student)
+        model.load_state_dict(self.reference.state_dict())
+        loader = self.config.loaders[self.counters.stage]
+        anchor.end_of_stage(model.eval(), loader.epoch(self.counters.epoch), state)
 
-    def _put(self, which: Which, last: dict[str, Tensor]) -> None:
-        if which == "average" and self.average is not None:
-            self.student.load_state_dict(self.average.tensors)
-        else:
-            self.student.load_state_dict(self.best if which == "best" else last)
+    def _replace_heads(self, stages: int) -> None:
+        """Gives the student the heads that the methods of the first stages have put on it."""
+        for index in range(stages):
+            if self.config.recipe.stages[index].replaces_head:
+                self.student = self._built_objective(index).predictor
+
+    def _observe_validation(self, epoch: int, validation: float, test: float) -> None:
+        counters = self.counters
+        if counters.best_validation_top1 is None or validation > counters.best_validation_top1:
+            counters.best_validation_top1, counters.best_epoch, counters.best_test_top1 = validation, epoch, test
+        if counters.best is None or validation > counters.best:
+            counters.best, counters.stage_best_test_top1 = validation, test
+            if self.stage.keeps("best"):
+                self.best = _copied(self.student.state_dict())
 
 
-def _anchor_name(objective: Objective) -> str | None:
-    return ANCHORS.name_of(objective.anchor) if objective.anchor and objective.reference else None
-
-
-def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}

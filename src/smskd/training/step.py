@@ -1,4 +1,4 @@
-"""One step of training: losses, gradients, update; in the precision that is asked for, compiled or not."""
+"""A training step: forward pass, losses, backward pass, update; eager, or captured in a CUDA graph."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -8,39 +8,44 @@ from typing import Any
 import torch
 
 from smskd.config.runtime import ComputeConfig
-from smskd.data.loaders.batching import coalesced_batches
+from smskd.data.loaders.batching import BatchGroup, split
 from smskd.interfaces.batch import Batch, FrozenOutputs
+from smskd.interfaces.objective import Losses, Objective
 from smskd.objective.frozen_outputs import precompute
-from smskd.objective.weighted_sum import Losses, Objective
 from smskd.timing import REPLAYED, Clock
-from smskd.training.cuda_graphs import CudaGraphCapture, Doing, GraphedStep, Train
+from smskd.training.cuda_graphs import CudaGraph, GraphedStep, Phase, Train
+from smskd.training.rng import generators_of
 
 
 class Step:
     """A step of a stage.
 
     Args:
-        objective: whose stage has begun.
-        optimizer: of its trainable parameters.
-        numerics: how it is computed.
-
-    Its ``clock`` times the steps whose batches come through it.
+        objective: of the stage.
+        optimizer: of its parameter groups.
+        compute: how it is computed.
+        clock: times the parts of steps.
+        device: of training.
     """
 
-    def __init__(self, objective: Objective, optimizer: torch.optim.Optimizer, compute: ComputeConfig) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        compute: ComputeConfig,
+        clock: Clock,
+        device: torch.device,
+    ) -> None:
         self.objective = objective
         self.optimizer = optimizer
         self.compute = compute
-        self.device = next(objective.student.parameters()).device
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=compute.precision == "fp16")
-        self.ahead = coalesced_batches(self.device, objective.data.batch_size, objective.example.shape[1:])
-        """How many batches the frozen networks look at together."""
-        self.records = self.device.type == "cuda" and compute.compile != "off"
-        """Whether steps are to be recorded and replayed."""
-        self._recorder = CudaGraphCapture(objective.generators)
-        self._recorded: GraphedStep | None = None
-        self.clock = Clock(self.device)
-        objective.clock = self.clock
+        self.clock = clock
+        self.device = device
+        self.scaler = torch.amp.GradScaler(device.type, enabled=compute.precision == "fp16")
+        self.captures = device.type == "cuda" and compute.compile != "off"
+        """Whether steps are to be captured and replayed."""
+        self._graph = CudaGraph(lambda: generators_of(objective))
+        self._graphed: GraphedStep | None = None
 
     def __call__(self, batch: Batch) -> Losses:
         """Trains on a batch."""
@@ -58,43 +63,49 @@ class Step:
             self.scaler.update()
         return losses
 
-    def precompute(self, batches: Iterable[Batch]) -> Iterable[Batch]:
-        """The batches; where the frozen networks look ahead or steps are recorded, with what the former say of them."""
-        if self.ahead == 1 and not self.records:
-            return batches
-        return precompute(batches, self.ahead, self.frozen_forward)
+    def frozen_forward(self, batch: Batch) -> FrozenOutputs:
+        """The outputs of the frozen networks for a batch."""
+        with self.compute.autocast(self.device):
+            return self.objective.precompute(batch)
 
-    def recorded(self, train: Train, *, timed: bool) -> Train:
-        """What trains on a batch, recorded if need be.
+    def batches(self, groups: Iterable[BatchGroup]) -> Iterable[Batch]:
+        """The batches of an epoch. Those of a group have the outputs of the frozen networks, computed once for all of
+        them, where the networks see each image by itself; a step that is captured must have them too."""
+        for group in groups:
+            if self.objective.sees_images_alone and (self.captures or len(group.sizes) > 1):
+                yield from precompute([group], self.frozen_forward)
+            elif self.captures:
+                for batch in split(group):
+                    yield replace(batch, outputs=self.frozen_forward(batch), keys=None)
+            else:
+                yield from split(group)
+
+    def graphed(self, train: Train, *, timed: bool) -> Train:
+        """A function that trains on the batches of an epoch, captured where that is wanted and possible.
 
         Args:
-            train: calls this step, for the batches of an epoch.
-            timed: whether the clock is to know of the parts of what is replayed.
+            train: calls this step, for a batch.
+            timed: whether the clock times the parts of a replay.
         """
         if not self.replays:
             return train
 
-        def watch(doing: Doing) -> AbstractContextManager[None]:
-            return self.clock.part(REPLAYED) if doing == "replay" else self.clock.recording(timed)
+        def watch(phase: Phase) -> AbstractContextManager[None]:
+            return self.clock.part(REPLAYED) if phase == "replay" else self.clock.capturing(timed)
 
-        self._recorded = GraphedStep(train, self._recorder, watch)
-        return self._recorded
+        self._graphed = GraphedStep(train, self._graph, watch)
+        return self._graphed
 
     @property
     def replays(self) -> bool:
-        """Whether steps are recorded and replayed, as far as was seen."""
-        return self.records and (self._recorded is None or self._recorded.works)
+        """Whether steps are captured and replayed, as far as has been tried."""
+        return self.captures and (self._graphed is None or self._graphed.works)
 
-    def frozen_forward(self, batch: Batch) -> FrozenOutputs:
-        """What the frozen networks say of a batch."""
-        with self.compute.autocast(self.device):
-            return self.objective.frozen_forward(batch, self.clock)
-
-    def state(self) -> dict[str, Any]:
-        """What the scaling of float16 gradients has come to, as JSON has it; empty in other precisions."""
+    def state_dict(self) -> dict[str, Any]:
+        """The scale of float16 gradients, as JSON has it; empty in other precisions."""
         return self.scaler.state_dict()
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Puts back what :meth:`state` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts back the result of :meth:`state_dict`."""
         if state:
             self.scaler.load_state_dict(state)

@@ -1,0 +1,51 @@
+"""The student and the teacher of a run."""
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from smskd.config.base import Config
+from smskd.config.cache import CacheConfig
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """A network.
+
+    Attributes:
+        name: of the zoo, of an installed entry point, or ``package.module:factory``.
+        weights: a ``.safetensors`` or ``.pth`` file, or the folder of a run; None: freshly initialised.
+        options: further arguments of the model's factory.
+        features: feature names and the modules whose outputs they are, for a network of your own; found automatically
+            if not given.
+    """
+
+    name: str
+    weights: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    features: dict[str, str] | None = None
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """The network of a name alone; anything else is returned as it is."""
+        return {"name": value} if isinstance(value, str) else value
+
+
+@dataclass(frozen=True)
+class TeacherConfig(ModelConfig):
+    """The network to learn from.
+
+    Attributes:
+        name, weights, options, features: see :class:`ModelConfig`.
+        cache: of its outputs.
+    """
+
+    cache: CacheConfig = field(default_factory=CacheConfig)
+
+    def same_network(self, other: "Self | None") -> bool:
+        """Whether another configuration stands for the same network with the same weights."""
+        return other is not None and (self.name, self.weights, self.options, self.features) == (
+            other.name,
+            other.weights,
+            other.options,
+            other.features,
+        )

@@ -1,0 +1,58 @@
+"""Running a frozen network on random images to compare two ways of computing its features."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from smskd.interfaces.features import LOGITS, PREACTIVATION, FeatureModel
+from smskd.models.dry_run import like_weights
+
+TOLERANCE = 1e-4
+"""Largest difference of an output, relative to its largest value, that float32 rounding explains in a deep network."""
+
+_ROUNDINGS = 16
+"""The same in units of a coarser type's precision."""
+
+
+def readable_names(model: FeatureModel) -> list[str]:
+    """Every name that :meth:`FeatureModel.extract` takes."""
+    before = (name + PREACTIVATION for name in sorted(model.preactivation_names))
+    return [*model.feature_names, *before, LOGITS]
+
+
+def probe_images(model: nn.Module, example: Tensor, count: int) -> Tensor:
+    """Fixed random images [count, channels, height, width] for a model, on its device and of its type.
+
+    The second half of them is brighter and of more contrast than the first. Random state is neither used nor changed.
+
+    Args:
+        model: that they are for.
+        example: images [N, channels, height, width], for their shape.
+        count: even.
+    """
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(count, *example.shape[1:], generator=generator)
+    noise[count // 2 :] = 3 * noise[count // 2 :] + 1
+    return like_weights(model, noise)
+
+
+def close(one: Tensor, other: Tensor) -> bool:
+    """Whether two outputs are finite and equal but for rounding."""
+    coarse = torch.finfo(other.dtype).eps if other.is_floating_point() else 0.0
+    tolerance = max(TOLERANCE, _ROUNDINGS * coarse)
+    difference = (one.double() - other.double()).abs().max()
+    return bool(torch.isfinite(one).all()) and bool(difference <= tolerance * other.abs().max().double() + 1e-6)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Within, a GPU does not round factors to TF32, which is coarser than the tolerance."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

@@ -1,0 +1,130 @@
+"""A loss term of a stage with what it reads, its modules and its weight."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from smskd.errors import UserError
+from smskd.interfaces.batch import Batch
+from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, Reads, Tap
+from smskd.interfaces.terms import DataInfo, Term, TermInputs
+from smskd.models.frozen import Frozen
+from smskd.objective.tapped_features import model_info, tapped_outputs
+
+
+@dataclass(frozen=True)
+class ReadModels:
+    """The models of a stage that terms read, with what they offer."""
+
+    student: FeatureModel
+    student_layout: FeatureLayout
+    teacher: Frozen | None
+    teacher_layout: FeatureLayout | None
+    reference: Frozen | None
+
+    def infos(self, reads: Reads) -> tuple[ModelInfo, ModelInfo | None]:
+        """What a term that reads this may know of the student, and of the model that the student is compared with."""
+        student = model_info(self.student, self.student_layout, reads.student)
+        if reads.teacher and self.teacher is not None and self.teacher_layout is not None:
+            return student, model_info(self.teacher.model, self.teacher_layout, reads.teacher)
+        if reads.reference and self.reference is not None:
+            return student, model_info(self.reference.model, self.student_layout, reads.reference)
+        return student, None
+
+
+@dataclass(frozen=True)
+class BoundTerm:
+    """A loss term of a stage.
+
+    Attributes:
+        name: of its part of the loss.
+        term: the method or anchor.
+        weight: of its loss.
+        reads: of these models.
+        state: the module that it built for them.
+    """
+
+    name: str
+    term: Term
+    weight: float
+    reads: Reads
+    state: nn.Module
+
+    def inputs(
+        self,
+        batch: Batch,
+        student: Mapping[Tap, Tensor],
+        weights: "Weights | None" = None,
+    ) -> TermInputs:
+        """The term's share of the tensors of a batch, whose frozen outputs have been computed."""
+        assert batch.outputs is not None
+        return TermInputs(
+            batch,
+            tapped_outputs(student, self.reads.student),
+            tapped_outputs(batch.outputs.teacher, self.reads.teacher),
+            tapped_outputs(batch.outputs.reference, self.reads.reference),
+            weights.student() if weights is not None and self.reads.weights else {},
+            weights.reference if weights is not None and self.reads.weights else {},
+        )
+
+    def weighted_losses(self, inputs: TermInputs) -> dict[str, Tensor]:
+        """Its parts of the loss, averaged over the samples and weighted, by their names in the whole loss."""
+        losses = self.term.loss(inputs, self.state)
+        return {
+            self.name if len(losses) == 1 else f"{self.name}.{part}": self.weight * _mean(loss)
+            for part, loss in losses.items()
+        }
+
+
+class Weights:
+    """The parameters that terms read.
+
+    Args:
+        student: the network that is trained.
+        reference: None where there is none.
+        example: a tensor on the device of training.
+    """
+
+    def __init__(self, student: FeatureModel, reference: Frozen | None, example: Tensor) -> None:
+        self._student = student
+        named = reference.model.named_parameters() if reference is not None else ()
+        self.reference = {name: parameter.detach().to(example.device) for name, parameter in named}
+
+    def student(self) -> dict[str, Tensor]:
+        """The student's trainable parameters by name."""
+        return {name: parameter for name, parameter in self._student.named_parameters() if parameter.requires_grad}
+
+
+def bind(name: str, term: Term, weight: float, reads: Reads, models: ReadModels, data: DataInfo) -> BoundTerm:
+    """The term with its modules built for these models.
+
+    Raises:
+        UserError: the shapes do not fit; the message begins with the term's name.
+    """
+    try:
+        state = term.build(*models.infos(reads), data)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    return BoundTerm(name, term, weight, reads, state)
+
+
+def reads_of(name: str, term: Term, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
+    """What a term reads of these models.
+
+    Raises:
+        UserError: they have nothing that it could read; the message begins with the term's name.
+    """
+    try:
+        return term.reads(student, teacher)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+
+
+def all_taps(reads: Sequence[Reads], model: str) -> frozenset[Tap]:
+    """The taps of a model, ``student``, ``teacher`` or ``reference``, in all of these."""
+    return frozenset(tap for own in reads for tap in getattr(own, model))
+
+
+def _mean(loss: Tensor) -> Tensor:
+    return loss.mean() if loss.dim() else loss

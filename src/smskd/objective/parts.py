@@ -1,0 +1,57 @@
+"""The parts from which the objective of a stage is built."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.terms import Anchor, DataInfo, WeightedMethod
+from smskd.models.frozen import Frozen
+from smskd.objective.tapped_features import Extractor
+from smskd.teacher_cache import TeacherCache
+from smskd.timing import IDLE, Clock
+
+
+def _never(_network: Frozen) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class StageParts:
+    """The parts from which the objective of a stage is built.
+
+    Attributes:
+        student: the network to train, on its device.
+        teacher, reference: frozen networks, on the same device; None where there is none.
+        methods: distilled in the stage.
+        anchor: holds the student near the reference; None: nothing does.
+        ce_weight: of the cross-entropy.
+        data: of the training data.
+        example: one or more images [N, channels, height, width], for their shape, type and device.
+        cache: of the teacher's outputs.
+        clock: times the parts of a step.
+        extractor: computes the student's features in place of the student itself, compiled; None: the student.
+        compiles: whether a frozen network, whose outputs are not cached, is compiled.
+        anchor_state: of an equal anchor at the end of the previous stage, whose contents go on.
+    """
+
+    student: FeatureModel
+    teacher: Frozen | None
+    reference: Frozen | None
+    methods: tuple[WeightedMethod, ...]
+    anchor: Anchor | None
+    ce_weight: float
+    data: DataInfo
+    example: Tensor
+    cache: TeacherCache | None = None
+    clock: Clock = IDLE
+    extractor: Extractor | None = None
+    compiles: Callable[[Frozen], bool] = _never
+    anchor_state: nn.Module | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of an image."""
+        _, channels, height, width = self.example.shape
+        return int(channels), int(height), int(width)

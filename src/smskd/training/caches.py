@@ -1,0 +1,70 @@
+"""The caches of the teachers' outputs, made for everything that the stages will read."""
+
+from smskd.data.loaders.base import Loader
+from smskd.errors import UserError
+from smskd.interfaces.features import FeatureLayout
+from smskd.models import describe
+from smskd.models.frozen import Frozen
+from smskd.objective.bound_term import reads_of
+from smskd.strategies.resolved import ResolvedStage
+from smskd.teacher_cache import TeacherCache, cacheable, key_of
+from smskd.training.config import RunConfig
+
+
+def teacher_caches(config: RunConfig) -> tuple[TeacherCache | None, ...]:
+    """The cache of each stage's teacher; stages with the same teacher share one.
+
+    Raises:
+        UserError: there is no room for it, or these images or this teacher cannot be cached.
+    """
+    made: dict[Frozen, TeacherCache | None] = {}
+    for teacher in config.teachers:
+        if teacher is not None and teacher not in made:
+            made[teacher] = _cache(config, teacher)
+    return tuple(None if teacher is None else made[teacher] for teacher in config.teachers)
+
+
+def _cache(config: RunConfig, teacher: Frozen) -> TeacherCache | None:
+    indices = [index for index, own in enumerate(config.teachers) if own is teacher]
+    stages = [config.recipe.stages[index] for index in indices]
+    options = stages[0].teacher.cache if stages[0].teacher is not None else None
+    if options is None or options.mode == "off":
+        return None
+    layout = describe(teacher.model, config.image_shape)
+    student = describe(config.student, config.image_shape)
+    outputs = frozenset[str]().union(*(cacheable(_taps(stage, student, layout), layout) for stage in stages))
+    if not outputs:
+        return None
+    if not teacher.sees_images_alone:
+        raise UserError(
+            "teacher.cache: the teacher's outputs for an image depend on the other images of the batch (a batch norm "
+            "without running statistics, or in train mode): turn the cache off"
+        )
+    space = _loader(config, indices).augmentation_space
+    runtime, on_disk = config.recipe.runtime, options.mode != "memory"
+    device = config.example.device
+    return TeacherCache(
+        teacher,
+        layout,
+        outputs,
+        augmentation_space=space,
+        options=options,
+        key=key_of(teacher.model, space, options, device, runtime.precision, tf32=runtime.tf32) if on_disk else None,
+        epochs=config.recipe.epochs,
+        example=config.example,
+    )
+
+
+def _loader(config: RunConfig, indices: list[int]) -> Loader:
+    return config.loaders[indices[0]]
+
+
+def _taps(stage: ResolvedStage, student: FeatureLayout, teacher: FeatureLayout) -> frozenset[str]:
+    """What a stage will read of the teacher; nothing where its terms find nothing in the student as it is now."""
+    terms = [(item.name, item.method) for item in stage.methods]
+    anchor = [] if stage.anchor is None or stage.anchor.weight == 0 else [("the anchor", stage.anchor)]
+    try:
+        reads = [reads_of(name, term, student, teacher) for name, term in (*terms, *anchor)]
+    except UserError:
+        return frozenset()
+    return frozenset(str(tap) for own in reads for tap in own.teacher)

@@ -1,0 +1,128 @@
+"""The identity of a run: everything that determines its result, compared when the run is resumed."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smskd.errors import UserError
+
+SEMANTICS = 2
+"""Changes with the code wherever the same settings would train other weights."""
+
+_FINGERPRINTED = ("weights", "root", "download")
+"""Last parts of keys whose contents have fingerprints: files may lie elsewhere."""
+
+_IRRELEVANT = ("name", "data.loader.workers")
+"""Keys that change nothing."""
+
+_CACHE = (".cache.folder", ".cache.limit")
+
+_SAFE = ("runtime.device", "runtime.checkpoint_every", "runtime.compile", "training.test_batch_size")
+"""Keys that change the result by rounding at most; taken with ``force``."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Everything that determines the result of a run.
+
+    Attributes:
+        facts: by key of the recipe (``stages.1.anchor.weight``), and ``fingerprints.<name>`` of the images and of the
+            initial weights of teacher and student.
+    """
+
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, recipe: Mapping[str, Any], fingerprints: Mapping[str, str]) -> "Identity":
+        """The identity of a resolved recipe's mapping, with the fingerprints of what it only names."""
+        settings = {key: value for key, value in _flat(recipe).items() if _matters(key)}
+        named = {f"fingerprints.{name}": value for name, value in fingerprints.items()}
+        return cls({"semantics": SEMANTICS, **settings, **named})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all facts, hexadecimal."""
+        return hashlib.sha256(json.dumps(dict(self.facts), sort_keys=True).encode()).hexdigest()
+
+    def differences(self, other: "Identity") -> list[str]:
+        """The keys whose facts differ, sorted."""
+        missing = object()
+        keys = self.facts.keys() | other.facts.keys()
+        return sorted(key for key in keys if self.facts.get(key, missing) != other.facts.get(key, missing))
+
+
+def check_identity(begun: Identity, now: Identity, folder: Path, *, force: bool = False) -> None:
+    """Refuses to go on with a run with other settings, data or weights than it was begun with.
+
+    Args:
+        begun: of the run as it was begun.
+        now: of the run as it would go on.
+        folder: the run's, for the message.
+        force: whether differences are taken that change the result by rounding at most, or only lengthen the last
+            stage.
+
+    Raises:
+        UserError: they differ; the keys are named.
+    """
+    keys = begun.differences(now)
+    unsafe = [key for key in keys if not _is_safe(key, begun, now)]
+    if unsafe:
+        raise UserError(
+            f"{folder} was begun with other {_named(unsafe, begun, now)}; a run goes on with what it was begun with: "
+            "undo the change, or begin another run in another folder"
+        )
+    if keys and not force:
+        raise UserError(
+            f"{folder} was begun with other {_named(keys, begun, now)}; undo the change, or go on with it by --force "
+            "(force=True)"
+        )
+
+
+def _is_safe(key: str, begun: Identity, now: Identity) -> bool:
+    if key in _SAFE:
+        return True
+    if key == "training.epochs" or key == _last_end(begun) == _last_end(now):
+        return int(now.facts[key]) > int(begun.facts[key])
+    return False
+
+
+def _last_end(identity: Identity) -> str:
+    ends = [key for key in identity.facts if key.startswith("stages.") and key.endswith(".ends_after")]
+    return max(ends, key=lambda key: int(key.split(".")[1]), default="")
+
+
+def _named(keys: list[str], begun: Identity, now: Identity) -> str:
+    """The keys, with both values where these are short."""
+    return ", ".join(f"{key}{_change(begun.facts.get(key), now.facts.get(key))}" for key in keys)
+
+
+def _change(before: Any, after: Any) -> str:
+    shown = f" ({json.dumps(before)}, now {json.dumps(after)})"
+    return shown if len(shown) <= 60 else ""
+
+
+def _matters(key: str) -> bool:
+    return (
+        key not in _IRRELEVANT
+        and not key.endswith(_CACHE)
+        and not (
+            key.rpartition(".")[2] in _FINGERPRINTED and key.startswith(("data.", "student.", "teacher.", "stages."))
+        )
+    )
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """The leaves of nested mappings and lists by their paths; empty ones are leaves."""
+    if isinstance(value, Mapping) and value:
+        pairs = value.items()
+    elif isinstance(value, list) and value and any(isinstance(item, Mapping) for item in value):
+        pairs = ((str(index), item) for index, item in enumerate(value))  # type: ignore[assignment]
+    else:
+        return {path: value}
+    result: dict[str, Any] = {}
+    for key, item in pairs:
+        result |= _flat(item, f"{path}.{key}" if path else str(key))
+    return result
