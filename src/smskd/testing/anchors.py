@@ -1,10 +1,11 @@
 """Checks of anchors alone: at the reference, at the end of a stage, in the objective."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from smskd.interfaces.features import FeatureModel, TappedOutputs
 from smskd.interfaces.objective import Objective
@@ -39,9 +40,9 @@ def at_reference(case: AnchorCase) -> None:
     state, inputs = case.ready(), case.at_reference()
     if trainable(state):
         return
-    here = _value(case, inputs)
+    here = _value(case, state, inputs)
     for seed in range(_NEIGHBOURS):
-        there = _value(case, _near(inputs, torch.Generator().manual_seed(seed)))
+        there = _value(case, state, _near(inputs, torch.Generator().manual_seed(seed)))
         message = f"the loss is {here:g} at the reference, and {there:g} near it"
         require(here <= there + 1e-6 * abs(here), message)
 
@@ -111,9 +112,10 @@ def _copy_of(reference: Frozen) -> FeatureModel:
     return model.eval()
 
 
-def _value(case: AnchorCase, inputs: TermInputs) -> float:
+def _value(case: AnchorCase, state: nn.Module, inputs: TermInputs) -> float:
+    """The loss, computed with a copy of the state."""
     torch.manual_seed(0)
-    return float(total(case.loss(case.ready(), inputs)).detach())
+    return float(total(case.loss(copy.deepcopy(state), inputs)).detach())
 
 
 def _near(inputs: TermInputs, generator: torch.Generator) -> TermInputs:
