@@ -95,7 +95,7 @@ def test_other_weights_make_another_program(monkeypatch: pytest.MonkeyPatch) -> 
     before = net(PICTURES)
     torch.manual_seed(1)
     other = models.create("resnet8_w4", classes=5, channels=3, image_size=(16, 16)).eval()
-    net.load_state_dict({f"model.{name}": tensor for name, tensor in other.state_dict().items()})
+    net.load_state_dict(other.state_dict())
     after = net(PICTURES)
     with torch.no_grad():
         torch.testing.assert_close(after, other(PICTURES), rtol=1e-4, atol=1e-5)

@@ -9,10 +9,11 @@ from torch import Tensor
 from smskd.interfaces.features import FeatureModel
 from smskd.models import compiled
 from smskd.models.compiled import CompiledStudent, compiled_training
-from tests.support import tiny
+from tests.support import networks
+from tests.support.networks import SHAPE, same, state_of
 
 NAMES = ("logits", "stage2")
-PICTURES = torch.randn(6, *tiny.SHAPE, generator=torch.Generator().manual_seed(3))
+PICTURES = torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(3))
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def student() -> FeatureModel:
-    return tiny.student().train()
+    return networks.student().train()
 
 
 def gradients(model: FeatureModel, found: dict[str, Tensor]) -> list[Tensor]:
@@ -38,7 +39,7 @@ def test_it_gives_the_features_and_gradients_of_the_student() -> None:
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(gradients(other, found), gradients(plain, expected))
     assert fast.compiled
-    torch.testing.assert_close(tiny.bits(other), tiny.bits(plain))
+    torch.testing.assert_close(state_of(other), state_of(plain))
 
 
 def test_batches_that_are_not_whole_run_as_they_are() -> None:
@@ -67,9 +68,9 @@ def failing(graph: Any, inputs: Any) -> Any:
 def test_a_program_that_is_wrong_or_none_is_not_used(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "BACKEND", backend)
     model = student()
-    before, draws = tiny.bits(model), torch.get_rng_state()
+    before, draws = state_of(model), torch.get_rng_state()
     assert compiled_training(model, PICTURES, NAMES) is None
-    assert tiny.same(tiny.bits(model), before)
+    assert same(state_of(model), before)
     assert torch.equal(torch.get_rng_state(), draws)
     fast = CompiledStudent(model)
     torch.testing.assert_close(fast.extract(PICTURES, NAMES), student().extract(PICTURES, NAMES), rtol=0, atol=0)

@@ -52,6 +52,6 @@ def test_nothing_is_left_behind() -> None:
 
 def test_pictures_that_the_model_cannot_take() -> None:
     model = create("resnet8_w2")
-    with pytest.raises(UserError, match="takes no pictures of 1x8x8"):
+    with pytest.raises(UserError, match="does not accept images of 1x8x8"):
         macs(model, (1, 8, 8))
     assert all(not part._forward_hooks for part in model.modules())

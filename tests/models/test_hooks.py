@@ -223,7 +223,7 @@ def test_hooks_are_gone_after_the_call_and_after_an_error() -> None:
     with pytest.raises(RuntimeError):
         model.extract(torch.zeros(2, 1, 32, 32), model.feature_names)
     assert hook_count(model) == 0
-    with pytest.raises(UserError, match="takes no pictures of 1x32x32"):
+    with pytest.raises(UserError, match="does not accept images of 1x32x32"):
         adapt(model.wrapped, torch.zeros(2, 1, 32, 32))
     assert hook_count(model) == 0
 

@@ -99,8 +99,8 @@ def test_it_follows_the_device_of_the_weights() -> None:
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [
-        ("vgg8", (3, 4, 4), "takes no pictures of 3x4x4 .*too small"),
-        ("resnet8", (1, 32, 32), "takes no pictures of 1x32x32 .*to have 3 channels"),
+        ("vgg8", (3, 4, 4), "does not accept images of 3x4x4 .*too small"),
+        ("resnet8", (1, 32, 32), "does not accept images of 1x32x32 .*to have 3 channels"),
     ],
 )
 def test_pictures_that_the_model_cannot_take(name: str, shape: tuple[int, int, int], message: str) -> None:
@@ -112,5 +112,5 @@ def test_pictures_that_the_model_cannot_take(name: str, shape: tuple[int, int, i
 @pytest.mark.parametrize("shape", [(2,), (3, 5), (2, 5, 1)])
 def test_an_output_that_is_not_logits(shape: tuple[int, ...]) -> None:
     model = adapt(Odd(*shape), torch.zeros(2, 3, 8, 8))
-    with pytest.raises(UserError, match=r"classifier's is \[2, classes\]"):
+    with pytest.raises(UserError, match=r"that of a classifier has \[2, classes\]"):
         describe(model, (3, 8, 8))

@@ -24,7 +24,8 @@ class Frozen(nn.Module):
 
     Args:
         model: to freeze.
-        example: images [N, channels, height, width] for whose shape folding is checked; None: nothing is folded.
+        example: images [N, channels, height, width], for whose shape the network is examined; None: nothing is folded,
+            and of :attr:`sees_images_alone` and of buffers that change in eval mode only the types of layers tell.
         copy: whether the model is copied and left as it is (default). Otherwise it is taken over; nothing else may hold
             it then.
     """

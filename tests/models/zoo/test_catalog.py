@@ -109,7 +109,7 @@ def test_a_factory_of_torchvision() -> None:
         (f"{__name__}:tiny", {"widht": 3}, "cannot be made with .*unexpected keyword argument 'widht'"),
         (f"{__name__}:no_model", {}, "gives a int, not a torch.nn.Module"),
         (f"{__name__}:ten_classes", {}, "gives 10 classes, not 5"),
-        (f"{__name__}:tiny", {"image_size": (16, 16)}, "takes no pictures of 3x16x16"),
+        (f"{__name__}:tiny", {"image_size": (16, 16)}, "does not accept images of 3x16x16"),
     ],
 )
 def test_what_is_wrong_with_a_model_of_ones_own(name: str, options: dict[str, Any], message: str) -> None:
