@@ -1,14 +1,16 @@
-"""Runs are read from their folders, and a damaged or unfinished one is told in one line."""
+"""Runs are read from their folders; a damaged or unfinished one is a UserError of one line."""
 
-import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from tests.support.run_folders import THREE, write_run
 
-import smskd.analysis
 from smskd.errors import UserError
+from smskd.runs.file_names import SUMMARY_FORMAT
 from smskd.runs.reader import find_runs, load_run
+from smskd.training import summary
+from tests.support.run_folders import THREE, VALIDATION_PEAK, write_run
 
 
 def refusal(function: object, *arguments: object) -> str:
@@ -18,7 +20,7 @@ def refusal(function: object, *arguments: object) -> str:
     return str(caught.value)
 
 
-def test_a_run_holds_what_its_folder_says(tmp_path: Path) -> None:
+def test_a_run_has_the_contents_of_its_folder(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", name="three", seed=7, stages=THREE, top1=71.25)
     run = load_run(folder)
     assert (run.name, run.seed, run.plain) == ("three", 7, False)
@@ -75,7 +77,7 @@ def test_no_run_in_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("epoch_done", [True, False])
-def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path, epoch_done: bool) -> None:
+def test_the_error_of_an_unfinished_run_has_the_command_to_resume_it(tmp_path: Path, epoch_done: bool) -> None:
     folder = write_run(tmp_path / "my run", finished=False)
     if not epoch_done:
         (folder / "metrics.jsonl").unlink()
@@ -92,19 +94,19 @@ def test_a_damaged_line_is_named_with_its_number(tmp_path: Path) -> None:
     file.write_text("\n".join([*lines[:2], '{"epoch": 3}']))
     assert refusal(load_run, folder).startswith(f"{file}, line 3: damaged: stage, losses")
     file.write_text("\n")
-    assert "not one epoch" in refusal(load_run, folder)
+    assert "it contains no epoch" in refusal(load_run, folder)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("summary.json", '{"format": 1,\n "name": }', "summary.json, line 2: damaged JSON"),
-        ("summary.json", "[1]", "a JSON object is expected, not list"),
-        ("summary.json", '{"format": 2}', "format 2 is unknown; this version reads 1"),
-        ("summary.json", '{"format": 1, "name": "x"}', "seed, seconds, epochs"),
+        ("summary.json", "[1]", "expected a JSON object, not list"),
+        ("summary.json", '{"format": 1}', "format 1 is unknown; this version reads 2"),
+        ("summary.json", '{"format": 2, "name": "x"}', "seed, seconds, epochs"),
         ("environment.json", "{", "environment.json, line 1: damaged JSON"),
         ("recipe.yaml", "name: x\nstages: [", "recipe.yaml, line 2: damaged YAML"),
-        ("recipe.yaml", "- x", "a YAML mapping is expected, not list"),
+        ("recipe.yaml", "- x", "expected a YAML mapping, not list"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, name: str, content: str, words: str) -> None:
@@ -121,16 +123,49 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert refusal(load_run, folder).startswith(f"{folder / 'environment.json'}: this file of the run is missing")
 
 
-def test_analysis_never_imports_torch() -> None:
-    files = list(Path(smskd.analysis.__path__[0]).glob("*.py"))
-    imported = set()
-    for file in files:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                imported.add(node.module)
-    own = {name for name in imported if name and name.startswith("smskd.") and "analysis" not in name}
-    assert "yaml" in imported
-    assert not any(name and name.split(".")[0] in {"torch", "torchvision"} for name in imported)
-    assert own == {"smskd.errors"}
+def test_reading_and_comparing_runs_does_not_import_torch() -> None:
+    code = "import sys, smskd.runs.reader, smskd.analysis.tables; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_format_is_that_of_the_training_code() -> None:
+    assert summary.SUMMARY_FORMAT == SUMMARY_FORMAT
+
+
+def test_the_best_epoch_is_selected_by_validation(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path / "run", stages=THREE, top1=65.0, best=60.5))
+    best = run.best()
+    assert best is not None
+    assert (best["epoch"], best["validation_top1"], best["test_top1"]) == (29, VALIDATION_PEAK, 60.5)
+    of_stages = [run.best(stage) for stage in (1, 2, 3)]
+    assert [entry and entry["epoch"] for entry in of_stages] == [9, 19, 29]
+    student = run.summary["student"]
+    assert (student["best_epoch"], student["top1_best"]) == (best["epoch"], best["test_top1"])
+
+
+def test_of_equally_good_epochs_the_first_is_the_best(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path / "run", best=70.0))
+    for entry in run.metrics[3:]:
+        entry["validation_top1"] = 90.0  # type: ignore[index]
+    best = run.best()
+    assert best is not None
+    assert best["epoch"] == 4
+
+
+def test_without_a_validation_split_there_is_no_best_epoch(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path / "run"))
+    assert (run.has_validation, run.best(), run.best(1)) == (False, None, None)
+    assert (run.summary["student"]["top1_best"], run.stages[0]["top1_best"]) == (None, None)
+
+
+def test_epochs_of_pretraining(tmp_path: Path) -> None:
+    assert load_run(write_run(tmp_path / "without")).pretraining == ()
+    folder = write_run(tmp_path / "run", pretraining=["ab"])
+    run = load_run(folder)
+    assert [(line["method"], line["epoch"], line["losses"]["total"]) for line in run.pretraining] == [
+        ("ab", 1, 4.0),
+        ("ab", 2, 2.0),
+        ("ab", 3, 1.0),
+    ]
+    (folder / "pretraining.jsonl").write_text('{"epoch": 1}\n')
+    assert "pretraining.jsonl, line 1: damaged: stage, method, epochs, losses missing" in refusal(load_run, folder)

@@ -1,4 +1,4 @@
-"""Folders as the engine leaves them, with numbers made up by a formula."""
+"""Folders of finished runs, in the format of the training code, with numbers from a formula."""
 
 import json
 from collections.abc import Sequence
@@ -10,6 +10,9 @@ import yaml
 PLAIN: tuple[tuple[str, ...], ...] = ((),)
 TWO: tuple[tuple[str, ...], ...] = (("fitnet",), ("kd",))
 THREE: tuple[tuple[str, ...], ...] = (("at", "sp"), ("fitnet",), ("dkd",))
+
+VALIDATION_PEAK = 75.0
+"""Validation accuracy of the best epoch: the last but one of each stage."""
 
 
 def write_run(
@@ -26,79 +29,68 @@ def write_run(
     seconds: float = 12.5,
     student: str = "resnet8x4",
     data: str = "digits",
+    pretraining: Sequence[str] = (),
     finished: bool = True,
 ) -> Path:
-    """A run of ``len(stages)`` stages whose student ends at ``top1`` percent of 360 test samples."""
+    """A run whose student has a test accuracy of ``top1`` percent on 360 images after the last epoch.
+
+    Args:
+        folder: of the run; it is created.
+        name, seed, stages, student, data, classes, seconds: as in the summary.
+        top1: test accuracy of the last epoch.
+        best: test accuracy of the best epoch by validation, the last but one; None: there is no validation split.
+        teacher_top1: test accuracy of the teacher; None: there is no teacher.
+        epochs_per_stage: of every stage.
+        forgotten: test images that a stage forgets.
+        pretraining: methods that have a pretraining phase of three epochs before the first stage.
+        finished: whether there is a summary.
+    """
     folder.mkdir(parents=True)
     epochs = epochs_per_stage * len(stages)
-    best = top1 + 0.5 if best is None else best
     curve = [_rising(epoch, epochs, top1, seed) for epoch in range(1, epochs + 1)]
-    if epochs > 2:
+    if best is not None:
         curve[-2] = best
-    lines = []
-    for epoch, test in enumerate(curve, start=1):
-        stage = (epoch - 1) // epochs_per_stage + 1
-        losses: dict[str, float] = {"class": 2.2 * 0.93**epoch + 0.2}
-        losses |= {method: (0.9 + 0.4 * i) * 0.95**epoch for i, method in enumerate(stages[stage - 1])}
-        if stage > 1:
-            losses["anchor"] = 0.3 * (1 - 0.9 ** (epoch - epochs_per_stage))
-        lines.append(
-            {
-                "epoch": epoch,
-                "stage": stage,
-                "learning_rate": 0.05 if epoch <= epochs_per_stage else 0.005,
-                "losses": {"total": sum(losses.values()), **losses},
-                "train_top1": min(100.0, test + 6.0 * epoch / epochs),
-                "train_top5": None if classes < 6 else 98.0,
-                "test_top1": test,
-                "test_top5": None if classes < 6 else 97.0,
-                "images_per_second": 4321.0,
-                "seconds": seconds / epochs,
-            }
-        )
-    summary: dict[str, Any] = {
-        "format": 1,
-        "name": name,
-        "seed": seed,
-        "seconds": seconds,
-        "epochs": epochs,
-        "data": {
-            "name": data,
-            "train_samples": 1437,
-            "test_samples": 360,
-            "classes": classes,
-            "image_shape": [1, 8, 8],
-        },
-        "student": {
-            "model": student,
-            "parameters": 78_042,
-            "macs": 12_500_000,
-            "latency_milliseconds": {"1": 0.412, "64": 12.5},
-            "top1_last": top1,
-            "top1_best": best,
-            "top5_last": None if classes < 6 else 97.0,
-        },
-        "teacher": None
-        if teacher_top1 is None
-        else {
-            "model": "resnet20",
-            "parameters": 272_474,
-            "macs": 40_800_000,
-            "latency_milliseconds": {"1": 1.648, "64": 40.0},
-            "top1_last": teacher_top1,
-            "top5_last": None if classes < 6 else 99.0,
-        },
-        "stages": [
-            _stage(index, methods, epochs_per_stage, curve, forgotten) for index, methods in enumerate(stages, start=1)
-        ],
-    }
-    recipe = {"name": name, "seed": seed, "stages": [{"methods": list(methods)} for methods in stages]}
+    validation = None if best is None else [_validation(epoch, epochs, epochs_per_stage) for epoch in range(epochs)]
+    lines = [
+        _line(epoch, stages, epochs_per_stage, curve, validation, classes, seconds / epochs)
+        for epoch in range(1, epochs + 1)
+    ]
+    recipe = {"name": name, "runtime": {"seed": seed}, "stages": [{"methods": list(methods)} for methods in stages]}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
     (folder / "environment.json").write_text(
         json.dumps({"python": "3.12.1", "torch": "2.11.0", "device": "cpu", "cpu": {"threads": 2}, "tf32": False})
     )
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if pretraining:
+        phases = [_phase_line(method, epoch) for method in pretraining for epoch in (1, 2, 3)]
+        (folder / "pretraining.jsonl").write_text("".join(json.dumps(line) + "\n" for line in phases))
     if finished:
+        top5 = None if classes < 6 else 97.0
+        summary = {
+            "format": 2,
+            "name": name,
+            "seed": seed,
+            "seconds": seconds,
+            "epochs": epochs,
+            "data": _data(data, classes),
+            "student": {
+                **_network(student, 78_042, 12_500_000, {"1": 0.412, "64": 12.5}),
+                "top1_last": top1,
+                "top5_last": top5,
+                "top1_best": best,
+                "best_epoch": None if best is None else epochs - 1,
+                "validation_top1_best": None if best is None else VALIDATION_PEAK,
+                "top1": top1,
+                "top5": top5,
+            },
+            "teacher": _teacher(teacher_top1, classes),
+            "stages": [
+                _stage(index, methods, epochs_per_stage, curve, forgotten, validated=best is not None)
+                for index, methods in enumerate(stages, start=1)
+            ],
+            "digest": "0" * 64,
+            "identity": {"semantics": 2, "runtime.seed": seed},
+        }
         (folder / "summary.json").write_text(json.dumps(summary))
     return folder
 
@@ -108,7 +100,75 @@ def _rising(epoch: int, epochs: int, top1: float, seed: int) -> float:
     return top1 if epoch == epochs else top1 - 40.0 * 0.88**epoch - 1.5 + wobble * (1 - epoch / epochs)
 
 
-def _stage(index: int, methods: Sequence[str], length: int, curve: Sequence[float], forgotten: int) -> dict[str, Any]:
+def _validation(index: int, epochs: int, length: int) -> float:
+    """Rises over the run; the last but one epoch of each stage is the best of the stage."""
+    peak = 10.0 if index % length == length - 2 else 0.0
+    return VALIDATION_PEAK - 10.0 - 30.0 * (epochs - 2 - index) / epochs + peak
+
+
+def _line(
+    epoch: int,
+    stages: Sequence[Sequence[str]],
+    length: int,
+    curve: Sequence[float],
+    validation: Sequence[float] | None,
+    classes: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """A line of metrics.jsonl."""
+    stage, test = (epoch - 1) // length + 1, curve[epoch - 1]
+    losses: dict[str, float] = {"ce": 2.2 * 0.93**epoch + 0.2}
+    losses |= {method: (0.9 + 0.4 * i) * 0.95**epoch for i, method in enumerate(stages[stage - 1])}
+    if stage > 1:
+        losses["anchor"] = 0.3 * (1 - 0.9 ** (epoch - length))
+    measured = {} if validation is None else {"validation_top1": validation[epoch - 1], "validation_top5": None}
+    return {
+        "epoch": epoch,
+        "stage": stage,
+        "learning_rate": 0.05 if epoch <= length else 0.005,
+        "losses": {"total": sum(losses.values()), **losses},
+        "train_top1": min(100.0, test + 6.0 * epoch / len(curve)),
+        "train_top5": None if classes < 6 else 98.0,
+        "test_top1": test,
+        "test_top5": None if classes < 6 else 97.0,
+        **measured,
+        "images_per_second": 4321.0,
+        "seconds": seconds,
+    }
+
+
+def _phase_line(method: str, epoch: int) -> dict[str, Any]:
+    loss = {1: 4.0, 2: 2.0, 3: 1.0}[epoch]
+    return {
+        "stage": 1,
+        "method": method,
+        "epoch": epoch,
+        "epochs": 3,
+        "learning_rate": 0.05,
+        "losses": {"total": loss, "connector": loss},
+        "seconds": 0.5,
+    }
+
+
+def _data(name: str, classes: int) -> dict[str, Any]:
+    sizes = {"train_samples": 1437, "test_samples": 360}
+    return {"name": name, **sizes, "classes": classes, "image_shape": [1, 8, 8], "fingerprint": "f" * 64}
+
+
+def _network(model: str, parameters: int, macs: int, latency: dict[str, float]) -> dict[str, Any]:
+    return {"model": model, "parameters": parameters, "macs": macs, "latency_milliseconds": latency}
+
+
+def _teacher(top1: float | None, classes: int) -> dict[str, Any] | None:
+    if top1 is None:
+        return None
+    network = _network("resnet20", 272_474, 40_800_000, {"1": 1.648, "64": 40.0})
+    return {**network, "top1_last": top1, "top5_last": None if classes < 6 else 99.0}
+
+
+def _stage(
+    index: int, methods: Sequence[str], length: int, curve: Sequence[float], forgotten: int, *, validated: bool
+) -> dict[str, Any]:
     own = curve[(index - 1) * length : index * length]
     first = index == 1
     return {
@@ -117,7 +177,8 @@ def _stage(index: int, methods: Sequence[str], length: int, curve: Sequence[floa
         "epochs": [(index - 1) * length + 1, index * length],
         "anchor": None if first else "reference_kl",
         "top1_last": own[-1],
-        "top1_best": max(own),
+        "top1_best": own[-2] if validated else None,
+        "top1_carried": own[-1],
         "retained": None if first else 200,
         "forgotten": None if first else forgotten,
         "learned": None if first else 36,

@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, written so that a crash at any moment loses nothing that was there."""
+"""Writing and resuming a run: its folder survives a crash at any moment."""
 
 import json
 import os
@@ -13,21 +13,35 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.runs import atomic_files as files
+from smskd.runs.file_names import CHECKPOINT, ENVIRONMENT, METRICS, PRETRAINING, RECIPE, STUDENT, SUMMARY
 
-RECIPE, ENVIRONMENT, METRICS, SUMMARY = "recipe.yaml", "environment.json", "metrics.jsonl", "summary.json"
-PRETRAINING = "pretraining.jsonl"
-STUDENT, CHECKPOINT = "student.safetensors", "checkpoint.safetensors"
+__all__ = [
+    "CHECKPOINT",
+    "ENVIRONMENT",
+    "METRICS",
+    "PRETRAINING",
+    "RECIPE",
+    "STUDENT",
+    "SUMMARY",
+    "Checkpoint",
+    "RunFolder",
+]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A saved state: tensors by name, and everything else as JSON values."""
+    """A saved training state.
+
+    Attributes:
+        tensors: by name, with a prefix for the part of the state: ``optimizer.0.momentum_buffer``.
+        values: everything else, as JSON.
+    """
 
     tensors: dict[str, Tensor]
     values: dict[str, Any]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors under a prefix, without it."""
+        """The tensors whose names begin with ``<prefix>.``, by the rest of their names."""
         start = prefix + "."
         return {name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)}
 
@@ -37,26 +51,34 @@ class RunFolder:
     """The folder of a run.
 
     Attributes:
-        path: of the folder.
+        path: of the folder; it need not exist yet.
     """
 
     path: Path
 
     def check_free(self) -> None:
-        """Raises UserError if the folder holds another run, or is no folder."""
+        """Checks that a new run can be written here; other files in the folder do not matter.
+
+        Raises:
+            UserError: the path is a file, or the folder contains a run.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; a run needs a folder")
         if any((self.path / name).exists() for name in (RECIPE, METRICS, SUMMARY, CHECKPOINT)):
             raise UserError(
                 f"{self.path} holds another run; choose another folder with --out, "
-                f"or go on with that run: smskd resume {shlex.quote(str(self.path))}"
+                f"or resume that run: smskd resume {shlex.quote(str(self.path))}"
             )
 
     def create(self, recipe: str, environment: Mapping[str, Any]) -> None:
-        """Makes the folder, with the recipe and the environment in it.
+        """Creates the folder of a new run.
+
+        Args:
+            recipe: the resolved recipe, as YAML.
+            environment: versions and device, as JSON.
 
         Raises:
-            UserError: it holds another run, or is no folder.
+            UserError: the folder contains a run or cannot be written.
         """
         self.check_free()
         try:
@@ -66,42 +88,58 @@ class RunFolder:
             raise UserError(f"{self.path} cannot be written: {error.strerror}") from None
 
     def save_recipe(self, recipe: str) -> None:
-        """Replaces the recipe."""
+        """Replaces the recipe, given as YAML."""
         files.write_text(self.path / RECIPE, recipe)
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is a checkpoint."""
+        """Whether the folder contains a checkpoint."""
         return (self.path / CHECKPOINT).exists()
 
     @property
     def finished(self) -> bool:
-        """Whether the run has come to its end, its page included."""
+        """Whether the run is complete, including its page."""
         return (self.path / SUMMARY).is_file() and not (self.path / CHECKPOINT).exists()
 
     def note_threads(self, threads: int) -> None:
-        """Puts the number of threads that the run computes with into its environment."""
+        """Adds the number of CPU threads to the environment of an unfinished run."""
         path = self.path / ENVIRONMENT
         if path.is_file() and not self.finished:
             environment = json.loads(path.read_text(encoding="utf-8"))
             files.write_json(path, {**environment, "threads": threads})
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Adds the line of an epoch."""
+        """Appends the metrics of an epoch.
+
+        Raises:
+            ValueError: a value is NaN or infinite, which JSON cannot represent.
+        """
         _append(self.path / METRICS, line)
 
     def append_pretraining(self, line: Mapping[str, Any]) -> None:
-        """Adds the line of an epoch of a phase before a stage."""
+        """Appends the metrics of an epoch of a pretraining phase.
+
+        Raises:
+            ValueError: a value is NaN or infinite, which JSON cannot represent.
+        """
         _append(self.path / PRETRAINING, line)
 
     def truncate(self, epoch: int, pretraining_epochs: int) -> None:
-        """Drops what the checkpoint does not cover: the lines of epochs that will be trained again, and what a killed
-        process had begun to write."""
+        """Removes everything that is newer than the checkpoint: metrics of epochs that will be trained again, and
+        temporary files.
+
+        Args:
+            epoch: the last epoch that the checkpoint includes; 0: none.
+            pretraining_epochs: the number of epochs of pretraining phases that it includes.
+
+        Raises:
+            UserError: metrics are missing or damaged.
+        """
         files.remove_leftovers(self.path)
         for name, count in ((METRICS, epoch), (PRETRAINING, pretraining_epochs)):
             path = self.path / name
             lines = path.read_bytes().splitlines(keepends=True)[:count] if path.exists() else []
-            if len(lines) < count or not all(map(_is_json, lines)):
+            if len(lines) < count or not all(map(_is_json_object, lines)):
                 raise UserError(f"{path} is damaged; remove it and {self.path / CHECKPOINT} to start the run again")
             if path.exists():
                 files.write_text(path, b"".join(lines).decode())
@@ -112,7 +150,7 @@ class RunFolder:
         files.write_tensors(self.path / CHECKPOINT, checkpoint.tensors, metadata)
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """The last checkpoint; None if there is none yet.
+        """The last checkpoint, its tensors on the CPU; None if there is none.
 
         Raises:
             UserError: the file is damaged.
@@ -128,7 +166,13 @@ class RunFolder:
             raise UserError(f"{path} is damaged ({error}); remove it to start the run again") from None
 
     def save_student(self, module: nn.Module, metadata: Mapping[str, str], stage: int | None = None) -> None:
-        """Writes the weights of a stage's student (counted from 1), or of the run's result."""
+        """Writes the weights of a student.
+
+        Args:
+            module: the student.
+            metadata: name, options and classes of the model, from which it can be built again.
+            stage: the student as it is at the end of this stage, counted from 1; None: the resulting student.
+        """
         folder = self.path if stage is None else self.path / "stages" / str(stage)
         files.write_tensors(folder / STUDENT, module.state_dict(), metadata)
 
@@ -140,7 +184,7 @@ class RunFolder:
         """The summary of a finished run.
 
         Raises:
-            UserError: the file is damaged.
+            UserError: the file is missing or damaged.
         """
         path = self.path / SUMMARY
         try:
@@ -150,17 +194,17 @@ class RunFolder:
         return value if isinstance(value, dict) else {}
 
     def conclude(self) -> None:
-        """Marks the run as finished: removes the checkpoint, from which nothing has to go on any more."""
+        """Marks the run as finished by removing the checkpoint."""
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Takes back what :meth:`create` wrote, if no epoch has come of it: a run that cannot begin is no run."""
+        """Undoes :meth:`create` if no epoch has been trained, so that the folder can be used again."""
         if not any((self.path / name).exists() for name in (METRICS, CHECKPOINT, SUMMARY)):
             for name in (RECIPE, ENVIRONMENT):
                 (self.path / name).unlink(missing_ok=True)
 
 
-def _is_json(line: bytes) -> bool:
+def _is_json_object(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
     except ValueError:

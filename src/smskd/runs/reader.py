@@ -1,6 +1,5 @@
-"""Finished runs, read from their folders."""
+"""Finding and reading finished runs. Nothing here imports torch."""
 
-import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -8,52 +7,77 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from smskd.errors import UserError
-
-SUMMARY = "summary.json"
-METRICS = "metrics.jsonl"
-RECIPE = "recipe.yaml"
-ENVIRONMENT = "environment.json"
-FORMAT = 1
-"""The layout of summary.json that is read here."""
+from smskd.runs.file_names import ENVIRONMENT, METRICS, PRETRAINING, RECIPE, SUMMARY, SUMMARY_FORMAT
+from smskd.runs.parsing import json_lines, json_mapping, yaml_mapping
 
 _SUMMARY_KEYS = ("name", "seed", "seconds", "epochs", "data", "student", "teacher", "stages")
 _METRIC_KEYS = ("epoch", "stage", "losses", "train_top1", "test_top1")
+_PRETRAINING_KEYS = ("stage", "method", "epoch", "epochs", "losses")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run as its folder tells it."""
+    """A finished run.
+
+    Attributes:
+        path: of its folder.
+        summary: ``summary.json``: name, seed, data, student, teacher, and one entry per stage. Accuracies are in
+            percent.
+        metrics: ``metrics.jsonl``: one entry per epoch, in the order of the epochs. Accuracies are in percent; those on
+            the validation split are missing where there is none.
+        pretraining: ``pretraining.jsonl``: one entry per epoch of a pretraining phase, in order; empty without one.
+        recipe: the resolved recipe.
+        environment: ``environment.json``: versions, device and number of threads.
+    """
 
     path: Path
     summary: Mapping[str, Any]
-    """summary.json: name, seed, data, student, teacher, and one entry a stage."""
     metrics: tuple[Mapping[str, Any], ...]
-    """metrics.jsonl: one mapping an epoch, in the order of the epochs; accuracies in percent."""
+    pretraining: tuple[Mapping[str, Any], ...]
     recipe: Mapping[str, Any]
     environment: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """The recipe's name."""
+        """The name of the recipe."""
         return str(self.summary["name"])
 
     @property
     def seed(self) -> int:
-        """The seed it was trained with."""
+        """The seed of training."""
         return int(self.summary["seed"])
 
     @property
     def stages(self) -> tuple[Mapping[str, Any], ...]:
-        """The stages' entries of the summary, first to last."""
+        """The entries of the stages in the summary, first to last."""
         return tuple(self.summary["stages"])
 
     @property
     def plain(self) -> bool:
-        """Whether no stage distils anything: training on the labels alone."""
+        """Whether no stage has a distillation method: training on the labels alone."""
         return not any(stage["methods"] for stage in self.stages)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether accuracies on a validation split were measured after each epoch."""
+        return all(entry.get("validation_top1") is not None for entry in self.metrics)
+
+    def best(self, stage: int | None = None) -> Mapping[str, Any] | None:
+        """The metrics of the best epoch by top-1 accuracy on the validation split, the first one of equals.
+
+        Test accuracy never selects an epoch.
+
+        Args:
+            stage: the best of this stage's epochs, counted from 1; None: of all epochs.
+
+        Returns:
+            An entry of ``metrics``; None without a validation split.
+        """
+        if not self.has_validation:
+            return None
+        entries = [entry for entry in self.metrics if stage in (None, entry["stage"])]
+        return max(entries, key=lambda entry: float(entry["validation_top1"]))
 
 
 def load_run(path: str | Path) -> Run:
@@ -63,40 +87,43 @@ def load_run(path: str | Path) -> Run:
         path: the run's own folder.
 
     Raises:
-        UserError: there is no such folder, no run in it, the run is unfinished, or a file of it is damaged.
+        UserError: the folder does not exist or contains no run, the run is unfinished, or one of its files is missing
+            or damaged.
     """
     folder = _existing(Path(path))
     if not any((folder / name).is_file() for name in (SUMMARY, METRICS, RECIPE)):
-        raise UserError(f"{folder}: no run in this folder; a run's folder holds {RECIPE} and {SUMMARY}")
+        raise UserError(f"{folder}: no run in this folder; the folder of a run contains {RECIPE} and {SUMMARY}")
     if not (folder / SUMMARY).is_file():
         raise UserError(f"{folder}: unfinished run; resume it with: smskd resume {shlex.quote(str(folder))}")
+    pretraining = folder / PRETRAINING
     return Run(
         path=folder,
         summary=_summary(folder / SUMMARY),
         metrics=_metrics(folder / METRICS),
-        recipe=_recipe(folder / RECIPE),
-        environment=_json_mapping(folder / ENVIRONMENT),
+        pretraining=tuple(json_lines(pretraining, _PRETRAINING_KEYS)) if pretraining.is_file() else (),
+        recipe=yaml_mapping(folder / RECIPE),
+        environment=json_mapping(folder / ENVIRONMENT),
     )
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Run]:
-    """All finished runs in some folders: each is a run's own folder, or stands for every run below it.
+    """All finished runs in and below some folders, each of them once.
 
-    A run that is reached twice counts once. The order is that of the paths, below one of them that of the
-    folders' names (numbers by value: seed2 before seed10).
+    The order is that of the paths, and below a path that of the folder names, with numbers ordered by value: ``seed2``
+    before ``seed10``.
 
     Args:
-        paths: folders.
+        paths: folders of runs, or folders that contain them at any depth.
 
     Raises:
-        UserError: as :func:`load_run`; also for a folder without any run below it.
+        UserError: as in :func:`load_run`; also for a folder without any run.
     """
     folders: dict[Path, Path] = {}
     for path in paths:
         folder = _existing(Path(path))
         found = _run_folders(folder)
         if not found:
-            raise UserError(f"{folder}: no run in this folder or below it; a run's folder holds {SUMMARY}")
+            raise UserError(f"{folder}: no run in this folder or below it; the folder of a run contains {SUMMARY}")
         for each in found:
             folders.setdefault(each.resolve(), each)
     return [load_run(folder) for folder in folders.values()]
@@ -115,7 +142,7 @@ def _run_folders(folder: Path) -> list[Path]:
         return [folder]
     below = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
     found = [run for child in sorted(below, key=_natural) for run in _run_folders(child)]
-    # A run that died in its first epoch has only its recipe; a folder of several runs may hold one too.
+    # A run that was killed in its first epoch has only a recipe; so may have a folder of several runs.
     return found or ([folder] if (folder / RECIPE).is_file() else [])
 
 
@@ -124,29 +151,10 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{file}: this file of the run is missing; train the run again") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read: {error}") from None
-
-
-def _json_mapping(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(_text(file))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file}, line {error.lineno}: damaged JSON: {error.msg}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: damaged: a JSON object is expected, not {type(content).__name__}")
-    return content
-
-
 def _summary(file: Path) -> dict[str, Any]:
-    summary = _json_mapping(file)
-    if summary.get("format") != FORMAT:
-        raise UserError(f"{file}: format {summary.get('format')!r} is unknown; this version reads {FORMAT}")
+    summary = json_mapping(file)
+    if summary.get("format") != SUMMARY_FORMAT:
+        raise UserError(f"{file}: format {summary.get('format')!r} is unknown; this version reads {SUMMARY_FORMAT}")
     missing = [key for key in _SUMMARY_KEYS if key not in summary]
     if missing or not summary["stages"]:
         raise UserError(f"{file}: damaged: {', '.join(missing) or 'a stage'} missing")
@@ -154,31 +162,8 @@ def _summary(file: Path) -> dict[str, Any]:
 
 
 def _metrics(file: Path) -> tuple[dict[str, Any], ...]:
-    epochs: dict[int, dict[str, Any]] = {}
-    for number, line in enumerate(_text(file).splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{file}, line {number}: damaged JSON: {error.msg}") from None
-        missing = [key for key in _METRIC_KEYS if not isinstance(entry, dict) or key not in entry]
-        if missing:
-            raise UserError(f"{file}, line {number}: damaged: {', '.join(missing)} missing")
-        # An epoch that a resumed run trained once more replaces its first writing.
-        epochs[entry["epoch"]] = entry
+    # An epoch that was trained again after a crash replaces the earlier entry.
+    epochs = {entry["epoch"]: entry for entry in json_lines(file, _METRIC_KEYS)}
     if not epochs:
-        raise UserError(f"{file}: damaged: not one epoch in it")
+        raise UserError(f"{file}: damaged: it contains no epoch")
     return tuple(epochs[epoch] for epoch in sorted(epochs))
-
-
-def _recipe(file: Path) -> dict[str, Any]:
-    try:
-        recipe = yaml.safe_load(_text(file))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{file}{where}: damaged YAML: {getattr(error, 'problem', error)}") from None
-    if not isinstance(recipe, dict):
-        raise UserError(f"{file}: damaged: a YAML mapping is expected, not {type(recipe).__name__}")
-    return recipe

@@ -1,0 +1,25 @@
+"""The names of the files in the folder of a run, and the format of its summary. Nothing here imports torch."""
+
+RECIPE = "recipe.yaml"
+"""The resolved recipe."""
+
+ENVIRONMENT = "environment.json"
+"""Versions, device and number of threads."""
+
+METRICS = "metrics.jsonl"
+"""One JSON object per epoch."""
+
+PRETRAINING = "pretraining.jsonl"
+"""One JSON object per epoch of the pretraining phases; missing where no method has one."""
+
+SUMMARY = "summary.json"
+"""The results of a finished run."""
+
+STUDENT = "student.safetensors"
+"""The weights of the resulting student; those of each stage's student are in ``stages/<number>``."""
+
+CHECKPOINT = "checkpoint.safetensors"
+"""The training state of an unfinished run."""
+
+SUMMARY_FORMAT = 2
+"""The layout of ``summary.json`` that this version reads and writes."""
