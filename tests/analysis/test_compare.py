@@ -1,4 +1,4 @@
-"""Means, deviations and differences, against values worked out by hand."""
+"""Means, deviations and differences, against values computed by hand."""
 
 import csv
 import io
@@ -26,7 +26,8 @@ def rows(tmp_path: Path) -> list[Row]:
             (2, 68.0, 69.5, 36, 15.0),
         )
     ]
-    paths.append(write_run(tmp_path / "plain", name="plain", stages=PLAIN, top1=60.0, teacher_top1=None))
+    plain = write_run(tmp_path / "plain", name="plain", stages=PLAIN, top1=60.0, best=61.0, teacher_top1=None)
+    paths.append(plain)
     return compare(find_runs(paths))
 
 
@@ -35,6 +36,7 @@ def test_means_and_sample_deviations(rows: list[Row]) -> None:
     assert row.seeds == (0, 1, 2)
     assert row.top1_last.mean == pytest.approx(66.0)
     assert row.top1_last.deviation == pytest.approx(2.0)  # sqrt((4 + 0 + 4) / 2)
+    assert row.top1_best is not None
     assert row.top1_best.mean == pytest.approx(67.0)
     assert row.top1_best.deviation == pytest.approx(5.25**0.5)  # sqrt((4 + 0.25 + 6.25) / 2)
     assert row.top5_last is not None
@@ -103,6 +105,29 @@ def test_few_classes_have_no_top5(tmp_path: Path) -> None:
     assert "top-5 last %" not in [column.title for column in columns(rows)]
 
 
+def test_without_a_validation_split_no_table_has_a_best_epoch(tmp_path: Path) -> None:
+    (row,) = rows = compare(find_runs([write_run(tmp_path / f"{seed}", seed=seed) for seed in range(2)]))
+    assert row.top1_best is None
+    assert "top-1 best %" not in [column.title for column in columns(rows)]
+    assert "best" not in markdown(rows)
+    assert "top-1 best" not in shown_in_terminal(rows, 120)
+    (values,) = json_rows(rows)
+    assert (values["top1_best_mean"], values["top1_best_sd"]) == (None, None)
+    (read,) = csv.DictReader(io.StringIO(csv_text(rows)))
+    assert read["top1_best_mean"] == ""
+
+
+def test_runs_with_and_without_validation_have_no_common_best(tmp_path: Path) -> None:
+    paths = [write_run(tmp_path / "a", seed=0, best=66.0), write_run(tmp_path / "b", seed=1)]
+    assert compare(find_runs(paths))[0].top1_best is None
+
+
+def shown_in_terminal(rows: list[Row], width: int) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(rich_table(rows, width=width))
+    return console.export_text()
+
+
 def test_markdown_names_last_and_best(rows: list[Row]) -> None:
     lines = markdown(rows).splitlines()
     assert lines[0].split(" | ")[4:7] == ["top-1 last %", "top-1 best %", "top-5 last %"]
@@ -112,6 +137,7 @@ def test_markdown_names_last_and_best(rows: list[Row]) -> None:
 
 def test_csv_holds_the_values_in_full(rows: list[Row]) -> None:
     read = list(csv.DictReader(io.StringIO(csv_text(rows))))
+    assert rows[0].top1_best is not None
     assert float(read[0]["top1_best_sd"]) == rows[0].top1_best.deviation
     assert (read[0]["seeds"], read[1]["top1_last_sd"], read[1]["teacher"]) == ("0 1 2", "", "")
 
@@ -125,9 +151,7 @@ def test_json_rows_are_plain_json(rows: list[Row]) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_terminal_table_loses_nothing(rows: list[Row], width: int) -> None:
-    console = Console(width=width, record=True, file=io.StringIO())
-    console.print(rich_table(rows, width=width))
-    shown = console.export_text()
+    shown = shown_in_terminal(rows, width)
     assert all(len(line) <= width for line in shown.splitlines())
     for text in ("fitnet", "plain", "66.00", "67.00", "+6.00", "7.50", "forgotten"):
         assert text in shown

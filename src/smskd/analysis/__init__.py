@@ -1,1 +1,1 @@
-"""What finished runs say: reading them, and comparing them over seeds."""
+"""Comparing finished runs: ``compare`` aggregates over seeds, ``tables`` and ``format`` write the results."""

@@ -1,4 +1,4 @@
-"""Runs of the same recipe, put together over their seeds."""
+"""Runs of the same recipe, aggregated over their seeds."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,18 +10,39 @@ from smskd.runs.reader import Run
 
 @dataclass(frozen=True)
 class Statistic:
-    """A number over seeds."""
+    """A number over several runs.
+
+    Attributes:
+        mean: arithmetic mean.
+        deviation: sample standard deviation (divided by n - 1); None for a single run.
+        values: of the runs, in their order.
+    """
 
     mean: float
     deviation: float | None
-    """Sample standard deviation (divided by n - 1); None for one seed."""
     values: tuple[float, ...]
-    """One value a run, in the order of the runs."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One recipe over all its seeds. Accuracies and differences are in percent points of the test samples."""
+    """One recipe over all its seeds. Accuracies are in percent of the test samples, differences in percentage points.
+
+    Attributes:
+        name: of the recipe.
+        student, teacher: names of the models; the teacher is None where there is none.
+        data: name of the data set.
+        runs: one per seed.
+        top1_last: top-1 accuracy after the last epoch, the headline.
+        top1_best: top-1 accuracy after the best epoch by validation; None unless all runs have a validation split.
+        top5_last: top-5 accuracy after the last epoch; None with fewer than six classes.
+        teacher_top1: top-1 accuracy of the teacher, mean over the runs; None without a teacher.
+        forgotten: percent of the test samples that the student classified correctly before its last stage and no longer
+            after it, mean over the runs; None with a single stage.
+        seconds: duration of a run, mean over the runs.
+        over_plain: ``top1_last`` minus that of the plain row; None without such a row and for that row itself.
+        gap_closed: ``over_plain`` in percent of the teacher's advantage over the plain row; None unless that advantage
+            is positive.
+    """
 
     name: str
     student: str
@@ -29,22 +50,13 @@ class Row:
     data: str
     runs: tuple[Run, ...]
     top1_last: Statistic
-    """Top-1 accuracy of the last epoch: the headline."""
-    top1_best: Statistic
-    """Top-1 accuracy of the best epoch, which is chosen by looking at the test samples."""
+    top1_best: Statistic | None
     top5_last: Statistic | None
-    """None where there are too few classes for a top-5 accuracy."""
     teacher_top1: float | None
-    """The teacher's top-1 accuracy, mean over the runs; None without a teacher."""
     forgotten: float | None
-    """Percent of the test samples that the student knew before its last stage and no longer after it,
-    mean over the seeds; None with one stage."""
     seconds: float
-    """Duration of a run, mean over the seeds."""
     over_plain: float | None = None
-    """top1_last minus that of the plain row; None without such a row, and for that row itself."""
     gap_closed: float | None = None
-    """over_plain in percent of what the teacher has over the plain row; None where that is not above zero."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -58,30 +70,30 @@ class Row:
 
     @property
     def over_teacher(self) -> float | None:
-        """top1_last minus the teacher's: negative while the student is behind. None without a teacher."""
+        """``top1_last`` minus the teacher's, negative while the student is worse; None without a teacher."""
         return None if self.teacher_top1 is None else self.top1_last.mean - self.teacher_top1
 
 
 def compare(runs: Iterable[Run]) -> list[Row]:
-    """One row for each recipe name, student, teacher and data set, in the order of their first runs.
+    """One row per recipe name, student, teacher and data set, in the order of their first runs.
 
-    The row to compare with is the first plain one (no stage has a method) of the same student and data.
+    The baseline of a row is the first plain row (no stage has a method) with the same student and data.
 
     Args:
         runs: finished runs.
 
     Raises:
-        UserError: two runs of a row have the same seed, so that they are not independent.
+        UserError: two runs of a row have the same seed and so are not independent.
     """
     groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(_key(run), []).append(run)
     rows = [_row(group) for group in groups.values()]
-    return [_beside_plain(row, rows) for row in rows]
+    return [_with_baseline(row, rows) for row in rows]
 
 
 def labels(rows: Sequence[Row]) -> list[str]:
-    """A label for each row: its name, with whatever else tells it from the other rows of that name."""
+    """A unique label for each row: its name, and where rows share a name, the student, teacher or data that differ."""
     parts: tuple[Callable[[Row], str], ...] = (
         lambda row: row.student,
         lambda row: row.teacher or "no teacher",
@@ -92,13 +104,13 @@ def labels(rows: Sequence[Row]) -> list[str]:
         same = [other for other in rows if other.name == row.name]
         extra = [part(row) for part in parts if len({part(other) for other in same}) > 1]
         label = f"{row.name} ({', '.join(extra)})" if extra else row.name
-        # Same names all over, yet other sizes of the data: no short words for it.
+        # Rows that differ only in the size of the data.
         found.append(f"{label} #{position + 1}" if label in found else label)
     return found
 
 
 def statistic(values: Sequence[float]) -> Statistic:
-    """Mean and sample standard deviation of some numbers, at least one."""
+    """Mean and sample standard deviation of at least one number."""
     return Statistic(fmean(values), stdev(values) if len(values) > 1 else None, tuple(values))
 
 
@@ -120,7 +132,6 @@ def _row(runs: Sequence[Run]) -> Row:
     first = summaries[0]
     students = [summary["student"] for summary in summaries]
     teachers = [summary["teacher"] for summary in summaries if summary["teacher"]]
-    top5 = [student["top5_last"] for student in students]
     forgotten = [_forgotten_percent(run) for run in runs]
     known = [share for share in forgotten if share is not None]
     return Row(
@@ -130,12 +141,18 @@ def _row(runs: Sequence[Run]) -> Row:
         data=first["data"]["name"],
         runs=tuple(runs),
         top1_last=statistic([student["top1_last"] for student in students]),
-        top1_best=statistic([student["top1_best"] for student in students]),
-        top5_last=None if None in top5 else statistic(top5),
+        top1_best=_statistic_of_all([student["top1_best"] for student in students]),
+        top5_last=_statistic_of_all([student["top5_last"] for student in students]),
         teacher_top1=fmean(teacher["top1_last"] for teacher in teachers) if teachers else None,
         forgotten=fmean(known) if len(known) == len(runs) else None,
         seconds=fmean(summary["seconds"] for summary in summaries),
     )
+
+
+def _statistic_of_all(values: Sequence[float | None]) -> Statistic | None:
+    """The statistic; None if any run lacks the value."""
+    known = [value for value in values if value is not None]
+    return statistic(known) if len(known) == len(values) else None
 
 
 def _check_seeds(runs: Sequence[Run]) -> None:
@@ -154,7 +171,7 @@ def _forgotten_percent(run: Run) -> float | None:
     return None if count is None else 100.0 * float(count) / float(run.summary["data"]["test_samples"])
 
 
-def _beside_plain(row: Row, rows: Sequence[Row]) -> Row:
+def _with_baseline(row: Row, rows: Sequence[Row]) -> Row:
     key = _key(row.runs[0])
     plain = next(
         (
@@ -167,5 +184,5 @@ def _beside_plain(row: Row, rows: Sequence[Row]) -> Row:
     if plain is None or plain is row:
         return row
     gain = row.top1_last.mean - plain.top1_last.mean
-    room = 0.0 if row.teacher_top1 is None else row.teacher_top1 - plain.top1_last.mean
-    return replace(row, over_plain=gain, gap_closed=100.0 * gain / room if room > 0 else None)
+    gap = 0.0 if row.teacher_top1 is None else row.teacher_top1 - plain.top1_last.mean
+    return replace(row, over_plain=gain, gap_closed=100.0 * gain / gap if gap > 0 else None)

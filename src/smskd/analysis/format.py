@@ -1,4 +1,4 @@
-"""How numbers are written in tables, in the terminal as on the page."""
+"""Numbers as text, for the terminal and the page alike."""
 
 from smskd.analysis.compare import Statistic
 
@@ -17,14 +17,14 @@ def difference(value: float | None) -> str:
 
 
 def spread(value: Statistic | None) -> str:
-    """Mean and, of several seeds, the sample standard deviation: ``65.21 ± 0.34``."""
+    """Mean and, with several seeds, the sample standard deviation: ``65.21 ± 0.34``."""
     if value is None:
         return NONE
     return percent(value.mean) + ("" if value.deviation is None else f" ± {value.deviation:.2f}")
 
 
 def count(value: float | None) -> str:
-    """A number in three digits and a unit of a thousand: ``78.0 k``, ``1.25 M``."""
+    """A number with three significant digits and a decimal prefix: ``78.0 k``, ``1.25 M``."""
     if value is None:
         return NONE
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
@@ -35,27 +35,27 @@ def count(value: float | None) -> str:
 
 
 def memory(value: float | None) -> str:
-    """Bytes: ``23.4 MB``, ``1.25 GB``."""
+    """A size in bytes with a unit: ``23.4 MB``, ``1.25 GB``."""
     return NONE if value is None else f"{count(value)}B" if value >= 1000 else f"{value:g} B"
 
 
 def milliseconds(value: float | None) -> str:
-    """A time in three digits: ``1.25 ms``, ``340 ms``."""
+    """A time with three significant digits: ``1.25 ms``, ``340 ms``."""
     return NONE if value is None else f"{_three_digits(value)} ms"
 
 
 def part_name(key: str) -> str:
-    """A part of a step in words: ``student forward``."""
+    """The key of a part of a step as words: ``student forward``."""
     return key.replace("_", " ")
 
 
 def ratio(teacher: float | None, student: float | None) -> str:
-    """How many times smaller the student is: ``12.3×``."""
+    """The factor by which the student is smaller: ``12.3×``."""
     return f"{_three_digits(teacher / student)}×" if teacher and student else NONE
 
 
 def duration(seconds: float) -> str:
-    """A time span: ``12.3 s``, ``4 min 05 s``, ``2 h 03 min``."""
+    """A duration: ``12.3 s``, ``4 min 05 s``, ``2 h 03 min``."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -17,23 +17,29 @@ JsonValue = str | float | int | None | list[int]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the tables that people read."""
+    """A column of the tables for people.
+
+    Attributes:
+        title: its header.
+        text: the cell of a row.
+        numeric: whether it is aligned to the right.
+        shared: whether it may be moved below the table where all rows have the same text.
+    """
 
     title: str
     text: Callable[[Row], str]
     numeric: bool = True
     shared: bool = False
-    """Whether it often is the same in all rows."""
 
 
 LONG_NAME = 24
-"""Longer names are broken in a table of 80 characters."""
+"""Characters from which a name is wrapped in a table of 80 characters."""
 
 NARROW, WIDE = 80, 110
-"""Characters of a usual terminal, and of one that has room for all columns."""
+"""Widths in characters: of a usual terminal, and of one with space for all columns."""
 
-_LESS_TELLING = ("top-5 last %", "vs teacher", "time")
-"""Left out where room is scarce."""
+_SECONDARY = ("top-5 last %", "vs teacher", "time")
+"""Columns that a narrow table omits."""
 
 _COLUMNS = (
     Column("recipe", lambda row: row.name, numeric=False),
@@ -53,21 +59,26 @@ _COLUMNS = (
 
 
 def columns(rows: Sequence[Row]) -> list[Column]:
-    """The columns that say something of these rows: none that is empty all over, and the data set only where
-    there are several."""
+    """The columns for these rows: those that have a value in some row, and the data set only where there are several.
+
+    Args:
+        rows: the comparison.
+    """
     several_data = len({row.data for row in rows}) > 1
-    return [column for column in _COLUMNS if _said(column, rows) and (column.title != "data" or several_data)]
+    return [column for column in _COLUMNS if _texts(column, rows) and (column.title != "data" or several_data)]
 
 
 def common(rows: Sequence[Row]) -> dict[str, str]:
-    """What all rows share of student, teacher, data and the teacher's accuracy, by the title of its column; with
-    it beside the table, the table needs no such column."""
-    said = {column.title: _said(column, rows) for column in _COLUMNS if column.shared}
-    return {title: next(iter(texts)) for title, texts in said.items() if len(texts) == 1}
+    """Student, teacher, data and teacher accuracy, as far as all rows have the same, by the title of the column.
+
+    They are written once beside the table instead of in a column.
+    """
+    found = {column.title: _texts(column, rows) for column in _COLUMNS if column.shared}
+    return {title: next(iter(texts)) for title, texts in found.items() if len(texts) == 1}
 
 
-def worded(shared: Mapping[str, str]) -> list[str]:
-    """What :func:`common` gives in words: ``student resnet8x4``, ``teacher top-1 78.50 %``."""
+def phrases(shared: Mapping[str, str]) -> list[str]:
+    """The result of :func:`common` as phrases: ``student resnet8x4``, ``teacher top-1 78.50 %``."""
     return [
         f"{title.removesuffix(' %')} {text} %" if title.endswith(" %") else f"{title} {text}"
         for title, text in shared.items()
@@ -75,28 +86,26 @@ def worded(shared: Mapping[str, str]) -> list[str]:
 
 
 def rich_table(rows: Sequence[Row], title: str | None = None, width: int = NARROW) -> Table:
-    """The comparison as a table for a rich console, narrow enough for 80 characters; all columns where there is room.
+    """The comparison as a table for a rich console, with all columns from a width of 110 characters.
 
-    What all rows have in common (student, teacher, its accuracy, the data) stands below the table.
+    Student, teacher, teacher accuracy and data that all rows have in common are written below the table.
 
     Args:
         rows: the comparison.
-        title: above it.
-        width: of the console.
+        title: above the table.
+        width: of the console in characters, at least 80.
     """
     shared = common(rows)
     table = Table(
         title=title,
         title_justify="left",
-        caption=escape(" · ".join([*worded(shared), "in percent"])),
+        caption=escape(" · ".join([*phrases(shared), "in percent"])),
         caption_justify="left",
         header_style="bold",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    shown = [
-        column for column in columns(rows) if column.title not in {*shared, *(_LESS_TELLING if width < WIDE else ())}
-    ]
+    shown = [column for column in columns(rows) if column.title not in {*shared, *(_SECONDARY if width < WIDE else ())}]
     for column in shown:
         header = column.title.removesuffix(" %")
         table.add_column(
@@ -112,7 +121,7 @@ def rich_table(rows: Sequence[Row], title: str | None = None, width: int = NARRO
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The comparison as a Markdown table, with a newline at its end."""
+    """The comparison as a Markdown table that ends with a newline."""
     shown = columns(rows)
     lines = [
         [column.title for column in shown],
@@ -123,7 +132,11 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def json_rows(rows: Sequence[Row]) -> list[dict[str, JsonValue]]:
-    """The comparison as plain values in full precision, one flat mapping a row; None for no value."""
+    """The comparison in full precision, one flat mapping per row; missing values are None.
+
+    Accuracies are in percent, differences in percentage points. ``_sd`` is the sample standard deviation over
+    the seeds.
+    """
     return [
         {
             "name": row.name,
@@ -146,18 +159,18 @@ def json_rows(rows: Sequence[Row]) -> list[dict[str, JsonValue]]:
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """The comparison as CSV with a header line: the values of :func:`json_rows`, seeds space-separated."""
-    plain = json_rows(rows)
+    """The values of :func:`json_rows` as CSV with a header line; seeds are separated by spaces."""
+    values = json_rows(rows)
     out = io.StringIO()
-    if plain:
-        writer = csv.DictWriter(out, fieldnames=list(plain[0]), lineterminator="\n")
+    if values:
+        writer = csv.DictWriter(out, fieldnames=list(values[0]), lineterminator="\n")
         writer.writeheader()
-        for row in plain:
+        for row in values:
             writer.writerow({key: _csv_value(value) for key, value in row.items()})
     return out.getvalue()
 
 
-def _said(column: Column, rows: Sequence[Row]) -> set[str]:
+def _texts(column: Column, rows: Sequence[Row]) -> set[str]:
     return {column.text(row) for row in rows} - {NONE}
 
 

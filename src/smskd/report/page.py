@@ -11,7 +11,7 @@ import yaml
 
 from smskd.analysis import format as wording
 from smskd.analysis.compare import Row, compare
-from smskd.analysis.tables import columns, common, worded
+from smskd.analysis.tables import columns, common, phrases
 from smskd.errors import UserError
 from smskd.report import theme
 from smskd.report.charts import OUTCOMES, run_charts, save_svg, vega_lite_version
@@ -159,7 +159,7 @@ def _comparison(rows: Sequence[Row]) -> Record:
     shown = [column for column in columns(rows) if column.title not in shared]
     return {
         "title": f"{rows[0].name}, {len(rows[0].runs)} seeds" if len(rows) == 1 else f"{len(rows)} recipes compared",
-        "common": worded(shared),
+        "common": phrases(shared),
         "columns": shown,
         "rows": [[column.text(row) for column in shown] for row in rows],
         "plain": next((row.name for row in rows if row.plain), None),
