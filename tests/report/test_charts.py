@@ -1,4 +1,4 @@
-"""What the charts' specifications hold, and that they become SVG."""
+"""The contents of the charts' specifications, and their conversion to SVG."""
 
 import json
 from collections.abc import Iterator
@@ -10,8 +10,12 @@ import pytest
 
 from smskd.analysis.compare import compare
 from smskd.report import marks, stage_marks, theme
-from smskd.report.charts import accuracy_chart, loss_chart, outcome_chart, run_charts, save_svg
+from smskd.report.accuracy_chart import accuracy_chart
+from smskd.report.charts import run_charts
 from smskd.report.comparison_charts import comparison_chart, curves_chart
+from smskd.report.loss_chart import loss_chart
+from smskd.report.outcome_chart import outcome_chart
+from smskd.report.svg import save_svg
 from smskd.runs.reader import Run, find_runs, load_run
 from tests.support.run_folders import PLAIN, THREE, write_run
 
@@ -34,7 +38,21 @@ def test_accuracy_has_both_curves_and_the_teacher(run: Run) -> None:
     assert train == [entry["train_top1"] for entry in run.metrics]
     assert {"value": 78.5, "text": "Teacher 78.50"} in found
     points = {record["point"]: record["epoch"] for record in found if "point" in record}
-    assert points == {"best epoch": 29, "last epoch": 30}
+    assert points == {"Last epoch": 30}
+    assert "Validation" not in {record.get("series") for record in found}
+
+
+def test_accuracy_shows_validation_where_there_is_a_split(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path / "run", best=62.0))
+    found = list(records(accuracy_chart(run)))
+    validation = [record["value"] for record in found if record.get("series") == "Validation"]
+    assert validation == [entry["validation_top1"] for entry in run.metrics]
+    points = {record["point"]: (record["epoch"], record["value"]) for record in found if "point" in record}
+    assert points == {"Best epoch by validation": (19, 62.0), "Last epoch": (20, 65.0)}
+    layers = accuracy_chart(run).to_dict()["layer"]
+    (strip,) = (layer for layer in layers if layer["mark"]["type"] == "rect")
+    titles = [line["title"] for line in strip["encoding"]["tooltip"]]
+    assert titles[3:] == ["Test top-1 %", "Validation top-1 %", "Train top-1 %", "Test top-5 %"]
 
 
 def test_accuracy_axes_do_not_begin_at_zero(run: Run) -> None:
@@ -98,7 +116,7 @@ def test_losses_have_every_part_where_it_occurs(run: Run) -> None:
     anchor = [record for record in found if record["series"] == "anchor"]
     assert [record["epoch"] for record in at] == list(range(1, 11))
     assert [record["epoch"] for record in anchor] == list(range(11, 31))
-    assert {record["series"] for record in found} == {"total", "class", "at", "sp", "fitnet", "anchor", "dkd"}
+    assert {record["series"] for record in found} == {"total", "ce", "at", "sp", "fitnet", "anchor", "dkd"}
 
 
 def test_a_loss_that_is_not_finite_leaves_a_gap(run: Run) -> None:
@@ -150,6 +168,28 @@ def test_curves_average_the_epochs_that_all_seeds_have(tmp_path: Path) -> None:
     found = [record for record in records(curves_chart(compare(runs))) if "series" in record]
     assert [record["epoch"] for record in found] == [1, 2, 3, 4, 5, 6]
     assert found[0]["value"] == pytest.approx(sum(run.metrics[0]["test_top1"] for run in runs) / 2)
+
+
+def test_curves_show_validation_where_all_runs_have_a_split(tmp_path: Path) -> None:
+    with_split = [write_run(tmp_path / f"{seed}", seed=seed, best=62.0) for seed in range(2)]
+    chart = curves_chart(compare(find_runs(with_split)))
+    found = [record["value"] for record in records(chart) if "series" in record]
+    assert found == [entry["validation_top1"] for entry in load_run(with_split[0]).metrics]
+    assert chart.to_dict()["title"]["text"].startswith("Validation accuracy")
+    runs = find_runs([*with_split, write_run(tmp_path / "kd", name="kd")])
+    chart = curves_chart(compare(runs))
+    assert chart.to_dict()["title"]["text"].startswith("Test accuracy")
+    kd = [record["value"] for record in records(chart) if record.get("series") == "kd"]
+    assert kd == [entry["test_top1"] for entry in runs[-1].metrics]
+
+
+def test_the_tooltip_of_a_comparison_has_the_best_epoch_only_with_validation(tmp_path: Path) -> None:
+    def titles(best: float | None, folder: str) -> set[str]:
+        rows = compare([load_run(write_run(tmp_path / folder, best=best))])
+        layers = comparison_chart(rows).to_dict()["layer"]
+        return {line["title"] for layer in layers for line in layer["encoding"].get("tooltip", [])}
+
+    assert titles(66.0, "a") - titles(None, "b") == {"Best epoch by validation"}
 
 
 def test_every_chart_becomes_svg(run: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The page is one file that needs nothing else, says what the runs say, and draws its charts in a browser."""
+"""The page is one file without external resources; it has the results of the runs, and a browser draws its charts."""
 
 import json
 import re
@@ -105,30 +105,53 @@ def test_nothing_is_fetched(page: str, request: pytest.FixtureRequest) -> None:
     assert policy.startswith("default-src 'none'")
 
 
-def test_a_run_is_told_in_full(single: Path) -> None:
+def test_all_results_of_a_run(single: Path) -> None:
     elements = Elements(single.read_text(encoding="utf-8"))
     words = elements.words
     for text in (
         "A resnet8x4 learns from a resnet20 on digits, in 3 stages: at + sp → fitnet → dkd.",
         "Top-1, last epoch % 78.50 65.00 −13.50",
-        "Top-1, best epoch % – 65.50 –",
         "Parameters 272 k 78.0 k 3.49× smaller",
-        "MACs for a picture 40.8 M 12.5 M 3.26× smaller",
-        "Prediction of a picture 1.65 ms 0.41 ms 4.00× faster",
-        "Prediction of 64 pictures 40.0 ms 12.5 ms 3.20× faster",
+        "MACs per image 40.8 M 12.5 M 3.26× smaller",
+        "Latency, 1 image 1.65 ms 0.41 ms 4.00× faster",
+        "Latency, 64 images 40.0 ms 12.5 ms 3.20× faster",
         "Part 1 · at + sp 2 · fitnet 3 · dkd Data 0.30 ms 0.30 ms 0.30 ms Teacher 8.25 ms",
         "Reference – 3.12 ms 3.12 ms Student forward 6.50 ms",
-        "Step 28.3 ms 31.4 ms 31.4 ms Images a second 2.26 k 2.04 k 2.04 k Peak memory 912 MB",
+        "Step 28.3 ms 31.4 ms 31.4 ms Images per second 2.26 k 2.04 k 2.04 k Peak memory 912 MB",
         "200 55.6 % 36 10.0 % 18 5.0 % 106 29.4 %",
-        "name: at-fitnet-dkd seed: 4 stages:",
+        "name: at-fitnet-dkd runtime: seed: 4 stages:",
         "cpu.threads 2",
         "tf32 no",
     ):
         assert text in words
+    assert "best" not in words
+    assert "Pretraining" not in words
     assert charts_of(elements) == ["run0-accuracy", "run0-losses", "run0-outcomes"]
 
 
-def test_a_run_that_does_not_tell_its_cost_has_a_page_without_it(tmp_path: Path) -> None:
+def test_with_a_validation_split_the_best_epoch_is_shown(tmp_path: Path) -> None:
+    words = page_words(write_run(tmp_path / "run", best=64.25))
+    for text in (
+        "1,437 training, 144 validation and 360 test samples of 10 classes",
+        "Top-1, best epoch by validation 64.25 %",
+        "Top-1, best epoch by validation % 78.50 64.25 −14.25",
+        "Dot: test accuracy after the last epoch, 65.00 %. Ring: best epoch by validation (epoch 19), 64.25 %.",
+        "Top-1 last % Top-1 best %",
+        "2 kd reference_kl 11–20 65.00 64.25",
+    ):
+        assert text in words
+
+
+def test_pretraining_phases_have_a_table(tmp_path: Path) -> None:
+    words = page_words(write_run(tmp_path / "run", stages=[["ab"], ["kd"]], pretraining=["ab"]))
+    assert "Before stage Method Epochs Loss, first epoch Loss, last epoch 1 ab 3 4 1" in words
+
+
+def page_words(folder: Path) -> str:
+    return Elements(write_run_report(folder).read_text(encoding="utf-8")).words
+
+
+def test_a_run_without_measured_cost_has_a_page_without_it(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     for side in ("student", "teacher"):
@@ -138,8 +161,8 @@ def test_a_run_that_does_not_tell_its_cost_has_a_page_without_it(tmp_path: Path)
     (folder / "summary.json").write_text(json.dumps(summary))
     words = Elements(write_run_report(folder).read_text(encoding="utf-8")).words
     assert "Cost of a step" not in words
-    assert "Prediction of" not in words
-    assert "MACs for a picture" in words
+    assert "Latency" not in words
+    assert "MACs per image" in words
 
 
 def test_parts_that_never_came_up_are_left_out(tmp_path: Path) -> None:
@@ -166,7 +189,7 @@ def test_a_plain_run_has_no_teacher_and_no_outcomes(tmp_path: Path) -> None:
     assert not [word for word in ("Teacher", "Forgotten", "Top-5") if word in words]
 
 
-def test_saved_weights_that_are_not_the_last_epochs_are_told(tmp_path: Path) -> None:
+def test_saved_weights_that_are_not_those_of_the_last_epoch_are_shown(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     summary = json.loads((folder / "summary.json").read_text())
     summary["student"]["top1"] = 67.25

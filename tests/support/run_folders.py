@@ -72,7 +72,7 @@ def write_run(
             "seed": seed,
             "seconds": seconds,
             "epochs": epochs,
-            "data": _data(data, classes),
+            "data": _data(data, classes, validated=best is not None),
             "student": {
                 **_network(student, 78_042, 12_500_000, {"1": 0.412, "64": 12.5}),
                 "top1_last": top1,
@@ -150,8 +150,8 @@ def _phase_line(method: str, epoch: int) -> dict[str, Any]:
     }
 
 
-def _data(name: str, classes: int) -> dict[str, Any]:
-    sizes = {"train_samples": 1437, "test_samples": 360}
+def _data(name: str, classes: int, *, validated: bool) -> dict[str, Any]:
+    sizes = {"train_samples": 1437, **({"validation_samples": 144} if validated else {}), "test_samples": 360}
     return {"name": name, **sizes, "classes": classes, "image_shape": [1, 8, 8], "fingerprint": "f" * 64}
 
 

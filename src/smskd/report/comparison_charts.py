@@ -1,7 +1,8 @@
-"""Charts of several recipes beside each other."""
+"""Charts that compare recipes."""
 
 from collections.abc import Iterator, Sequence
 from statistics import fmean
+from typing import Literal
 
 import altair as alt
 
@@ -11,14 +12,17 @@ from smskd.report import theme
 from smskd.report.marks import Chart, Record, base, colour, dash, epochs, finish, hover, long, percent_scale, tip, wide
 
 _LINE = 46
-"""Height in pixels of a recipe's line."""
+"""Height in pixels of the line of a recipe."""
 
 
 def comparison_chart(rows: Sequence[Row]) -> Chart:
-    """The last epoch's top-1 accuracy, one line a recipe.
+    """Top-1 test accuracy after the last epoch, one line per recipe.
 
-    A diamond is the mean over the seeds, the line through it one standard deviation to either side, the dots
-    below are the seeds, the upright stroke is the teacher.
+    A diamond is the mean over the seeds, the line through it one standard deviation to either side; dots below it are
+    the seeds, the vertical stroke is the teacher.
+
+    Args:
+        rows: the comparison.
     """
     named = list(zip(labels(rows), rows, strict=True))
     y = alt.Y(
@@ -35,12 +39,8 @@ def comparison_chart(rows: Sequence[Row]) -> Chart:
     )
     means = [_mean(name, row) for name, row in named]
     recipe = tip("recipe", "Recipe", None)
-    tips = [
-        recipe,
-        tip("text", "Last epoch", None),
-        tip("best", "Best epoch", None),
-        tip("seeds", "Seeds", "d"),
-    ]
+    best = [tip("best", "Best epoch by validation", None)] if any(row.top1_best for row in rows) else []
+    tips = [recipe, tip("text", "Last epoch", None), *best, tip("seeds", "Seeds", "d")]
     layers = [
         *_teachers(named, x, y),
         base(means).mark_rule(strokeWidth=2, color=theme.BLUE, clip=True).encode(y=y, x=x.copy(), x2="high:Q"),
@@ -62,9 +62,16 @@ def comparison_chart(rows: Sequence[Row]) -> Chart:
 
 
 def curves_chart(rows: Sequence[Row]) -> Chart:
-    """Test accuracy over the epochs for each recipe: the mean over its seeds."""
+    """Top-1 accuracy over the epochs, mean over the seeds, one line per recipe.
+
+    The accuracy is that on the validation split if all runs have one, else that on the test samples.
+
+    Args:
+        rows: the comparison.
+    """
     names = labels(rows)
-    curves = [_mean_curve(row) for row in rows]
+    split = curves_split(rows)
+    curves = [_mean_curve(row, f"{split}_top1") for row in rows]
     all_epochs = sorted({epoch for curve in curves for epoch in curve})
     records: list[Record] = [{"epoch": epoch} | wide([curve.get(epoch) for curve in curves]) for epoch in all_epochs]
     x = epochs(all_epochs[0], all_epochs[-1])
@@ -74,16 +81,21 @@ def curves_chart(rows: Sequence[Row]) -> Chart:
         .mark_line()
         .encode(
             x=x,
-            y=alt.Y("value:Q", title="Test top-1 accuracy %", scale=scale),
+            y=alt.Y("value:Q", title=f"{split.capitalize()} top-1 accuracy %", scale=scale),
             color=colour(names, theme.colours(len(names))),
             strokeDash=dash(names, theme.dashes(len(names))),
         )
     )
     return finish(
         [lines, hover(records, [tip("epoch", "Epoch", "d")], names)],
-        "Test accuracy over the epochs, mean over the seeds",
-        "Line chart of each recipe's test accuracy over the epochs",
+        f"{split.capitalize()} accuracy over the epochs, mean over the seeds",
+        f"Line chart of the {split} accuracy of each recipe over the epochs",
     )
+
+
+def curves_split(rows: Sequence[Row]) -> Literal["validation", "test"]:
+    """The samples on which the accuracies of :func:`curves_chart` are measured."""
+    return "validation" if all(run.has_validation for row in rows for run in row.runs) else "test"
 
 
 def _spanned(rows: Sequence[Row]) -> Iterator[float | None]:
@@ -122,18 +134,18 @@ def _teachers(named: Sequence[tuple[str, Row]], x: alt.X, y: alt.Y) -> list[alt.
     ]
     if not records:
         return []
-    # Named once for each accuracy: a teacher is most often the same in all lines.
+    # One label per accuracy: usually all recipes have the same teacher.
     first = {record["value"]: record for record in reversed(records)}.values()
-    words = [{**record, "text": f"Teacher {percent(record['value'])}"} for record in first]
+    texts = [{**record, "text": f"Teacher {percent(record['value'])}"} for record in first]
     tips = [tip("teacher", "Teacher", None), tip("value", "Top-1 %")]
     return [
         base(records).mark_tick(thickness=2, size=16, color=theme.MUTED).encode(y=y, x=x, tooltip=tips),
-        base(words).mark_text(dy=17, fontSize=11).encode(y=y, x=x, text="text:N"),
+        base(texts).mark_text(dy=17, fontSize=11).encode(y=y, x=x, text="text:N"),
     ]
 
 
-def _mean_curve(row: Row) -> dict[int, float]:
-    """Mean test accuracy of each epoch that all seeds have; a mean over fewer of them would jump."""
-    curves = [{entry["epoch"]: float(entry["test_top1"]) for entry in run.metrics} for run in row.runs]
+def _mean_curve(row: Row, key: str) -> dict[int, float]:
+    """The mean over the seeds, of the epochs that all of them have; with fewer of them the mean would jump."""
+    curves = [{entry["epoch"]: float(entry[key]) for entry in run.metrics} for run in row.runs]
     shared = set.intersection(*(set(curve) for curve in curves))
     return {epoch: fmean(curve[epoch] for curve in curves) for epoch in sorted(shared)}

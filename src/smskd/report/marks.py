@@ -1,7 +1,7 @@
-"""The parts that several charts are made of.
+"""The parts that the charts share.
 
-Series are fields ``v0``, ``v1``, ... of a record and never fields of their own names: a method may be called
-``package.module:Class``, and Vega reads a dot in a field's name as a path.
+The values of the series are the fields ``v0``, ``v1``, ... of a record, never fields with the names of the series: a
+method may be named ``package.module:Class``, and Vega reads a dot in the name of a field as a path.
 """
 
 import math
@@ -12,6 +12,7 @@ import altair as alt
 
 from smskd.analysis.format import NONE
 from smskd.report import theme
+from smskd.runs.reader import Run
 
 Record = dict[str, Any]
 Chart = alt.LayerChart
@@ -20,7 +21,7 @@ WIDTH, HEIGHT = 680, 300
 
 
 def base(records: Sequence[Record]) -> alt.Chart:
-    """A chart without marks, its data inside."""
+    """A chart with inline data and no marks yet."""
     return alt.Chart(alt.InlineData(values=list(records)))
 
 
@@ -32,7 +33,15 @@ def finish(
     above: int = 0,
     right: int = 8,
 ) -> Chart:
-    """The layers as one chart in the house's theme; ``above`` the plot and ``right`` of it so many pixels stay free."""
+    """The layers as one chart in the theme of this package.
+
+    Args:
+        layers: from the bottom to the top.
+        title: above the plot.
+        description: for screen readers.
+        height: of the plot in pixels.
+        above, right: free space above the plot and to its right, in pixels.
+    """
     chart: Chart = (
         alt.layer(*layers)
         .properties(
@@ -48,17 +57,22 @@ def finish(
 
 
 def finite(value: float | None) -> float | None:
-    """The value, or None where JSON has no word for it."""
+    """The value; None if it is NaN or infinite, which JSON cannot represent."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def wide(values: Sequence[float | None]) -> Record:
-    """The values of all series at one epoch, as fields of a record."""
+    """The values of all series at one epoch as the fields ``v0``, ``v1``, ... of a record."""
     return {f"v{i}": finite(value) for i, value in enumerate(values)}
 
 
 def long(records: Sequence[Record], names: Sequence[str]) -> list[Record]:
-    """One record for each value of the series; those without a value are left out."""
+    """One record per epoch and series that has a value there.
+
+    Args:
+        records: one per epoch, with the fields of :func:`wide`.
+        names: of the series, in the order of the fields.
+    """
     return [
         {"epoch": row["epoch"], "stage": row.get("stage"), "series": name, "value": row[f"v{i}"]}
         for row in records
@@ -68,25 +82,25 @@ def long(records: Sequence[Record], names: Sequence[str]) -> list[Record]:
 
 
 def colour(names: Sequence[str], colours: Sequence[str], legend: bool = True) -> alt.Color:
-    """Colour by the field ``series``."""
+    """Colours by the field ``series``, with or without a legend."""
     scale = alt.Scale(domain=list(names), range=list(colours))
     return alt.Color("series:N", scale=scale) if legend else alt.Color("series:N", scale=scale, legend=None)
 
 
 def dash(names: Sequence[str], patterns: Sequence[Sequence[float]]) -> alt.StrokeDash:
-    """Dashes by the field ``series``; merged into the legend of the colours."""
+    """Dashes by the field ``series``; Vega merges them into the legend of the colours."""
     return alt.StrokeDash("series:N", scale=alt.Scale(domain=list(names), range=list(patterns)))
 
 
 def tip(field: str, title: str, number: str | None = ".2f") -> alt.Tooltip:
-    """A line of a tooltip; ``number`` is its format, None for text."""
+    """A line of a tooltip; ``number`` is the format of a number, None for text."""
     if number is None:
         return alt.Tooltip(field=field, type="nominal", title=title)
     return alt.Tooltip(field=field, type="quantitative", title=title, format=number)
 
 
 def epochs(first: int, last: int, field: str = "epoch") -> alt.X:
-    """The axis of the epochs."""
+    """The horizontal axis of the epochs, from ``first`` to ``last``."""
     return alt.X(
         f"{field}:Q",
         title="Epoch",
@@ -96,9 +110,13 @@ def epochs(first: int, last: int, field: str = "epoch") -> alt.X:
 
 
 def percent_scale(values: Iterable[float | None], margin: float = 0.05) -> alt.Scale:
-    """The scale of an accuracy: what the values span and a little more, never beyond 0 and 100 percent.
+    """The scale of an accuracy: the range of the values with a margin, within 0 to 100 percent.
 
-    It does not begin at 0, as the differences matter and not the size.
+    It does not begin at 0, because the differences matter.
+
+    Args:
+        values: in percent; None and values that are not finite are ignored.
+        margin: on either side, as a share of the range.
     """
     known = [value for value in map(finite, values) if value is not None] or [0.0, 100.0]
     space = margin * max(max(known) - min(known), 1.0)
@@ -108,15 +126,15 @@ def percent_scale(values: Iterable[float | None], margin: float = 0.05) -> alt.S
 def hover(
     records: Sequence[Record], tips: Sequence[alt.Tooltip], names: Sequence[str], number: str = ".2f"
 ) -> alt.Chart:
-    """A strip for each epoch that lights up under the pointer and tells all values of that epoch.
+    """A strip per epoch that is highlighted under the pointer, with a tooltip of all values of that epoch.
 
     Args:
-        records: one an epoch, with the fields of :func:`wide`.
-        tips: what the tooltip begins with.
-        names: the series; they follow.
+        records: one per epoch, with the fields of :func:`wide`.
+        tips: the first lines of the tooltip.
+        names: of the series, which follow.
         number: the format of their values.
     """
-    # Strips, and not Vega-Lite's nearest point: in the tooltips of that, text fields are "undefined".
+    # Not Vega-Lite's selection of the nearest point, whose tooltips show text fields as "undefined".
     strips = [
         record
         | {"left": record["epoch"] - 0.5, "right": record["epoch"] + 0.5}
@@ -140,11 +158,31 @@ def hover(
     return strip
 
 
-def methods_words(stage: Mapping[str, Any]) -> str:
-    """The methods of a stage in words: ``at + sp``; ``plain`` without any."""
+def epoch_axis(run: Run) -> alt.X:
+    """The horizontal axis of a run's epochs."""
+    return epochs(run.metrics[0]["epoch"], run.metrics[-1]["epoch"])
+
+
+def epoch_record(run: Run, entry: Mapping[str, Any]) -> Record:
+    """Epoch, stage and learning rate of an entry of the metrics, as fields of a record."""
+    return {
+        "epoch": entry["epoch"],
+        "stage": stage_label(run.stages[entry["stage"] - 1]),
+        "rate": finite(entry.get("learning_rate")),
+    }
+
+
+def epoch_tips(run: Run) -> list[alt.Tooltip]:
+    """The lines of a tooltip for the fields of :func:`epoch_record`; the stage only where there are several."""
+    stage = [tip("stage", "Stage", None)] if len(run.stages) > 1 else []
+    return [tip("epoch", "Epoch", "d"), *stage, tip("rate", "Learning rate", ".4~g")]
+
+
+def stage_methods(stage: Mapping[str, Any]) -> str:
+    """The methods of a stage: ``at + sp``; ``plain`` without any."""
     return " + ".join(stage["methods"]) or "plain"
 
 
 def stage_label(stage: Mapping[str, Any]) -> str:
-    """A stage in few words: ``2 · kd``."""
-    return f"{stage['index']} · {methods_words(stage)}"
+    """Number and methods of a stage: ``2 · kd``."""
+    return f"{stage['index']} · {stage_methods(stage)}"

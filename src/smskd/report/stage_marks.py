@@ -1,4 +1,4 @@
-"""Where a stage begins and what it is called, drawn into a chart over the epochs."""
+"""Boundaries and labels of the stages in a chart over the epochs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,25 +13,34 @@ LINE = 16
 """Height in pixels of a line of labels."""
 
 _NARROW = 270.0
-"""Width of the plot on a phone. Labels that fit there fit everywhere."""
+"""Width in pixels of the plot on a phone; labels that fit there fit everywhere."""
+
 _LETTER = 6.8
+"""Mean width in pixels of a letter."""
+
 _GAP = 10.0
+"""Least distance in pixels between two labels."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """A stage's label over the plot."""
+    """The label of a stage above the plot.
+
+    Attributes:
+        text: of the label.
+        epoch: of its left end; of its right end if it would extend beyond the plot.
+        align: which end that is.
+        line: counted upwards, 0 directly above the plot.
+    """
 
     text: str
     epoch: float
-    """Where it begins, or where it ends if it would run out of the plot."""
     align: Literal["left", "right"]
     line: int
-    """0 is the line next to the plot."""
 
 
 def labels(stages: Sequence[Mapping[str, Any]]) -> list[Label]:
-    """The stages' labels in as few lines as keep them apart even on a phone."""
+    """The labels of the stages, in as few lines as they need not to overlap on a phone."""
     begin, end = stages[0]["epochs"][0] - 0.5, stages[-1]["epochs"][1] + 0.5
     ends: list[float] = []
     found = []
@@ -47,13 +56,13 @@ def labels(stages: Sequence[Mapping[str, Any]]) -> list[Label]:
     return found
 
 
-def room(stages: Sequence[Mapping[str, Any]]) -> int:
-    """The height in pixels that the labels take over the plot."""
+def height(stages: Sequence[Mapping[str, Any]]) -> int:
+    """The height in pixels of the labels above the plot."""
     return LINE * (1 + max(label.line for label in labels(stages)))
 
 
 def marks(stages: Sequence[Mapping[str, Any]], x: alt.X) -> list[alt.Chart]:
-    """A rule where each stage but the first begins, and the labels over the plot."""
+    """Vertical rules between the stages, and the labels above the plot."""
     placed = labels(stages)
     layers = [
         base([{"epoch": label.epoch, "text": label.text} for label in placed if (label.line, label.align) == kind])

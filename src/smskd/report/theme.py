@@ -1,6 +1,6 @@
-"""One calm look for all charts, in light and in dark.
+"""The theme of all charts, light and dark.
 
-The colours stay apart (CIE76 distance above 13) for normal, protanopic and deuteranopic eyes, and each has a
+The colours are distinct (CIE76 distance above 13) for normal, protanopic and deuteranopic vision, and each has a
 contrast of at least 3 to the background; lines also differ in their dashes.
 """
 
@@ -10,7 +10,7 @@ INK, MUTED, RULE, GRID = "#1b1f24", "#59616c", "#8d95a0", "#e7e9ec"
 BLUE, ORANGE, PLUM, GREEN, OLIVE, SKY = "#2166ac", "#d97706", "#8b1e5b", "#1b9e77", "#665c00", "#3f9ad8"
 GREY = "#737b87"
 ON_DEEP, ON_BRIGHT = "#fefefe", "#15181c"
-"""Text upon a deep colour of the light theme (blue, plum, olive, grey) and upon a bright one."""
+"""Text on a deep colour of the light theme (blue, plum, olive, grey) and on a bright one."""
 PALETTE = (BLUE, ORANGE, PLUM, GREEN, OLIVE, SKY)
 DASHES = ([1, 0], [6, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 3])
 
@@ -29,7 +29,7 @@ DARK = {
     ON_DEEP: "#14161a",
     ON_BRIGHT: "#14161b",
 }
-"""The dark colour for each light one. Charts are made in light; the page exchanges the colours."""
+"""The dark colour for each light one. Charts are specified in light colours; the page replaces them."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 
@@ -63,20 +63,20 @@ def config() -> dict[str, Any]:
 
 
 def colours(length: int) -> list[str]:
-    """The first ``length`` colours of the palette, from the start again where they do not suffice."""
+    """The first ``length`` colours of the palette, repeated where necessary."""
     return [PALETTE[i % len(PALETTE)] for i in range(length)]
 
 
 def dashes(length: int) -> list[list[int]]:
-    """A dash pattern for each of ``length`` lines; where colours repeat, the dashes differ."""
+    """The dash patterns of ``length`` lines; lines of equal colour have different ones."""
     return [DASHES[(i + i // len(PALETTE)) % len(DASHES)] for i in range(length)]
 
 
 def light(colour: str) -> str:
-    """The colour itself."""
+    """The colour itself; the counterpart of :func:`dark`."""
     return colour
 
 
 def dark(colour: str) -> str:
-    """Its counterpart in the dark."""
+    """The counterpart of a light colour in the dark theme."""
     return DARK[colour]
