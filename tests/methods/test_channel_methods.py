@@ -1,4 +1,4 @@
-"""CC, NST and KDSVD: against their formulas written out, their traps, what they refuse."""
+"""CC, NST and KDSVD against their formulas written out, degenerate inputs, refusals."""
 
 import json
 from itertools import pairwise
@@ -11,16 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smskd.errors import UserError
-from smskd.interfaces.features import FeatureLayout, ModelInfo, Shape, TappedOutputs
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Shape
 from smskd.methods.cc import CC, cc_loss
 from smskd.methods.kdsvd import KDSVD
 from smskd.methods.nst import NST, nst_loss
 from smskd.registry import METHODS
-from tests.support.method_inputs import DATA, MLP, STUDENT, TEACHER, batch, build, taps
+from smskd.testing.expect import total
+from smskd.testing.inputs import DATA
+from tests.support.method_inputs import MLP, STUDENT, TEACHER, build, feature_inputs, read_names
 
 DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())
 DTYPES = [torch.float32, torch.float64]
-NOTHING = torch.empty(0)
 SANE = 1e4
 
 
@@ -29,10 +30,7 @@ def _maps(*shapes: Shape, samples: int = 4, dtype: torch.dtype = torch.float64) 
 
 
 def _kdsvd(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], method: KDSVD) -> Tensor:
-    parts = method.loss(
-        TappedOutputs(NOTHING, student), TappedOutputs(NOTHING, teacher), batch(torch.arange(4)), nn.Module()
-    )
-    return torch.stack(list(parts.values())).sum()
+    return total(method.loss(feature_inputs(student, teacher), nn.Module()))
 
 
 def test_the_defaults_are_the_published_ones() -> None:
@@ -202,19 +200,19 @@ def test_a_value_out_of_range_is_refused(name: str, fields: dict[str, Any], mess
 @pytest.mark.parametrize("method", [NST(), KDSVD()])
 def test_models_without_maps_are_refused(method: NST | KDSVD) -> None:
     for pair, side in (((MLP, TEACHER), "student"), ((STUDENT, MLP), "teacher")):
-        with pytest.raises(UserError, match=f"compares feature maps and the {side} has none"):
-            taps(method, *pair)
+        with pytest.raises(UserError, match=f"compares feature maps, and the {side} has none"):
+            read_names(method, *pair)
 
 
 def test_cc_needs_a_vector() -> None:
-    with pytest.raises(UserError, match="CC reads the pooled vector and the student offers none"):
-        taps(CC(), FeatureLayout({"stage1": (3, 4, 4)}, 5))
+    with pytest.raises(UserError, match="CC reads the pooled vector, and the student has none"):
+        read_names(CC(), FeatureLayout({"stage1": (3, 4, 4)}, 5))
 
 
 def test_kdsvd_needs_two_stages() -> None:
     single = FeatureLayout({"stage1": (3, 4, 4), "pooled": (3,)}, 5)
-    with pytest.raises(UserError, match="KDSVD compares neighbouring stages and the models have a single one"):
-        taps(KDSVD(), single, single)
+    with pytest.raises(UserError, match="KDSVD compares neighbouring stages, and the models have a single one"):
+        read_names(KDSVD(), single, single)
 
 
 @pytest.mark.parametrize(
@@ -224,20 +222,20 @@ def test_kdsvd_needs_two_stages() -> None:
             {},
             ((4, 8, 8), (8, 4, 4)),
             ((4, 6, 6), (9, 4, 4)),
-            "at level 2 the student's has 8 and the teacher's 9; they must be equal",
+            "at level 2 the student's map has 8 and the teacher's 9; they must be equal",
         ),
         (
             {},
             ((4, 8, 8), (8, 4, 4)),
             ((6, 8, 8), (8, 4, 4)),
-            "at level 1 the student's has 4 and the teacher's 6; they must be equal, or take matrix: rows, which "
+            "at level 1 the student's map has 4 and the teacher's 6; they must be equal, or set matrix: rows, which "
             "compares their widths",
         ),
         (
             {"matrix": "rows"},
             ((4, 8, 8), (8, 4, 4)),
             ((4, 8, 8), (8, 2, 2)),
-            "at level 2 the student's has 4 and the teacher's 2; they must be equal",
+            "at level 2 the student's map has 4 and the teacher's 2; they must be equal",
         ),
         (
             {"rank": 5},

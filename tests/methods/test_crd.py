@@ -1,4 +1,4 @@
-"""CRD's memory: what is drawn, what is remembered, and that a saved state goes on where it stopped."""
+"""CRD: sampling of the negatives, updates of the memory, and continuing from a saved state."""
 
 import pytest
 import torch
@@ -7,14 +7,13 @@ from torch import Tensor
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import ModelInfo, TappedOutputs
-from smskd.interfaces.terms import DataInfo
+from smskd.interfaces.terms import DataInfo, TermInputs
 from smskd.methods.crd import CRD, crd_loss
 from smskd.ops import contrast_memory
 from smskd.ops.contrast_memory import ContrastMemory, Negatives, Shared, memory_scores
 
 UNEQUAL = torch.tensor([0] * 30 + [1] * 7 + [2] * 200 + [4] * 63)[torch.randperm(300, generator=torch.Generator())]
 EQUAL = torch.arange(300) % 6
-NOTHING = torch.empty(0)
 
 
 def _memory(method: CRD, labels: Tensor = EQUAL, seed: int = 0) -> ContrastMemory:
@@ -28,8 +27,13 @@ def _step(method: CRD, state: ContrastMemory, index: Tensor, seed: int) -> dict[
     generator = torch.Generator().manual_seed(seed)
     student = torch.randn(len(index), 9, generator=generator)
     teacher = torch.randn(len(index), 11, generator=generator)
-    batch = Batch(student, EQUAL[index], index)
-    return method.loss(TappedOutputs(NOTHING, (student,)), TappedOutputs(NOTHING, (teacher,)), batch, state)
+    return method.loss(_inputs(student, teacher, index), state)
+
+
+def _inputs(student: Tensor, teacher: Tensor, index: Tensor | None) -> TermInputs:
+    y = torch.zeros(len(student), dtype=torch.int64) if index is None else EQUAL[index]
+    outputs = (TappedOutputs(features=(feature,)) for feature in (student, teacher))
+    return TermInputs(Batch(student, y, index), *outputs)
 
 
 def _rows(drawn: Shared | Tensor) -> Tensor:
@@ -122,6 +126,19 @@ def test_the_two_ways_to_score_agree(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(one, other)
 
 
+def test_the_loss_of_a_sample_is_that_of_the_sample_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    memory = torch.randn(300, 8, dtype=torch.float64, generator=generator)
+    embedding = torch.randn(16, 8, dtype=torch.float64, generator=generator)
+    z = torch.tensor(50.0, dtype=torch.float64)
+    shared = Negatives(UNEQUAL, 60, relax=False).draw(torch.arange(16))
+    for contrast in (shared, _rows(shared)):
+        losses, _ = crd_loss(embedding, memory, contrast, 0.5, z, "none")
+        rows = _rows(shared)
+        alone = [crd_loss(embedding[i : i + 1], memory, rows[i : i + 1], 0.5, z)[0] for i in range(16)]
+        torch.testing.assert_close(losses, torch.stack(alone))
+
+
 def test_the_gradient_is_the_one_of_the_loss_before_the_memory_changed() -> None:
     method = CRD(feature_dim=8, negatives=20, temperature=0.5)
     state = _memory(method).double()
@@ -131,14 +148,13 @@ def test_the_gradient_is_the_one_of_the_loss_before_the_memory_changed() -> None
     before = state.memory_teacher.clone()
     feature = torch.randn(6, 9, dtype=torch.float64, requires_grad=True)
     teacher = torch.randn(6, 11, dtype=torch.float64)
-    batch = Batch(feature, EQUAL[index], index)
-    parts = method.loss(TappedOutputs(NOTHING, (feature,)), TappedOutputs(NOTHING, (teacher,)), batch, state)
+    parts = method.loss(_inputs(feature, teacher, index), state)
     assert not torch.equal(state.memory_teacher, before)
-    (3 * parts["student"]).backward()
+    (3 * parts["student"].mean()).backward()
     embedding = torch.nn.functional.normalize(state.embed_student(feature), dim=1)
     loss, z = crd_loss(embedding, before, drawn, 0.5)
     (expected,) = torch.autograd.grad(3 * loss, feature)
-    torch.testing.assert_close(parts["student"], loss)
+    torch.testing.assert_close(parts["student"].mean(), loss)
     torch.testing.assert_close(feature.grad, expected)
     torch.testing.assert_close(state.z_student, z)
 
@@ -206,6 +222,5 @@ def test_labels_are_not_part_of_the_saved_state() -> None:
 
 def test_a_batch_without_an_index_is_refused() -> None:
     method = CRD(feature_dim=8, negatives=20)
-    outputs = TappedOutputs(NOTHING, (torch.randn(2, 9),)), TappedOutputs(NOTHING, (torch.randn(2, 11),))
-    with pytest.raises(UserError, match="needs the batch's index"):
-        method.loss(*outputs, Batch(torch.zeros(2), torch.zeros(2).long()), _memory(method))
+    with pytest.raises(UserError, match="needs the index of the batch"):
+        method.loss(_inputs(torch.randn(2, 9), torch.randn(2, 11), None), _memory(method))

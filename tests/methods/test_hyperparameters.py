@@ -1,4 +1,4 @@
-"""Defaults are the published ones; values out of range and models that do not fit are told in one line."""
+"""Published defaults; values out of range and unsuitable models are refused in one line."""
 
 import json
 import math
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureLayout, ModelInfo
@@ -17,7 +18,8 @@ from smskd.methods.fitnet import FitNet
 from smskd.methods.rkd import RKD
 from smskd.methods.vid import VID
 from smskd.registry import METHODS
-from tests.support.method_inputs import DATA, MLP, STUDENT, TEACHER, batch, build, output, taps
+from smskd.testing.inputs import DATA
+from tests.support.method_inputs import MLP, STUDENT, TEACHER, build, case, read_names
 
 DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())
 MAPS = ["fitnet", "at", "sp", "vid", "ab", "fsp", "ft", "ofd", "reviewkd"]
@@ -86,38 +88,38 @@ def test_models_without_maps_are_refused_by_methods_of_maps(
     name: str, student: FeatureLayout, teacher: FeatureLayout
 ) -> None:
     with pytest.raises(UserError) as caught:
-        taps(METHODS.find(name)(), student, teacher)
+        read_names(METHODS.find(name)(), student, teacher)
     assert "\n" not in str(caught.value)
     assert ("student" if student is MLP else "teacher") in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["kd", *VECTORS])
 def test_models_without_maps_do_for_the_others(name: str) -> None:
-    assert taps(METHODS.find(name)(), MLP, TEACHER).student in (("pooled",), ("logits",))
+    assert read_names(METHODS.find(name)(), MLP, TEACHER).student in (("pooled",), ("logits",))
 
 
 @pytest.mark.parametrize("name", VECTORS)
 def test_models_without_a_vector_are_refused_by_methods_of_vectors(name: str) -> None:
-    with pytest.raises(UserError, match="reads the pooled vector and the student offers none; it has stage1"):
-        taps(METHODS.find(name)(), FeatureLayout({"stage1": (3, 4, 4)}, 5), TEACHER)
+    with pytest.raises(UserError, match="reads the pooled vector, and the student has none; its features: stage1"):
+        read_names(METHODS.find(name)(), FeatureLayout({"stage1": (3, 4, 4)}, 5), TEACHER)
 
 
 @pytest.mark.parametrize("method", [AT(), VID()])
 def test_the_last_stages_are_paired_where_one_model_has_more(method: Method) -> None:
     longer = FeatureLayout({f"stage{n}": (4, 2, 2) for n in range(1, 6)} | {"pooled": (4,)}, 5)
-    chosen = taps(method, longer, TEACHER)
+    chosen = read_names(method, longer, TEACHER)
     assert chosen.student == ("stage3", "stage4", "stage5")
     assert chosen.teacher == ("stage1", "stage2", "stage3")
 
 
 @pytest.mark.parametrize(("layer", "stage"), [(1, "stage1"), (3, "stage3")])
 def test_a_hint_layer_is_a_stage_counted_from_one(layer: int, stage: str) -> None:
-    assert taps(FitNet(hint_layer=layer)).student == (stage,)
+    assert read_names(FitNet(hint_layer=layer)).student == (stage,)
 
 
 def test_a_hint_layer_beyond_the_last_stage_is_refused() -> None:
     with pytest.raises(UserError, match="hint_layer 4 is beyond the student's 3 stages"):
-        taps(FitNet(hint_layer=4))
+        read_names(FitNet(hint_layer=4))
 
 
 def test_a_hint_without_a_regressor_needs_equal_shapes() -> None:
@@ -129,15 +131,13 @@ def test_a_hint_without_a_regressor_needs_equal_shapes() -> None:
 
 
 def test_a_hint_that_no_convolution_fits_is_refused() -> None:
-    with pytest.raises(UserError, match="no convolution brings the student's map 8x4x4 to the teacher's 8x12x12"):
+    with pytest.raises(UserError, match="no convolution maps the student's 8x4x4 to the teacher's 8x12x12"):
         FitNet().build(ModelInfo(((8, 4, 4),), 5), ModelInfo(((8, 12, 12),), 5), DATA)
 
 
 def test_a_weight_of_zero_leaves_a_term_of_rkd_out() -> None:
-    torch.manual_seed(0)
-    student, teacher = output(STUDENT, ("pooled",), 6), output(TEACHER, ("pooled",), 6)
-    both = RKD().loss(student, teacher, batch(torch.arange(6)), torch.nn.Module())
-    one = RKD(angle_weight=0).loss(student, teacher, batch(torch.arange(6)), torch.nn.Module())
+    inputs = case(RKD()).inputs(6)
+    both, one = (method.loss(inputs, nn.Module()) for method in (RKD(), RKD(angle_weight=0)))
     assert torch.equal(one["distance"], both["distance"])
     assert float(one["angle"]) == 0
 
@@ -146,5 +146,5 @@ def test_crd_needs_labels_of_at_least_two_classes() -> None:
     sides = ModelInfo(((12,),), 5), ModelInfo(((16,),), 5)
     with pytest.raises(UserError, match="needs the label of every training sample"):
         CRD().build(*sides, DataInfo(40, 5, 8))
-    with pytest.raises(UserError, match="all training samples have the same"):
+    with pytest.raises(UserError, match="all training samples have the same class"):
         CRD().build(*sides, DataInfo(40, 5, 8, torch.ones(40, dtype=torch.int64)))

@@ -1,4 +1,4 @@
-"""What is peculiar to DKD, NKD, DIST, LSKD and MLKD: defaults, warm-up, soft labels, pixels, bases, views."""
+"""DKD, NKD, DIST, LSKD and MLKD: defaults, warm-up, soft labels, pixels, bases, views."""
 
 import json
 from dataclasses import replace
@@ -11,19 +11,21 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from smskd import data
+from smskd.config.data import SubsetConfig
 from smskd.data import MemoryLoader
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch, Progress
-from smskd.interfaces.features import TappedOutputs
 from smskd.interfaces.terms import Method
 from smskd.methods.dist import DIST, dist_loss
 from smskd.methods.dkd import DKD
+from smskd.methods.kd import KD
 from smskd.methods.lskd import LSKD
 from smskd.methods.mlkd import MLKD, mlkd_loss
 from smskd.methods.nkd import NKD, nkd_loss
-from smskd.objective.weighted_sum import Objective
+from smskd.objective import build_objective
 from smskd.ops.divergences import softened_kl
 from smskd.registry import METHODS
+from tests.support.method_inputs import logit_inputs
 
 DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())
 Y = torch.tensor([0, 3, 2, 1])
@@ -34,8 +36,8 @@ def logits(seed: int, *shape: int) -> Tensor:
 
 
 def parts(method: Method, epoch: int = 1, y: Tensor = Y) -> dict[str, Tensor]:
-    batch = Batch(torch.empty(4, 0), y, progress=Progress(epoch, 100))
-    return method.loss(TappedOutputs(logits(0)), TappedOutputs(logits(1)), batch, nn.Module())
+    inputs = logit_inputs(logits(0), logits(1), y, Progress(epoch, 100))
+    return {name: part.mean() for name, part in method.loss(inputs, nn.Module()).items()}
 
 
 @pytest.mark.parametrize(
@@ -104,11 +106,9 @@ def test_the_terms_of_dkd_make_up_kd() -> None:
         student, teacher, y = logits(0)[[sample]].double(), logits(1)[[sample]].double(), Y[[sample]]
         rest = 1 - (teacher / temperature).softmax(1)[0, y[0]]
         method = DKD(alpha=1, beta=float(rest), temperature=temperature, warmup=1)
-        terms = method.loss(TappedOutputs(student), TappedOutputs(teacher), Batch(torch.empty(1, 0), y), nn.Module())
-        kd = METHODS.find("kd")(temperature=temperature)  # type: ignore[call-arg]
-        (whole,) = kd.loss(
-            TappedOutputs(student), TappedOutputs(teacher), Batch(torch.empty(1, 0), y), nn.Module()
-        ).values()
+        inputs = logit_inputs(student, teacher, y)
+        terms = method.loss(inputs, nn.Module())
+        (whole,) = KD(temperature).loss(inputs, nn.Module()).values()
         assert float(sum(terms.values())) == pytest.approx(float(whole), rel=1e-5)
 
 
@@ -134,15 +134,14 @@ def test_dist_is_zero_where_probabilities_are_the_same_and_at_most_two_otherwise
     assert all(0 < float(term) <= 2 for term in dist_loss(logits(0), logits(1), 1.0, 1.0, 1.0))
 
 
-def test_lskd_does_not_see_how_large_logits_are() -> None:
+def test_lskd_is_independent_of_the_scale_of_the_logits() -> None:
     student, teacher = logits(0).double(), logits(1).double()
-    batch = Batch(torch.empty(4, 0), Y)
     for method in (LSKD(), LSKD(base="dkd")):
-        one = method.loss(TappedOutputs(student), TappedOutputs(teacher), batch, nn.Module())
-        other = method.loss(TappedOutputs(7 * student - 3), TappedOutputs(teacher / 5), batch, nn.Module())
-        assert {name: float(part) for name, part in one.items()} == pytest.approx(
-            {name: float(part) for name, part in other.items()}, rel=1e-5
-        )
+        one = method.loss(logit_inputs(student, teacher, Y), nn.Module())
+        other = method.loss(logit_inputs(7 * student - 3, teacher / 5, Y), nn.Module())
+        assert one.keys() == other.keys()
+        for name, part in one.items():
+            torch.testing.assert_close(part, other[name], rtol=1e-5, atol=1e-7)
 
 
 def test_the_published_weights_of_lskd_with_dkd() -> None:
@@ -166,7 +165,7 @@ def test_mlkd_counts_every_sample_and_class_where_the_teacher_is_equally_sure_of
 
 
 class TwoViews(nn.Module):
-    """A linear classifier of pictures of four pixels."""
+    """A linear classifier of images of four pixels."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -181,13 +180,13 @@ class TwoViews(nn.Module):
 def test_the_parts_of_mlkd_and_the_cross_entropies_of_both_views_are_the_published_objective() -> None:
     student, teacher = TwoViews(0), TwoViews(1)
     x, strong = logits(2, 4, 1, 2, 2), logits(3, 4, 1, 2, 2)
-    objective = Objective(student, teacher, methods=["mlkd"], example=x)
+    objective = build_objective(student, teacher, methods=["mlkd"], example=x)
     assert objective.views == {"strong"}
     losses = objective(Batch(x, Y, views={"strong": strong}))
     raw = mlkd_loss((student(x), student(strong)), (teacher(x), teacher(strong)), 4.0)
-    assert losses.parts.keys() == {"class", "mlkd.kd", "mlkd.cc", "mlkd.bc"}
+    assert losses.parts.keys() == {"ce", "mlkd.kd", "mlkd.cc", "mlkd.bc"}
     torch.testing.assert_close(
-        losses.parts["class"], 0.1 * (cross_entropy(student(x), Y) + cross_entropy(student(strong), Y))
+        losses.parts["ce"], 0.1 * (cross_entropy(student(x), Y) + cross_entropy(student(strong), Y))
     )
     for name, part in raw.items():
         torch.testing.assert_close(losses.parts[f"mlkd.{name}"], 0.9 * part)
@@ -196,19 +195,20 @@ def test_the_parts_of_mlkd_and_the_cross_entropies_of_both_views_are_the_publish
     assert student.linear.weight.grad.abs().max() > 0
 
 
-def test_mlkd_without_a_strong_view_is_told_in_one_line() -> None:
+def test_mlkd_without_a_strong_view_is_refused() -> None:
     x = logits(2, 4, 1, 2, 2)
-    objective = Objective(TwoViews(0), TwoViews(1), methods=["mlkd"], example=x)
-    with pytest.raises(UserError, match="reads the view 'strong' of the pictures"):
+    objective = build_objective(TwoViews(0), TwoViews(1), methods=["mlkd"], example=x)
+    with pytest.raises(UserError, match="reads the view 'strong' of the images"):
         objective((x, Y))
 
 
-def test_mlkd_trains_from_the_views_that_a_loader_brings() -> None:
-    digits = data.load("digits", train_limit=8, test_limit=4).train
+def test_mlkd_trains_with_the_views_of_a_loader() -> None:
+    digits = data.load("digits", subset=SubsetConfig(train=8, test=4)).train
     torch.manual_seed(0)
     student, teacher = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2))
-    objective = Objective(student, teacher, methods=["mlkd"], example=torch.zeros(1, 1, 8, 8))
-    optimizer = torch.optim.SGD(objective.trainable(), lr=0.1)
+    objective = build_objective(student, teacher, methods=["mlkd"], example=torch.zeros(1, 1, 8, 8))
+    (group,) = objective.parameter_groups()
+    optimizer = torch.optim.SGD(group.parameters, lr=0.1)
     totals = []
     for _ in range(10):
         (batch,) = MemoryLoader(digits, 8).epoch(1, views=objective.views)

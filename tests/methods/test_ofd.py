@@ -1,4 +1,4 @@
-"""Margins of OFD, from a batch norm or estimated, and what costs nothing beyond them."""
+"""OFD: margins, from a batch norm or estimated, and the loss beyond them."""
 
 import math
 
@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from smskd.interfaces.features import FeatureLayout, ModelInfo, TappedOutputs
+from smskd.interfaces.features import FeatureLayout, ModelInfo
 from smskd.methods.ofd import OFD, Connector, estimated_margin, ofd_loss, ofd_margin
 from smskd.models import create
-from smskd.objective.weighted_sum import Objective
-from tests.support.method_inputs import DATA, STUDENT, TEACHER, batch, build, taps
+from smskd.models.frozen import Frozen
+from smskd.objective import build_objective
+from smskd.testing.inputs import DATA
+from tests.support.method_inputs import STUDENT, TEACHER, build, feature_inputs, read_names
 
 
 def _margin(weight: float, bias: float) -> float:
@@ -19,10 +21,7 @@ def _margin(weight: float, bias: float) -> float:
 
 def _losses(state: nn.Module, teacher: Tensor) -> dict[str, Tensor]:
     student = torch.randn(len(teacher), 4, *teacher.shape[2:])
-    nothing = torch.empty(0)
-    return OFD().loss(
-        TappedOutputs(nothing, (student,)), TappedOutputs(nothing, (teacher,)), batch(torch.arange(2)), state
-    )
+    return OFD().loss(feature_inputs([student], [teacher]), state)
 
 
 @pytest.mark.parametrize(("weight", "bias"), [(1.0, 0.0), (2.0, 0.5), (-0.7, -1.0), (0.5, 1.0)])
@@ -61,17 +60,12 @@ def test_the_teacher_is_brought_to_the_size_of_the_student(size: int, expected: 
 
 def test_the_levels_weigh_twice_as_much_from_one_to_the_next() -> None:
     state = build(OFD()).eval()
-    chosen = taps(OFD())
-    features = [torch.zeros(1, *STUDENT.features[name]) for name in chosen.student]
-    targets = [torch.zeros(1, *TEACHER.features[name]) for name in chosen.teacher]
+    names = read_names(OFD())
+    features = [torch.zeros(1, *STUDENT.features[name]) for name in names.student]
+    targets = [torch.zeros(1, *TEACHER.features[name]) for name in names.teacher]
     for target in targets:
         target[:, 0, 0, 0] = 1
-    parts = OFD().loss(
-        TappedOutputs(torch.empty(0), tuple(features)),
-        TappedOutputs(torch.empty(0), tuple(targets)),
-        batch(torch.tensor([0])),
-        state,
-    )
+    parts = OFD().loss(feature_inputs(features, targets), state)
     assert {name: float(part.detach()) for name, part in parts.items()} == {
         "level0": 0.25,
         "level1": 0.5,
@@ -85,10 +79,10 @@ def test_the_margins_are_those_of_the_teacher_s_batch_norms() -> None:
     for norm in (module for module in teacher.modules() if isinstance(module, nn.BatchNorm2d)):
         nn.init.uniform_(norm.weight, -1, 1)
         nn.init.normal_(norm.bias)
-    objective = Objective(create("vgg8", classes=5), teacher, methods=["ofd"], example=torch.randn(2, 3, 16, 16))
+    objective = build_objective(create("vgg8", classes=5), teacher, methods=["ofd"], example=torch.randn(2, 3, 16, 16))
     for level in range(3):
         before = teacher.norm_before_relu(f"stage{level + 1}")
-        connector = objective.states[0].get_submodule(f"connector{level}")
+        connector = objective.term_states[0].get_submodule(f"connector{level}")
         assert isinstance(connector, Connector)
         assert before is not None
         assert not connector.estimates
@@ -99,8 +93,10 @@ def test_the_margins_of_the_stages_that_are_compared() -> None:
     torch.manual_seed(0)
     teacher = create("vgg8", classes=5)
     nn.init.constant_(teacher.get_submodule("block2.1").bias, 0.4)  # type: ignore[arg-type]
-    objective = Objective(create("resnet8", classes=5), teacher, methods=["ofd"], example=torch.randn(2, 3, 16, 16))
-    margin = objective.states[0].get_submodule("connector0").margin
+    objective = build_objective(
+        create("resnet8", classes=5), teacher, methods=["ofd"], example=torch.randn(2, 3, 16, 16)
+    )
+    margin = objective.term_states[0].get_submodule("connector0").margin
     assert isinstance(margin, Tensor)
     assert margin.tolist() == pytest.approx([_margin(1.0, 0.4)] * 256)
 
@@ -108,11 +104,11 @@ def test_the_margins_of_the_stages_that_are_compared() -> None:
 def test_a_teacher_without_such_batch_norms_is_measured_at_the_first_batch() -> None:
     torch.manual_seed(0)
     x = torch.randn(3, 3, 16, 16)
-    objective = Objective(create("resnet8", classes=5), create("ShuffleV2", classes=5), methods=["ofd"], example=x)
-    assert objective.teacher is not None
-    feature = objective.teacher.extract(x, ["stage1.preact"])["stage1.preact"]
+    teacher = create("ShuffleV2", classes=5)
+    objective = build_objective(create("resnet8", classes=5), teacher, methods=["ofd"], example=x)
+    feature = Frozen(teacher, x).extract(x, ["stage1.preact"])["stage1.preact"]
     objective((x, torch.tensor([0, 1, 2])))
-    connector = objective.states[0].get_submodule("connector0")
+    connector = objective.term_states[0].get_submodule("connector0")
     assert isinstance(connector, Connector)
     assert connector.estimates
     assert connector.margin.tolist() == pytest.approx(
@@ -125,7 +121,7 @@ def test_an_estimate_is_made_once_and_saved() -> None:
     sides = ModelInfo(((4, 3, 3),), 5), ModelInfo(((6, 3, 3),), 5)
     state = OFD().build(*sides, DATA)
     first = torch.randn(2, 6, 3, 3)
-    assert all(torch.isfinite(part) for part in _losses(state, first).values())
+    assert all(torch.isfinite(part).all() for part in _losses(state, first).values())
     margin = state.get_submodule("connector0").margin
     assert isinstance(margin, Tensor)
     before = margin.clone()
@@ -143,7 +139,7 @@ def test_a_channel_without_negative_values_has_the_estimate_zero() -> None:
     assert estimated_margin(teacher).tolist() == [-3.0, 0.0]
 
 
-def test_a_batch_norm_without_weights_says_nothing_of_a_margin() -> None:
+def test_a_batch_norm_without_weights_determines_no_margin() -> None:
     connector = Connector(4, 6, nn.BatchNorm2d(6, affine=False))
     assert connector.estimates
     assert math.isnan(float(connector.margin[0]))
@@ -159,5 +155,5 @@ def test_the_margin_is_not_trained() -> None:
 
 def test_it_reads_both_models_before_the_relu() -> None:
     layout = FeatureLayout(STUDENT.features, 5, frozenset({"stage1", "stage2", "stage3"}))
-    assert taps(OFD(), layout, layout).student == ("stage1.preact", "stage2.preact", "stage3.preact")
-    assert taps(OFD(), layout, layout).teacher == ("stage1.preact", "stage2.preact", "stage3.preact")
+    assert read_names(OFD(), layout, layout).student == ("stage1.preact", "stage2.preact", "stage3.preact")
+    assert read_names(OFD(), layout, layout).teacher == ("stage1.preact", "stage2.preact", "stage3.preact")

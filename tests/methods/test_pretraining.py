@@ -1,4 +1,4 @@
-"""AB, FSP and FT: what their phase before the stage trains, and what is left of them in the stage."""
+"""AB, FSP and FT: the phase before the stage, and the loss in the stage."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor
 
 from smskd.errors import UserError
@@ -15,9 +16,12 @@ from smskd.interfaces.terms import Method
 from smskd.methods.ab import AB, ab_loss
 from smskd.methods.fsp import FSP, fsp_loss
 from smskd.methods.ft import FT, ft_loss
-from smskd.models import create
-from smskd.objective.weighted_sum import Objective
-from tests.support.method_inputs import DATA, STUDENT, TEACHER, batch, build, detached, output, taps, teacher_for
+from smskd.models import adapt, create
+from smskd.objective import build_objective
+from smskd.registry import METHODS
+from smskd.testing.expect import total
+from smskd.testing.inputs import DATA
+from tests.support.method_inputs import STUDENT, TEACHER, build, case, read_names
 
 DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())
 BOUNDARY_METHODS = [AB, FSP]
@@ -25,10 +29,8 @@ BOUNDARY_METHODS = [AB, FSP]
 
 def _run(method: Method, phase: str) -> dict[str, Tensor]:
     torch.manual_seed(0)
-    chosen, state = taps(method), build(method)
-    student, teacher = output(STUDENT, chosen.student, 6), detached(output(teacher_for(method), chosen.teacher, 6))
-    loss = method.loss if phase == "stage" else method.pretraining_loss
-    return loss(student, teacher, batch(torch.arange(6)), state)
+    state, inputs = build(method), case(method).inputs(6)
+    return (method.loss if phase == "stage" else method.pretraining_loss)(inputs, state)
 
 
 def test_the_defaults_are_the_published_ones() -> None:
@@ -43,14 +45,14 @@ def test_the_defaults_are_the_published_ones() -> None:
 @pytest.mark.parametrize("method", BOUNDARY_METHODS)
 def test_ab_and_fsp_contribute_nothing_in_the_stage(method: type[AB | FSP]) -> None:
     parts = _run(method(), "stage")
-    assert [float(part) for part in parts.values()] == [0]
+    assert [part.tolist() for part in parts.values()] == [[0.0] * 6]
 
 
 @pytest.mark.parametrize("method", BOUNDARY_METHODS)
 def test_main_stage_brings_the_loss_of_the_phase_into_the_stage(method: type[AB | FSP]) -> None:
     before, within = _run(method(), "phase"), _run(method(main_stage=True), "stage")
     assert before.keys() == within.keys()
-    assert all(torch.equal(before[name], within[name]) and within[name] > 0 for name in before)
+    assert all(torch.equal(before[name], within[name]) and (within[name] > 0).all() for name in before)
 
 
 @pytest.mark.parametrize("method", BOUNDARY_METHODS)
@@ -75,15 +77,25 @@ def test_ab_and_fsp_train_the_student(method: type[AB | FSP]) -> None:
     assert (pretraining.epochs, pretraining.trains_student, pretraining.learning_rate) == (3, True, None)
 
 
+def _rate(family: str) -> float | None:
+    pretraining = FT().pretraining(ModelInfo((), 5, family=family))
+    assert pretraining is not None
+    assert (pretraining.epochs, pretraining.trains_student) == (30, False)
+    return pretraining.learning_rate
+
+
 @pytest.mark.parametrize(
     ("name", "rate"),
     [("resnet8", 0.01), ("resnet8x4", 0.01), ("wrn_16_1", 0.01), ("ResNet50", None), ("vgg8", None)],
 )
-def test_ft_trains_the_paraphraser_slowly_before_resnets_and_wrns(name: str, rate: float | None) -> None:
-    family = type(create(name, classes=5)).__name__
-    pretraining = FT().pretraining(ModelInfo((), 5, family=family))
-    assert pretraining is not None
-    assert (pretraining.epochs, pretraining.trains_student, pretraining.learning_rate) == (30, False, rate)
+def test_ft_trains_the_paraphraser_slowly_before_resnets_and_wrns_of_the_zoo(name: str, rate: float | None) -> None:
+    assert _rate(create(name, classes=5).family) == rate
+
+
+def test_a_resnet_of_torchvision_is_not_one_of_the_zoo() -> None:
+    model = adapt(torchvision.models.resnet18(num_classes=5), torch.zeros(2, 3, 32, 32))
+    assert type(model.wrapped).__name__ == "ResNet"
+    assert _rate(model.family) is None
 
 
 def test_ft_without_the_phase() -> None:
@@ -107,10 +119,10 @@ def test_the_paraphraser_learns_to_reconstruct_the_teacher() -> None:
     state = build(method)
     paraphraser = method.pretrained(state).requires_grad_(True)
     optimizer = torch.optim.Adam(paraphraser.parameters(), lr=0.02)
-    student, teacher = output(STUDENT, ("stage3",), 6), detached(output(TEACHER, ("stage3",), 6))
+    inputs = case(method).inputs(6)
     losses = []
     for _ in range(30):
-        (loss,) = method.pretraining_loss(student, teacher, batch(torch.arange(6)), state).values()
+        loss = total(method.pretraining_loss(inputs, state))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -145,8 +157,8 @@ def test_a_paraphrase_of_no_channel_is_refused() -> None:
         build(FT(paraphrase_rate=0.05))
 
 
-def test_ft_refuses_maps_without_places_to_compare() -> None:
-    with pytest.raises(UserError, match="FT compares where the last maps are active, and the smaller one is 1x1"):
+def test_ft_refuses_maps_of_a_single_position() -> None:
+    with pytest.raises(UserError, match="FT compares spatial attention, and the smaller of the last maps is 1x1"):
         FT().build(ModelInfo(((8, 4, 1),), 5), ModelInfo(((8, 1, 4),), 5), DATA)
     assert FT().build(ModelInfo(((8, 4, 2),), 5), ModelInfo(((8, 1, 4),), 5), DATA)
 
@@ -179,14 +191,14 @@ def test_ab_connects_only_where_shapes_differ() -> None:
 
 def test_ab_reads_before_the_relu() -> None:
     layout = FeatureLayout(STUDENT.features, 5, frozenset({"stage1", "stage2"}))
-    chosen = taps(AB(), layout, TEACHER)
+    chosen = read_names(AB(), layout, TEACHER)
     assert chosen.student == ("stage1.preact", "stage2.preact", "stage3")
     assert chosen.teacher == ("stage1", "stage2", "stage3")
 
 
 def test_ab_refuses_a_student_that_is_smaller_by_four() -> None:
     sides = ModelInfo(((8, 2, 2),), 5), ModelInfo(((8, 8, 8),), 5)
-    with pytest.raises(UserError, match="no convolution brings the student's map 8x2x2 to the teacher's 8x8x8"):
+    with pytest.raises(UserError, match="no convolution maps the student's 8x2x2 to the teacher's 8x8x8"):
         AB().build(*sides, DATA)
 
 
@@ -206,40 +218,42 @@ def test_fsp_pools_the_larger_of_two_neighbours() -> None:
 
 
 def test_fsp_reads_the_stem_and_all_stages() -> None:
-    assert taps(FSP()).student == ("stem", "stage1", "stage2", "stage3")
+    assert read_names(FSP()).student == ("stem", "stage1", "stage2", "stage3")
     stemless = FeatureLayout({name: shape for name, shape in STUDENT.features.items() if name != "stem"}, 5)
-    assert taps(FSP(), stemless, STUDENT).teacher == ("stage1", "stage2", "stage3")
+    assert read_names(FSP(), stemless, STUDENT).teacher == ("stage1", "stage2", "stage3")
 
 
 def test_fsp_pairs_the_last_stages_without_the_stem_where_one_model_has_more() -> None:
     more = FeatureLayout({"stem": (4, 8, 8), "stage0": (4, 8, 8)} | dict(STUDENT.features), 5)
-    chosen = taps(FSP(), STUDENT, more)
+    chosen = read_names(FSP(), STUDENT, more)
     assert chosen.student == chosen.teacher == ("stage1", "stage2", "stage3")
 
 
 def test_fsp_refuses_models_of_other_widths() -> None:
     with pytest.raises(UserError) as caught:
-        taps(FSP(), STUDENT, TEACHER)
+        read_names(FSP(), STUDENT, TEACHER)
     assert str(caught.value) == (
-        "FSP needs equally many channels in each pair of maps; the student's stem has 4 and the teacher's stem 6"
+        "FSP needs equal channel counts in each pair of maps; the student's stem has 4 and the teacher's stem 6"
     )
 
 
 def test_fsp_refuses_a_single_map() -> None:
     single = FeatureLayout({"stage1": (4, 8, 8), "pooled": (4,)}, 5)
-    with pytest.raises(UserError, match="FSP relates neighbouring maps and these models have one map in common"):
-        taps(FSP(), single, single)
+    with pytest.raises(UserError, match="FSP relates neighbouring maps, and these models have a single map in common"):
+        read_names(FSP(), single, single)
 
 
 @pytest.mark.parametrize(("method", "trains_student"), [("ab", True), ("fsp", True), ("ft", False)])
-def test_the_objective_prepares_real_models(method: str, trains_student: bool) -> None:
+def test_the_phase_with_real_models(method: str, trains_student: bool) -> None:
     torch.manual_seed(0)
     x = torch.randn(3, 3, 16, 16)
-    objective = Objective(create("resnet8", classes=5), create("resnet14", classes=5), methods=[method], example=x)
-    pretrained = objective.methods[0].method.pretrained(objective.states[0]).requires_grad_(True)
-    parts = objective.prepare(0, Batch(x, torch.tensor([0, 1, 2])), trains_student=trains_student)
-    torch.stack(list(parts.values())).sum().backward()
-    reached = [p for p in objective.student.parameters() if p.grad is not None and p.grad.abs().max() > 0]
+    student = create("resnet8", classes=5)
+    objective = build_objective(student, create("resnet14", classes=5), methods=[method], example=x)
+    (phase,) = objective.pretraining_phases()
+    assert any(module is student for module in phase.modules) == trains_student
+    pretrained = METHODS.find(method)().pretrained(objective.term_states[0]).requires_grad_(True)
+    total(phase.loss(Batch(x, torch.tensor([0, 1, 2])))).backward()
+    reached = [p for p in student.parameters() if p.grad is not None and p.grad.abs().max() > 0]
     assert bool(reached) == trains_student
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in pretrained.parameters())
 

@@ -1,34 +1,37 @@
-"""SimKD and SRRL: what the teacher's classifier reads, the student that SimKD makes, all the way to a loaded file."""
+"""SimKD and SRRL: the input of the teacher's classifier, and the student with SimKD's head, up to a loaded file."""
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import smskd
 from smskd import session as training
 from smskd.anchors.reference_kl import ReferenceKL
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, TappedOutputs
-from smskd.interfaces.terms import Method
+from smskd.interfaces.objective import Objective
+from smskd.interfaces.terms import Method, TermInputs
 from smskd.methods.simkd import SimKD, simkd_loss
 from smskd.methods.srrl import SRRL
 from smskd.models import create, describe, save_weights
 from smskd.models.frozen import Frozen
+from smskd.objective import build_objective
 from smskd.objective.student_head import StudentWithHead, rebuild_head
-from smskd.objective.weighted_sum import Objective
+from smskd.objective.weighted_sum import WeightedSum
 from smskd.ops.layers import ClassifierInput
 from smskd.recipe import parse
 from smskd.registry import METHODS
-from tests.support import tiny
-from tests.support.method_inputs import DATA, MLP, STUDENT, TEACHER, batch, taps
+from smskd.testing.expect import total
+from smskd.testing.inputs import DATA
+from tests.support.method_inputs import MLP, STUDENT, TEACHER, feature_inputs, first_samples, read_names
 
 DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())
-NOTHING = torch.empty(0)
 X, Y = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 5
 CASES = [SimKD(), SRRL(variant="original"), SRRL(variant="simkd")]
 
@@ -47,11 +50,11 @@ def _model(name: str, seed: int) -> FeatureModel:
     return model
 
 
-def _side(model: FeatureModel) -> tuple[ModelInfo, str]:
+def _info(model: FeatureModel) -> tuple[ModelInfo, str]:
     layout = describe(model, (3, 16, 16))
     last = layout.last_map
     norms = (model.norm_before_relu(last),)
-    return ModelInfo((layout.features[last],), 5, model.classifier, norms, type(model.wrapped).__name__), last
+    return ModelInfo((layout.features[last],), 5, model.classifier, norms, model.family), last
 
 
 def test_the_defaults_are_the_published_ones() -> None:
@@ -80,16 +83,16 @@ def test_a_value_out_of_range_is_refused(name: str, fields: dict[str, Any], mess
 @pytest.mark.parametrize(("student", "teacher"), [(MLP, TEACHER), (STUDENT, MLP)])
 def test_models_without_maps_are_refused(method: Method, student: FeatureLayout, teacher: FeatureLayout) -> None:
     with pytest.raises(UserError, match="compares feature maps"):
-        taps(method, student, teacher)
+        read_names(method, student, teacher)
 
 
 @pytest.mark.parametrize("method", CASES)
 def test_a_teacher_without_a_classifier_that_fits_is_refused(method: Method) -> None:
     vector = isinstance(method, SRRL) and method.variant == "simkd"
     student, teacher = (ModelInfo(((8,) if vector else (8, 4, 4),), 5), ((16,) if vector else (16, 4, 4)))
-    with pytest.raises(UserError, match="reuses the teacher's classifier, a last linear layer, and this teacher has"):
+    with pytest.raises(UserError, match="reuses the teacher's last linear layer, and this teacher has none"):
         method.build(student, ModelInfo((teacher,), 5), DATA)
-    with pytest.raises(UserError, match="which reads 20 channels; the features compared have 16"):
+    with pytest.raises(UserError, match="which has 20 input features; the compared features have 16 channels"):
         method.build(student, ModelInfo((teacher,), 5, nn.Linear(20, 5)), DATA)
 
 
@@ -108,45 +111,47 @@ def test_the_classifier_is_a_frozen_copy(method: Method) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet8_w4", "wrn_16_1", "vgg8", "ShuffleV1", "ResNet50"])
-def test_what_the_teachers_maps_are_compared_as_is_what_its_classifier_reads(name: str) -> None:
+def test_the_compared_teacher_map_is_the_input_of_its_classifier(name: str) -> None:
     model = _model(name, seed=0).eval()
-    side, last = _side(model)
+    info, last = _info(model)
     tensors = model.extract(X, (last, "pooled", "logits"))
-    read = ClassifierInput(side)
+    read = ClassifierInput(info)
     pooled = read(tensors[last]).mean((2, 3))
     torch.testing.assert_close(pooled, tensors["pooled"], rtol=1e-4, atol=1e-5)
-    assert side.classifier is not None
-    torch.testing.assert_close(side.classifier(pooled), tensors["logits"], rtol=1e-4, atol=1e-4)
+    assert info.classifier is not None
+    torch.testing.assert_close(info.classifier(pooled), tensors["logits"], rtol=1e-4, atol=1e-4)
     assert not read.state_dict()
 
 
 @pytest.mark.parametrize("method", CASES[:2])
 def test_the_raw_last_map_of_a_wide_resnet_is_not_compared(method: Method) -> None:
-    side, last = _side(_model("wrn_16_1", seed=0).eval())
-    state = method.build(side, side, DATA)
+    info, last = _info(_model("wrn_16_1", seed=0).eval())
+    state = method.build(info, info, DATA)
     target = state.get_submodule("target")
-    raw = torch.randn(2, *side.shapes[0])
+    raw = torch.randn(2, *info.shapes[0])
     assert last == "stage3"
     assert float(target(raw).detach().min()) == 0
     assert not torch.allclose(target(raw), raw.relu())
 
 
 @pytest.mark.parametrize(
-    ("student", "teacher", "compared"),
+    ("student_size", "teacher_size", "compared"),
     [((8, 8), (4, 4), (4, 4)), ((2, 2), (4, 4), (2, 2)), ((8, 2), (4, 4), (4, 2)), ((2, 8), (4, 4), (2, 4))],
 )
 def test_simkd_compares_at_the_smaller_size(
-    student: tuple[int, int], teacher: tuple[int, int], compared: tuple[int, int]
+    student_size: tuple[int, int], teacher_size: tuple[int, int], compared: tuple[int, int]
 ) -> None:
     method = SimKD()
-    state = method.build(ModelInfo(((6, *student),), 5), ModelInfo(((12, *teacher),), 5, nn.Linear(12, 5)), DATA)
-    transformed = method.transform(TappedOutputs(NOTHING, (torch.randn(3, 6, *student),)), state)
-    assert transformed.features[0].shape == (3, 12, *compared)
-    assert transformed.logits.shape == (3, 5)
-    target = torch.randn(3, 12, *teacher)
-    (loss,) = method.loss(transformed, TappedOutputs(NOTHING, (target,)), batch(torch.arange(3)), state).values()
-    expected = (transformed.features[0] - nn.functional.adaptive_avg_pool2d(target, compared)).square().mean()
-    torch.testing.assert_close(loss, expected)
+    state = method.build(
+        ModelInfo(((6, *student_size),), 5), ModelInfo(((12, *teacher_size),), 5, nn.Linear(12, 5)), DATA
+    )
+    student = method.head(TappedOutputs(features=(torch.randn(3, 6, *student_size),)), state)
+    assert student.features[0].shape == (3, 12, *compared)
+    assert student.logits.shape == (3, 5)
+    target = torch.randn(3, 12, *teacher_size)
+    inputs = TermInputs(first_samples(3), student, TappedOutputs(features=(target,)))
+    expected = (student.features[0] - nn.functional.adaptive_avg_pool2d(target, compared)).square().mean((1, 2, 3))
+    torch.testing.assert_close(method.loss(inputs, state)["feature"], expected)
 
 
 def test_simkd_loss_by_hand() -> None:
@@ -155,14 +160,14 @@ def test_simkd_loss_by_hand() -> None:
 
 
 @pytest.mark.parametrize("method", CASES)
-def test_a_single_picture_in_train_mode_with_maps_of_one_position(method: Method) -> None:
+def test_a_single_image_in_train_mode_with_maps_of_one_position(method: Method) -> None:
     vector = isinstance(method, SRRL) and method.variant == "simkd"
     shapes = (((8,),), ((16,),)) if vector else (((8, 1, 1),), ((16, 1, 1),))
     state = method.build(ModelInfo(shapes[0], 5), ModelInfo(shapes[1], 5, nn.Linear(16, 5)), DATA).train()
     feature = torch.randn(1, *shapes[0][0], requires_grad=True)
-    student = method.transform(TappedOutputs(NOTHING, (feature,)), state)
+    student = method.head(TappedOutputs(features=(feature,)), state)
     teacher = TappedOutputs(torch.randn(1, 5), (torch.randn(1, *shapes[1][0]),))
-    loss = torch.stack(list(method.loss(student, teacher, batch(torch.tensor([0])), state).values())).sum()
+    loss = total(method.loss(TermInputs(first_samples(1), student, teacher), state))
     loss.backward()
     assert torch.isfinite(loss)
     assert feature.grad is not None
@@ -173,30 +178,43 @@ def test_a_single_picture_in_train_mode_with_maps_of_one_position(method: Method
 def test_srrl_weights_its_terms(weights: tuple[float, float], zero: str) -> None:
     method = SRRL(*weights)
     state = method.build(ModelInfo(((8,),), 5), ModelInfo(((16,),), 5, nn.Linear(16, 5)), DATA)
-    student, teacher = (
-        TappedOutputs(NOTHING, (torch.randn(4, 8),)),
-        TappedOutputs(torch.randn(4, 5), (torch.randn(4, 16),)),
-    )
-    parts = method.loss(student, teacher, batch(torch.arange(4)), state)
-    assert float(parts.pop(zero).detach()) == 0
+    teacher = TappedOutputs(torch.randn(4, 5), (torch.randn(4, 16),))
+    inputs = replace(feature_inputs([torch.randn(4, 8)], [torch.randn(4, 16)]), teacher=teacher)
+    parts = method.loss(inputs, state)
+    assert parts.pop(zero).tolist() == [0.0] * 4
     (other,) = parts.values()
-    assert float(other.detach()) > 0
+    assert (other > 0).all()
 
 
-def _objective(teacher: str = "resnet8_w4") -> Objective:
-    objective = Objective(
-        _model("resnet8_w2", seed=1), _model(teacher, seed=2), methods=["simkd"], example=X, data=DATA
+def _parameters(objective: Objective) -> tuple[nn.Parameter, ...]:
+    (group,) = objective.parameter_groups()
+    return group.parameters
+
+
+def _stage(student: nn.Module, teacher: str = "resnet8_w4", method: str = "simkd") -> WeightedSum:
+    return build_objective(student, _model(teacher, seed=2), methods=[method], example=X, data=DATA)
+
+
+def _later_stage(student: FeatureModel, method: str) -> WeightedSum:
+    teacher, reference = _model("resnet8_w4", seed=2), Frozen(student, X)
+    return build_objective(
+        student, teacher, methods=[method], example=X, data=DATA, anchor=ReferenceKL(), reference=reference
     )
-    optimizer = torch.optim.SGD(objective.trainable(), lr=0.01)
+
+
+def _trained(teacher: str = "resnet8_w4") -> FeatureModel:
+    """The student after a few steps with SimKD."""
+    objective = _stage(_model("resnet8_w2", seed=1), teacher)
+    optimizer = torch.optim.SGD(_parameters(objective), lr=0.01)
     for _ in range(2):
         optimizer.zero_grad()
         objective((X, Y)).total.backward()
         optimizer.step()
-    return objective
+    return objective.predictor
 
 
-def test_the_exported_student_is_made_again_from_its_description() -> None:
-    predictor = _objective().predictor.eval()
+def test_the_exported_student_is_rebuilt_from_its_description() -> None:
+    predictor = _trained().eval()
     assert isinstance(predictor, StudentWithHead)
     torch.manual_seed(9)
     again = rebuild_head(create("resnet8_w2", classes=5, image_size=(16, 16)), predictor.description())
@@ -205,8 +223,8 @@ def test_the_exported_student_is_made_again_from_its_description() -> None:
 
 
 @pytest.mark.parametrize("teacher", ["resnet8_w4", "wrn_16_1"])
-def test_it_can_be_copied_and_frozen(teacher: str) -> None:
-    predictor = _objective(teacher).predictor.eval()
+def test_copying_and_freezing(teacher: str) -> None:
+    predictor = _trained(teacher).eval()
     expected = predictor(X).detach()
     torch.testing.assert_close(copy.deepcopy(predictor)(X), expected)
     frozen = Frozen(predictor, X)
@@ -220,34 +238,31 @@ def test_it_can_be_copied_and_frozen(teacher: str) -> None:
 
 def test_cross_entropy_is_off_and_the_students_own_classifier_is_not_trained() -> None:
     student = _model("resnet8_w2", seed=1)
-    objective = Objective(student, _model("resnet8_w4", seed=2), methods=["simkd"], example=X, data=DATA)
+    objective = _stage(student)
     losses = objective((X, Y))
     losses.total.backward()
-    assert float(losses.parts["class"].detach()) == 0
+    assert float(losses.parts["ce"].detach()) == 0
     assert student.classifier is not None
     assert student.classifier.weight.grad is None or student.classifier.weight.grad.abs().max() == 0
     torch.testing.assert_close(objective.predictor(X), losses.logits)
 
 
-def test_the_next_stage_trains_the_projector_and_leaves_the_classifier() -> None:
-    objective = _objective()
-    predictor = objective.predictor
+def test_the_next_stage_trains_the_projector_and_not_the_classifier() -> None:
+    predictor = _trained()
     assert isinstance(predictor, StudentWithHead)
-    objective.next_stage(["kd"], anchor=ReferenceKL())
+    objective = _later_stage(predictor, "kd")
     assert objective.predictor is predictor
     before = {name: value.clone() for name, value in predictor.state_dict().items()}
-    optimizer = torch.optim.SGD(objective.trainable(), lr=0.1, weight_decay=0.1)
-    losses = objective((X, Y))
-    losses.total.backward()
+    optimizer = torch.optim.SGD(_parameters(objective), lr=0.1, weight_decay=0.1)
+    objective((X, Y)).total.backward()
     optimizer.step()
     changed = {name for name, value in predictor.state_dict().items() if not torch.equal(value, before[name])}
     assert {"head.projector.conv1.weight", "head.projector.bn3.bias", "backbone.conv1.weight"} <= changed
     assert not any("teacher_classifier" in name for name in changed)
 
 
-def test_simkd_can_follow_simkd() -> None:
-    objective = _objective()
-    objective.next_stage(["simkd"], anchor=ReferenceKL())
+def test_simkd_after_simkd() -> None:
+    objective = _later_stage(_trained(), "simkd")
     losses = objective((X, Y))
     losses.total.backward()
     assert torch.isfinite(losses.total)
@@ -265,19 +280,19 @@ def test_two_stages_on_digits_from_recipe_to_loaded_file(
     torch.manual_seed(2)
     save_weights(create(teacher, classes=10, channels=1, image_size=(8, 8)), tmp_path / "teacher.safetensors")
     value = {
-        "data": {"name": "digits", "train_limit": tiny.TRAIN, "test_limit": tiny.TEST},
-        "teacher": {"model": teacher, "weights": str(tmp_path / "teacher.safetensors")},
+        "data": {"source": "digits", "subset": {"train": 60, "test": 40}},
+        "teacher": {"name": teacher, "weights": str(tmp_path / "teacher.safetensors")},
         "student": "resnet8_w2",
-        "epochs": 2,
-        "batch_size": tiny.BATCH,
-        "device": "cpu",
-        "stages": [{"methods": ["simkd"], "until": 1}, {"methods": ["kd"]}],
+        "training": {"epochs": 2, "batch_size": 20},
+        "runtime": {"device": "cpu"},
+        "stages": [{"methods": ["simkd"], "ends_after": 1}, {"methods": ["kd"]}],
     }
     result = smskd.train(parse(value), out=tmp_path / "run")
-    x: Tensor = torch.rand(3, *tiny.SHAPE)
+    x = torch.rand(3, 1, 8, 8)
     assert isinstance(result.student, StudentWithHead)
     for place in (tmp_path / "run", tmp_path / "run" / "stages" / "1"):
         assert isinstance(smskd.load(place), StudentWithHead)
-    loaded = smskd.load(tmp_path / "run")
-    assert tiny.same(tiny.bits(loaded), tiny.bits(result.student))
-    torch.testing.assert_close(loaded(x), result.student(x), rtol=1e-4, atol=1e-5)
+    loaded, trained = smskd.load(tmp_path / "run").state_dict(), result.student.state_dict()
+    assert loaded.keys() == trained.keys()
+    assert all(torch.equal(value, trained[name]) for name, value in loaded.items())
+    torch.testing.assert_close(smskd.load(tmp_path / "run")(x), result.student(x), rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""ReviewKD: its blocks, its warm-up and its loss at several resolutions; and batches of one picture."""
+"""ReviewKD: fusion blocks, warm-up, the loss at several resolutions, and batches of one image."""
 
 import json
 from dataclasses import replace
@@ -14,17 +14,18 @@ from smskd.interfaces.batch import Progress
 from smskd.interfaces.features import FeatureLayout, ModelInfo
 from smskd.methods.reviewkd import FusionBlock, ReviewKD, reviewkd_loss
 from smskd.ops.layers import LenientBatchNorm2d
-from tests.support.method_inputs import DATA, STUDENT, TEACHER, batch, build, detached, output, taps
+from smskd.testing.expect import total
+from smskd.testing.inputs import DATA
+from tests.support.method_inputs import STUDENT, TEACHER, build, case, read_names
 
 DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())
 
 
 def _total(method: ReviewKD, epoch: int) -> Tensor:
     torch.manual_seed(0)
-    chosen, state = taps(method), build(method)
-    student, teacher = output(STUDENT, chosen.student, 4), detached(output(TEACHER, chosen.teacher, 4))
-    samples = replace(batch(torch.arange(4)), progress=Progress(epoch, 240))
-    return torch.stack(list(method.loss(student, teacher, samples, state).values())).sum().detach()
+    state, inputs = build(method), case(method).inputs(4)
+    inputs = replace(inputs, batch=replace(inputs.batch, progress=Progress(epoch, 240)))
+    return total(method.loss(inputs, state)).detach()
 
 
 def test_the_defaults_are_the_published_ones() -> None:
@@ -48,29 +49,29 @@ def test_a_value_out_of_range_is_refused(field: str) -> None:
 
 def test_it_reads_the_teacher_before_its_relu_and_the_student_after_it() -> None:
     layout = FeatureLayout(STUDENT.features, 5, frozenset({"stage1", "stage2", "stage3"}))
-    chosen = taps(ReviewKD(), layout, layout)
+    chosen = read_names(ReviewKD(), layout, layout)
     assert chosen.student == ("stage1", "stage2", "stage3", "pooled")
     assert chosen.teacher == ("stage1.preact", "stage2.preact", "stage3.preact", "pooled")
-    assert taps(ReviewKD(student_preactivations=True), layout, layout).student == chosen.teacher
+    assert read_names(ReviewKD(student_preactivations=True), layout, layout).student == chosen.teacher
 
 
 @pytest.mark.parametrize("side", ["student", "teacher"])
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
-        (FeatureLayout({"pooled": (4,)}, 5), "ReviewKD compares feature maps and the {side} has none"),
-        (FeatureLayout({"stage1": (4, 8, 8)}, 5), "ReviewKD reads the pooled vector and the {side} offers none"),
+        (FeatureLayout({"pooled": (4,)}, 5), "ReviewKD compares feature maps, and the {side} has none"),
+        (FeatureLayout({"stage1": (4, 8, 8)}, 5), "ReviewKD reads the pooled vector, and the {side} has none"),
     ],
 )
 def test_models_without_maps_or_vector_are_refused(side: str, layout: FeatureLayout, message: str) -> None:
     pair = (layout, TEACHER) if side == "student" else (STUDENT, layout)
     with pytest.raises(UserError, match=message.format(side=side)):
-        taps(ReviewKD(), *pair)
+        read_names(ReviewKD(), *pair)
 
 
 def test_the_last_stages_are_paired_where_one_model_has_more() -> None:
     longer = FeatureLayout({f"stage{n}": (4, 2, 2) for n in range(1, 6)} | {"pooled": (4,)}, 5)
-    chosen = taps(ReviewKD(), longer, TEACHER)
+    chosen = read_names(ReviewKD(), longer, TEACHER)
     assert chosen.student == ("stage3", "stage4", "stage5", "pooled")
     assert chosen.teacher == ("stage1", "stage2", "stage3", "pooled")
 
@@ -119,31 +120,30 @@ def test_maps_need_not_be_square_nor_of_the_teacher_s_size() -> None:
 def test_early_blocks_learn_from_later_stages_of_the_student() -> None:
     torch.manual_seed(0)
     method = ReviewKD()
-    chosen, state = taps(method), build(method)
-    student, teacher = output(STUDENT, chosen.student, 4), detached(output(TEACHER, chosen.teacher, 4))
-    parts = method.loss(student, teacher, batch(torch.arange(4)), state)
+    state, inputs = build(method), case(method).inputs(4)
+    parts = method.loss(inputs, state)
+    features = inputs.student.features
     assert list(parts) == ["level0", "level1", "level2", "level3"]
-    first = torch.autograd.grad(parts["level0"], student.features, retain_graph=True)
+    first = torch.autograd.grad(parts["level0"].mean(), features, retain_graph=True)
     assert all(gradient.abs().max() > 0 for gradient in first)
-    last = torch.autograd.grad(parts["level3"], student.features, allow_unused=True)
+    last = torch.autograd.grad(parts["level3"].mean(), features, allow_unused=True)
     assert [gradient is None for gradient in last] == [True, True, True, False]
 
 
-def test_a_batch_of_one_picture_in_train_mode_goes_by_the_running_statistics() -> None:
+def test_a_batch_of_one_image_in_train_mode_uses_the_running_statistics() -> None:
     torch.manual_seed(0)
     method = ReviewKD()
-    chosen, state = taps(method), build(method).train()
-    student, teacher = output(STUDENT, chosen.student, 1), detached(output(TEACHER, chosen.teacher, 1))
+    state, inputs = build(method).train(), case(method).inputs(1)
     before = {name: tensor.clone() for name, tensor in state.get_submodule("abf3").state_dict().items()}
-    parts = method.loss(student, teacher, batch(torch.tensor([0])), state)
-    torch.stack(list(parts.values())).sum().backward()
-    assert all(torch.isfinite(part) for part in parts.values())
+    parts = method.loss(inputs, state)
+    total(parts).backward()
+    assert all(torch.isfinite(part).all() for part in parts.values())
     after = state.get_submodule("abf3.reduce_bn").state_dict()
     assert all(torch.equal(before[f"reduce_bn.{name}"], after[name]) for name in after)
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 1, 1), (1, 3, 2, 1), (5, 3, 4, 4)])
-def test_other_batches_are_normalised_as_ever(shape: tuple[int, ...]) -> None:
+def test_other_batches_are_normalised_as_by_torch(shape: tuple[int, ...]) -> None:
     x = torch.randn(shape)
     lenient, plain = LenientBatchNorm2d(3), nn.BatchNorm2d(3)
     assert torch.equal(lenient(x), plain(x))

@@ -1,4 +1,4 @@
-"""SemCKD: its formula, batches of another size, embeddings of zero, sixteen bits, what it refuses."""
+"""SemCKD: formula, batches of another size, embeddings of zero, 16 bits, refusals."""
 
 import json
 from pathlib import Path
@@ -6,24 +6,25 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from smskd.errors import UserError
-from smskd.interfaces.features import FeatureLayout, ModelInfo, TappedOutputs
-from smskd.interfaces.terms import DataInfo
+from smskd.interfaces.features import FeatureLayout, ModelInfo
+from smskd.interfaces.terms import DataInfo, TermInputs
 from smskd.methods.semckd import SemCKD, semckd_loss
-from tests.support.method_inputs import DATA, MLP, STUDENT, TEACHER, batch, build, detached, leaves, output, taps
+from smskd.testing.expect import total
+from smskd.testing.inputs import DATA
+from tests.support.method_inputs import MLP, STUDENT, TEACHER, build, case, feature_inputs, read_names
 
 DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text())["semckd"]
 
 
-def _outputs(samples: int, scale: float = 1.0) -> tuple[TappedOutputs, TappedOutputs]:
-    chosen = taps(SemCKD())
-
-    def make(*shape: int) -> Tensor:
-        return scale * torch.rand(*shape)
-
-    return output(STUDENT, chosen.student, samples, make), detached(output(TEACHER, chosen.teacher, samples, make))
+def _inputs(samples: int, scale: float = 1.0) -> TermInputs:
+    """Uniformly distributed features; the student's are leaves with gradient."""
+    names = read_names(SemCKD())
+    student = [scale * torch.rand(samples, *STUDENT.features[name]) for name in names.student]
+    teacher = [scale * torch.rand(samples, *TEACHER.features[name]) for name in names.teacher]
+    return feature_inputs([feature.requires_grad_() for feature in student], teacher)
 
 
 def test_the_defaults_are_the_published_ones() -> None:
@@ -54,17 +55,17 @@ def test_a_batch_smaller_than_the_factor_is_refused() -> None:
 @pytest.mark.parametrize(("student", "teacher"), [(MLP, TEACHER), (STUDENT, MLP)])
 def test_models_without_maps_are_refused(student: FeatureLayout, teacher: FeatureLayout) -> None:
     with pytest.raises(UserError, match="SemCKD compares feature maps"):
-        taps(SemCKD(), student, teacher)
+        read_names(SemCKD(), student, teacher)
 
 
 def test_all_stages_of_both_are_read_also_where_one_model_has_more() -> None:
     longer = FeatureLayout({f"stage{n}": (4, 2, 2) for n in range(1, 6)} | {"pooled": (4,)}, 5)
-    chosen = taps(SemCKD(), STUDENT, longer)
-    assert chosen.student == ("stage1", "stage2", "stage3")
-    assert chosen.teacher == longer.stages
-    attention = SemCKD().attention(
-        output(STUDENT, chosen.student, 8), output(longer, chosen.teacher, 8), build(SemCKD(), STUDENT, longer)
-    )
+    names = read_names(SemCKD(), STUDENT, longer)
+    assert names.student == ("stage1", "stage2", "stage3")
+    assert names.teacher == longer.stages
+    one = case(SemCKD(), STUDENT, longer)
+    inputs = one.inputs(8)
+    attention = SemCKD().attention(inputs.student, inputs.teacher, one.build())
     assert attention.shape == (8, 3, 5)
     torch.testing.assert_close(attention.sum(2), torch.ones(8, 3))
 
@@ -75,44 +76,32 @@ def test_the_loss_by_hand() -> None:
     assert float(semckd_loss(attention, differences)) == (1 + 6 + 3) / 2
 
 
-def test_the_order_of_the_batch_changes_the_loss() -> None:
-    torch.manual_seed(0)
-    method, state = SemCKD(), build(SemCKD())
-    student, teacher = _outputs(8)
-    turned = [TappedOutputs(x.logits, tuple(feature.flip(0) for feature in x.features)) for x in (student, teacher)]
-    losses = [method.loss(*pair, batch(torch.arange(8)), state)["level"] for pair in ((student, teacher), turned)]
-    assert method.order_matters
-    assert abs(float(losses[0].detach()) - float(losses[1].detach())) > 1e-6
-
-
 @pytest.mark.parametrize("samples", [1, 7, 9])
-def test_a_batch_of_another_size_costs_nothing_and_keeps_the_graph(samples: int) -> None:
-    state = build(SemCKD())
-    student, teacher = _outputs(samples)
+def test_a_batch_of_another_size_has_no_loss_and_keeps_the_graph(samples: int) -> None:
+    state, inputs = build(SemCKD()), _inputs(samples)
     before = {name: value.clone() for name, value in state.state_dict().items()}
-    parts = SemCKD().loss(student, teacher, batch(torch.arange(samples)), state)
-    (loss,) = parts.values()
-    loss.backward()
-    assert float(loss.detach()) == 0
-    assert all(x.grad is not None and x.grad.abs().max() == 0 for x in leaves(student))
+    parts = SemCKD().loss(inputs, state)
+    total(parts).backward()
+    assert parts["level"].tolist() == [0.0] * samples
+    assert all(x.grad is not None and x.grad.abs().max() == 0 for x in inputs.student.features)
     assert all(torch.equal(value, before[name]) for name, value in state.state_dict().items())
-    assert parts.keys() == SemCKD().loss(*_outputs(8), batch(torch.arange(8)), state).keys()
+    assert parts.keys() == SemCKD().loss(_inputs(8), state).keys()
 
 
-def test_embeddings_of_zero_do_no_harm() -> None:
+def test_embeddings_of_zero_have_finite_gradients() -> None:
     torch.manual_seed(0)
     state = build(SemCKD())
     for module in state.modules():
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
-    student, teacher = _outputs(8)
+    inputs = _inputs(8)
     with torch.no_grad():
-        for feature in (*student.features, *teacher.features):
+        for feature in (*inputs.student.features, *inputs.teacher.features):
             feature[2] = 0
-    loss = SemCKD().loss(student, teacher, batch(torch.arange(8)), state)["level"]
+    loss = total(SemCKD().loss(inputs, state))
     loss.backward()
     assert torch.isfinite(loss)
-    gradients = [x.grad for x in (*leaves(student), *state.parameters())]
+    gradients = [x.grad for x in (*inputs.student.features, *state.parameters())]
     assert all(gradient is not None and gradient.abs().max() < 1e4 for gradient in gradients)
 
 
@@ -121,13 +110,13 @@ def test_large_activations_survive_sixteen_bits(dtype: torch.dtype) -> None:
     """A sample's squares sum to more than 65504, the largest float16."""
     torch.manual_seed(0)
     state = build(SemCKD())
-    student, teacher = _outputs(8, scale=40.0)
-    assert float(student.features[0].detach()[0].square().sum()) > 65504
-    exact = SemCKD().attention(student, teacher, state)
+    inputs = _inputs(8, scale=40.0)
+    assert float(inputs.student.features[0].detach()[0].square().sum()) > 65504
+    exact = SemCKD().attention(inputs.student, inputs.teacher, state)
     with torch.autocast("cpu", dtype=dtype):
-        loss = SemCKD().loss(student, teacher, batch(torch.arange(8)), state)["level"]
-        rounded = SemCKD().attention(student, teacher, state)
-    assert torch.isfinite(loss)
+        loss = SemCKD().loss(inputs, state)["level"]
+        rounded = SemCKD().attention(inputs.student, inputs.teacher, state)
+    assert torch.isfinite(loss).all()
     assert loss.dtype == torch.float32
     torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=0.01)
 

@@ -1,4 +1,4 @@
-"""Logits at which published code gives NaN, infinity or gradients of 1e6: huge ones, and ones that are all alike."""
+"""Logits at which published code gives NaN, infinity or gradients of 1e6: huge ones, and ones that are all equal."""
 
 from collections.abc import Callable
 

@@ -1,16 +1,25 @@
+"""Divergences, precision, geometry, regressors and pairing."""
+
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from smskd.errors import UserError
+from smskd.interfaces.batch import Progress
+from smskd.interfaces.features import Reads, Tap
 from smskd.ops.divergences import softened_kl, true_class_probability
 from smskd.ops.geometry import pairwise_distances, pool_to_smaller, safe_normalize
 from smskd.ops.layers import ConvRegressor
-from smskd.ops.pairing import paired_stages
-from smskd.ops.precision import full_precision
-from tests.support.method_inputs import STUDENT, TEACHER
+from smskd.ops.levels import LevelModules
+from smskd.ops.pairing import last_maps, paired_preactivations, paired_stages, pooled_vectors
+from smskd.ops.precision import differentiated, full_precision
+from smskd.ops.reduction import reduced, sample_mean, sample_sum
+from smskd.ops.warmup import warmup_factor
+from smskd.testing.inputs import NARROW, WIDE
 
 LOGITS = torch.tensor([[1.0, 2.0, 4.0], [0.0, 0.0, 0.0]])
 TARGET = torch.tensor([[4.0, 2.0, 1.0], [0.0, math.log(2.0), 0.0]])
@@ -133,10 +142,63 @@ def test_a_regressor_is_chosen_by_the_sizes_and_gives_the_teachers(
 
 @pytest.mark.parametrize(("student", "teacher"), [((3, 4, 4), (5, 6, 6)), ((3, 2, 2), (5, 8, 8)), ((12,), (5, 8, 8))])
 def test_no_regressor_fits(student: tuple[int, ...], teacher: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match=r"no convolution brings|fits maps only"):
+    with pytest.raises(UserError, match=r"no convolution maps|needs feature maps"):
         ConvRegressor(student, teacher)
 
 
 def test_stages_are_paired_without_the_stem() -> None:
-    chosen = paired_stages(STUDENT, TEACHER, "AT")
-    assert chosen.student == chosen.teacher == ("stage1", "stage2", "stage3")
+    reads = paired_stages(NARROW, WIDE, "AT")
+    stages = tuple(map(Tap, ("stage1", "stage2", "stage3")))
+    assert reads.student == reads.teacher == stages
+
+
+@pytest.mark.parametrize("pair", [paired_stages, paired_preactivations, last_maps, pooled_vectors])
+def test_no_teacher_is_refused(pair: Callable[..., Reads]) -> None:
+    with pytest.raises(UserError, match="RKD compares the student with a teacher, and there is none"):
+        pair(NARROW, None, "RKD")
+
+
+def test_preactivations_are_read_where_a_feature_has_one() -> None:
+    with_some = replace(NARROW, preactivations=frozenset({"stage2"}))
+    reads = paired_preactivations(with_some, WIDE, "AB")
+    assert list(map(str, reads.student)) == ["stage1", "stage2.preact", "stage3"]
+    assert list(map(str, reads.teacher)) == ["stage1", "stage2", "stage3"]
+
+
+def test_reductions() -> None:
+    losses = torch.tensor([1.0, 3.0])
+    assert reduced(losses, "none") is losses
+    assert float(reduced(losses, "mean")) == 2
+    with pytest.raises(ValueError, match="reduction must be 'none' or 'mean', not 'sum'"):
+        reduced(losses, "sum")  # type: ignore[arg-type]
+    x = torch.arange(12.0).view(2, 2, 3)
+    assert sample_mean(x).tolist() == [2.5, 8.5]
+    assert sample_sum(x).tolist() == [15.0, 51.0]
+
+
+@pytest.mark.parametrize(("epoch", "factor"), [(1, 0.25), (3, 0.75), (4, 1.0), (9, 1.0)])
+def test_warmup(epoch: int, factor: float) -> None:
+    assert warmup_factor(Progress(epoch, 10), 4) == factor
+    assert warmup_factor(Progress(epoch, 10), 1) == 1
+
+
+def test_level_modules_have_numbered_names_and_are_replaced_where_a_child_is() -> None:
+    levels = LevelModules("level", [nn.Linear(2, 3), nn.Linear(3, 4)])
+    assert list(levels.state_dict()) == ["level0.weight", "level0.bias", "level1.weight", "level1.bias"]
+    assert [layer.out_features for layer in levels] == [3, 4]
+    assert (len(levels), levels[1].out_features) == (2, 4)
+    levels.level0 = nn.Linear(2, 7)
+    assert levels[0].out_features == 7
+
+
+def test_a_gradient_of_the_forward_pass_is_that_of_autograd_for_each_sample() -> None:
+    x = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    memory = torch.randn(3, 5, dtype=torch.float64)
+    weights = torch.tensor([1.0, -2.0, 0.0, 3.0], dtype=torch.float64)
+    values, _ = differentiated(lambda rows: ((rows @ memory).square().sum(1), None), x)
+    expected = (x @ memory).square().sum(1)
+    (wanted,) = torch.autograd.grad((weights * expected).sum(), x)
+    memory.zero_()
+    (found,) = torch.autograd.grad((weights * values).sum(), x)
+    torch.testing.assert_close(values, expected)
+    torch.testing.assert_close(found, wanted)

@@ -41,7 +41,9 @@ def order_of_the_batch(case: MethodCase) -> None:
 def related_samples(case: Case) -> None:
     """The loss of a sample is independent of the other samples of the batch, unless ``relates_samples``.
 
-    The loss of a batch is then the average of the losses of its halves. Memories are set by a first batch.
+    The loss of a batch is then the average of the losses of its halves, once a first batch has set the memories.
+    ``relates_samples`` without any dependence is an error too; in a loss with random numbers, such as that of CRD, the
+    dependence need not show.
     """
     first = case.ready().eval()
     later = copy.deepcopy(first)
@@ -50,8 +52,9 @@ def related_samples(case: Case) -> None:
         phase.parts(later, inputs)
     halves = [selected(inputs, half) for half in torch.arange(len(inputs.batch.y)).chunk(2)]
     if case.term.relates_samples:
-        differs = [_differ(phase, state, [inputs], halves) for phase in case.phases for state in (first, later)]
-        require(any(differs), "relates_samples is True, and the loss of a sample does not depend on other samples")
+        states = [(phase, state) for phase in case.phases for state in (first, later)]
+        shown = any(_draws(phase, state, inputs) or _differ(phase, state, [inputs], halves) for phase, state in states)
+        require(shown, "relates_samples is True, and the loss of a sample does not depend on other samples")
     else:
         differs = [_differ(phase, later, [inputs], halves) for phase in case.phases]
         require(not any(differs), "the loss of a sample depends on other samples of the batch; set relates_samples")
@@ -59,13 +62,18 @@ def related_samples(case: Case) -> None:
 
 def _differ(phase: Phase, state: nn.Module, one: list[TermInputs], other: list[TermInputs]) -> bool:
     """Whether the average loss of some batches differs from that of others."""
-    first = [_loss(phase, state, one, seed) for seed in (0, 1)]
-    tolerance = _TOLERANCE * abs(first[0]) + 1e-7
-    if first[0] == first[1]:
-        return abs(_loss(phase, state, other, 0) - first[0]) > tolerance
+    first = _loss(phase, state, one, 0)
+    tolerance = _TOLERANCE * abs(first) + 1e-7
+    if not _draws(phase, state, one[0]):
+        return abs(_loss(phase, state, other, 0) - first) > tolerance
     ours, theirs = ([_loss(phase, state, given, seed) for seed in range(_DRAWS)] for given in (one, other))
     error = ((stdev(ours) ** 2 + stdev(theirs) ** 2) / _DRAWS) ** 0.5
     return bool(abs(fmean(ours) - fmean(theirs)) > _DEVIATIONS * error + tolerance)
+
+
+def _draws(phase: Phase, state: nn.Module, inputs: TermInputs) -> bool:
+    """Whether the loss depends on random numbers."""
+    return _loss(phase, state, [inputs], 0) != _loss(phase, state, [inputs], 1)
 
 
 def _loss(phase: Phase, state: nn.Module, batches: list[TermInputs], seed: int) -> float:
