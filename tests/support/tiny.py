@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,24 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from smskd import data, models
-from smskd.config.pace import Pace
-from smskd.config.stage import Stage
+from smskd.build import Provided, build
+from smskd.config.base import ComponentConfig
+from smskd.config.data import DataConfig, SubsetConfig, ValidationConfig
+from smskd.config.given import given
+from smskd.config.models import ModelConfig, TeacherConfig
+from smskd.config.optimization import OptimizerConfig, ScheduleConfig
+from smskd.config.runtime import RuntimeConfig
+from smskd.config.stage import StageConfig
 from smskd.data import Dataset, MemoryLoader
 from smskd.interfaces.features import FeatureModel
 from smskd.interfaces.terms import Anchor, Method, WeightedMethod
 from smskd.methods.crd import CRD
-from smskd.objective.resolve_terms import weighted
-from smskd.recipe import OptimizerSpec, ScheduleSpec, StageSpec
+from smskd.recipe import Recipe, TrainingConfig
 from smskd.runs.folder import CHECKPOINT, METRICS, SUMMARY, RunFolder
-from smskd.strategies.resolve import scheduled
+from smskd.strategies.resolve import resolve
 from smskd.training.config import RunConfig
-from smskd.training.epoch import EpochReport
+from smskd.training.globals import preserved_globals
+from smskd.training.reports import EpochReport
 from smskd.training.run import run
 
 CLASSES = 10
@@ -31,13 +38,15 @@ TRAIN, TEST, BATCH = 60, 40, 20
 EXAMPLE = torch.zeros(1, *SHAPE)
 TIMES = {"seconds", "images_per_second", "cost", "latency_milliseconds", "cache_hits"}
 SMALL_CRD = WeightedMethod("crd", CRD(feature_dim=8, negatives=12), 0.8)
+SCHEDULE = ScheduleConfig(decay_at=(2, 4))
 
 Methods = Sequence[str | Method | WeightedMethod]
 
 
 @cache
-def digits(train: int = TRAIN, test: int = TEST) -> Dataset:
-    return data.load("digits", train_limit=train, test_limit=test)
+def digits(train: int = TRAIN, test: int = TEST, validation: int = 0) -> Dataset:
+    held_out = ValidationConfig(count=validation) if validation else None
+    return data.load("digits", subset=SubsetConfig(train=train, test=test), validation=held_out)
 
 
 def student(seed: int = 1, name: str = "resnet8_w2") -> FeatureModel:
@@ -46,7 +55,7 @@ def student(seed: int = 1, name: str = "resnet8_w2") -> FeatureModel:
 
 
 def teacher(seed: int = 2) -> FeatureModel:
-    """A network whose batch norms have seen pictures, so that eval and train mode differ."""
+    """A network whose batch norms have seen images, so that eval and train mode differ."""
     model = student(seed, "resnet8_w4").train()
     with torch.no_grad():
         for batch in loader().epoch(1):
@@ -62,53 +71,53 @@ def evaluation_loader(device: str = "cpu") -> MemoryLoader:
     return MemoryLoader(digits().test, TEST, digits().normalisation(), shuffle=False, device=device)
 
 
-def stages(
-    pairs: Sequence[tuple[StageSpec, Methods]],
+def recipe(
+    stages: Sequence[tuple[StageConfig, Methods]],
     *,
     epochs: int,
     anchor: Anchor | None = None,
-    schedule: ScheduleSpec | None = None,
-) -> tuple[Stage, ...]:
-    """Stages from specs and methods, as the library's top level makes them."""
-    methods = [weighted(own) for _, own in pairs]
-    specs = [spec for spec, _ in pairs]
-    return scheduled(specs, methods, [anchor] * len(specs), epochs, schedule or ScheduleSpec(decay_epochs=(2, 4)))
-
-
-def setup(
-    planned: tuple[Stage, ...],
-    *,
-    seed: int = 0,
-    optimizer: OptimizerSpec | None = None,
-    schedule: ScheduleSpec | None = None,
-    checkpoint_every: int = 1,
-    learner: FeatureModel | None = None,
+    schedule: ScheduleConfig = SCHEDULE,
+    optimizer: OptimizerConfig | None = None,
     batch_size: int = BATCH,
-    device: str = "cpu",
-) -> RunConfig:
-    """A fresh student and all that its run needs."""
-    train = loader(seed, batch_size, device)
-    return RunConfig(
+    strategy: Any = "sequential",
+    validation: int = 0,
+    teacher: TeacherConfig | None = None,
+    **runtime: Any,
+) -> Recipe:
+    """A run of these stages, each with its methods.
+
+    Args:
+        validation: number of training images that are held out.
+        runtime: fields of :class:`RuntimeConfig`.
+    """
+    held_out = ValidationConfig(count=validation) if validation else None
+    return Recipe(
         name="tiny",
-        student_name="resnet8_w2",
-        student=(learner or student()).to(device),
-        teacher_name="resnet8_w4",
-        teacher=teacher().to(device),
-        stages=planned,
-        pace=Pace(
-            optimizer or OptimizerSpec(),
-            schedule or ScheduleSpec(decay_epochs=(2, 4)),
-            epochs=planned[-1].last,
-            seed=seed,
-        ),
-        train=train,
-        test=evaluation_loader(device),
-        data=train.info,
-        example=EXAMPLE.to(device),
-        pictures={"name": "digits"},
-        student_metadata={"model": "resnet8_w2"},
-        checkpoint_every=checkpoint_every,
+        data=DataConfig(ComponentConfig("digits", {}), validation=held_out),
+        student=ModelConfig(given(EXAMPLE)),
+        teacher=teacher or TeacherConfig(given(EXAMPLE)),
+        training=TrainingConfig(epochs=epochs, batch_size=batch_size, test_batch_size=TEST),
+        optimizer=optimizer or OptimizerConfig(),
+        schedule=schedule,
+        strategy=strategy,
+        stages=tuple(replace(config, methods=tuple(methods)) for config, methods in stages),
+        anchor=anchor,
+        runtime=RuntimeConfig(**{"device": "cpu", **runtime}),
     )
+
+
+def built(wanted: Recipe, *, learner: nn.Module | None = None, source: nn.Module | None = None) -> RunConfig:
+    """Everything that the run needs, with a fresh student; global state is as before.
+
+    Args:
+        wanted: the run.
+        learner: the student; by default :func:`student`.
+        source: the teacher; by default :func:`teacher`.
+    """
+    held_out = 0 if wanted.data.validation is None else wanted.data.validation.count or 0
+    with preserved_globals():
+        provided = Provided(learner or student(), source or teacher(), digits(validation=held_out))
+        return build(resolve(wanted), provided)
 
 
 def trained(made: RunConfig, folder: Path) -> list[EpochReport]:
