@@ -1,17 +1,23 @@
-"""The models: the CIFAR zoo, any network of your own made readable by name, their weights and what they cost.
+"""Models: the zoo for CIFAR, networks of the user's with features by name, weights on disk, costs, frozen networks.
 
-What is exported here is imported when it is first asked for, so that the names of the zoo can be listed
-without loading torch.
+- ``zoo/``: the networks of the published experiments. :mod:`~smskd.models.creation` makes one by name.
+- ``hooks`` and ``feature_discovery``: any other network as a feature model.
+- ``weights``: safetensors and published checkpoints.
+- ``inspect``, ``latency``, ``dry_run``: shapes, costs and latency, from passes that leave a model as it was.
+- ``frozen``: teachers and references, with ``bn_folding``, ``compiled``, ``copying``, ``frozen_checks`` and ``probe``.
+- ``memory_format``: the format that a network can safely be trained in.
+
+The exports are imported on first use, so that the names of the zoo can be listed without loading torch.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from smskd.models.creation import create
     from smskd.models.hooks import adapt
     from smskd.models.inspect import describe, macs, parameters
     from smskd.models.weights import check_classes, load_weights, read_metadata, save_weights
-    from smskd.models.zoo.catalog import create
     from smskd.models.zoo.names import names
 
 __all__ = [
@@ -27,11 +33,11 @@ __all__ = [
     "save_weights",
 ]
 
-# No file may bear the name of what it exports: importing it would put the module in the function's place.
+# No file may have the name of an export: importing the file would replace the function by the module.
 _FILES = {
     "adapt": "hooks",
     "check_classes": "weights",
-    "create": "zoo.catalog",
+    "create": "creation",
     "describe": "inspect",
     "load_weights": "weights",
     "macs": "inspect",

@@ -1,16 +1,9 @@
-"""The catalog: every model by name, and models of your own by ``package.module:factory``."""
+"""The catalog of the zoo: every model by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
-
-from smskd.errors import UserError, nearest
-from smskd.interfaces.features import FeatureModel
-from smskd.models.foreign import build_foreign
-from smskd.models.hooks import adapt
-from smskd.models.inspect import describe
 from smskd.models.zoo.base import ZooModel
 from smskd.models.zoo.mobilenetv2 import MobileNetV2
 from smskd.models.zoo.resnet import ResNet
@@ -22,7 +15,7 @@ from smskd.models.zoo.wrn import WideResNet
 
 
 class Entry(NamedTuple):
-    """How a model is made, and what it is in a line."""
+    """The factory of a model, and its description in a line."""
 
     factory: Callable[..., ZooModel]
     """Takes ``classes`` and ``channels``."""
@@ -75,52 +68,13 @@ CATALOG: dict[str, Entry] = {
 }
 
 
-def create(
-    name: str,
-    classes: int = 100,
-    channels: int = 3,
-    image_size: tuple[int, int] = (32, 32),
-    features: Mapping[str, str] | None = None,
-    **options: Any,
-) -> FeatureModel:
-    """Make a model with fresh weights.
+def factory(name: str) -> Callable[..., ZooModel]:
+    """The factory of a model of the zoo. It takes ``classes`` and ``channels``.
 
     Args:
-        name: a name of the catalog, or ``package.module:factory`` for a model of your own.
-        classes: number of classes. A factory of your own is told it where its signature has a parameter
-            ``classes`` or ``num_classes``; in any case it must make a model of as many.
-        channels: channels of the pictures. A factory of your own is told it where it has such a parameter.
-        image_size: height and width of the pictures, by which the features of a model of your own are found.
-        features: where to read the features of a model of your own; see :func:`smskd.models.adapt`.
-        **options: passed on to a factory of your own. The models of the catalog take none.
-
-    Returns:
-        The model; one of your own is adapted.
+        name: one of :func:`smskd.models.names`.
 
     Raises:
-        UserError: there is no such model, it does not take the options, or it has another number of classes.
+        KeyError: there is no such model.
     """
-    if ":" in name:
-        return _adapted(name, classes, (channels, *image_size), features, options)
-    if name not in CATALOG:
-        raise UserError(f"there is no model {name!r}{nearest(name, CATALOG)}")
-    if options:
-        raise UserError(f"model {name!r} takes no option {sorted(options)[0]!r}")
-    if features:
-        raise UserError(f"model {name!r} has features of its own; a mapping is for models of your own")
-    return CATALOG[name].factory(classes=classes, channels=channels)
-
-
-def _adapted(
-    name: str,
-    classes: int,
-    image_shape: tuple[int, int, int],
-    features: Mapping[str, str] | None,
-    options: Mapping[str, Any],
-) -> FeatureModel:
-    offered = {"classes": classes, "num_classes": classes, "channels": image_shape[0]}
-    model = adapt(build_foreign(name, options, offered), torch.zeros(2, *image_shape), features)
-    found = describe(model, image_shape).classes
-    if found != classes:
-        raise UserError(f"model {name!r} gives {found} classes, not {classes}; set the option of its own that says so")
-    return model
+    return CATALOG[name].factory

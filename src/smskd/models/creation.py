@@ -1,0 +1,102 @@
+"""Making a model by name."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from smskd.errors import UserError
+from smskd.interfaces.features import FeatureModel
+from smskd.models.hooks import adapt
+from smskd.models.inspect import describe
+from smskd.models.zoo.names import names
+from smskd.registry import MODELS
+
+
+def create(
+    name: str,
+    classes: int = 100,
+    channels: int = 3,
+    image_size: tuple[int, int] = (32, 32),
+    features: Mapping[str, str] | None = None,
+    **options: Any,
+) -> FeatureModel:
+    """Makes a model with fresh weights.
+
+    Args:
+        name: of a model of the zoo (:func:`smskd.models.names`), of an installed entry point of the group
+            ``smskd.models``, or ``package.module:factory``. A factory is a class or function that returns an
+            ``nn.Module``.
+        classes: number of classes. It is passed to a factory outside the zoo where its signature has a parameter
+            ``classes`` or ``num_classes``; in any case the model must have as many.
+        channels: channels of the images. It is passed to a factory outside the zoo where its signature has a parameter
+            ``channels``.
+        image_size: height and width of the images; the features of a model outside the zoo are discovered on them.
+        features: where the features of a model outside the zoo are read; see :func:`smskd.models.adapt`.
+        **options: passed to a factory outside the zoo. The models of the zoo have none.
+
+    Returns:
+        The model; one from outside the zoo is adapted.
+
+    Raises:
+        UserError: there is no such model, it does not accept the options, or it has another number of classes.
+    """
+    factory = MODELS.find(name)
+    if name not in names():
+        return _adapted(name, factory, classes, (channels, *image_size), features, options)
+    if options:
+        raise UserError(f"model {name!r} has no option {sorted(options)[0]!r}")
+    if features:
+        raise UserError(f"model {name!r} is of the zoo and has features of its own; leave 'features' out")
+    model: FeatureModel = factory(classes=classes, channels=channels)
+    return model
+
+
+def _adapted(
+    name: str,
+    factory: Callable[..., Any],
+    classes: int,
+    image_shape: tuple[int, int, int],
+    features: Mapping[str, str] | None,
+    options: Mapping[str, Any],
+) -> FeatureModel:
+    offered = {"classes": classes, "num_classes": classes, "channels": image_shape[0]}
+    model = adapt(_called(name, factory, options, offered), torch.zeros(2, *image_shape), features)
+    found = describe(model, image_shape).classes
+    if found != classes:
+        raise UserError(
+            f"model {name!r} has {found} output classes, the data {classes}; set the option of the model for it"
+        )
+    return model
+
+
+def _called(
+    name: str, factory: Callable[..., Any], options: Mapping[str, Any], offered: Mapping[str, Any]
+) -> nn.Module:
+    """The module that a factory makes.
+
+    Args:
+        name: of the model, for messages.
+        factory: to call.
+        options: arguments by name.
+        offered: further arguments, each passed only where the factory's signature names it.
+
+    Raises:
+        UserError: the factory does not accept the options, or returns something else than an ``nn.Module``.
+    """
+    try:
+        signature = inspect.signature(factory)
+    except ValueError:  # some callables of extension modules have none
+        signature = inspect.Signature()
+    arguments = {key: value for key, value in offered.items() if key in signature.parameters} | dict(options)
+    try:
+        model = factory(**arguments)
+    except TypeError as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"model {name!r} cannot be made with ({given}): {reason}") from error
+    if not isinstance(model, nn.Module):
+        raise UserError(f"model {name!r} returns a {type(model).__name__}, not a torch.nn.Module")
+    return model
