@@ -1,4 +1,4 @@
-"""Each check of :mod:`smskd.testing` fails on a method that breaks the rule, and names both."""
+"""Each check of methods in :mod:`smskd.testing` fails on a method that violates it, and names both."""
 
 import random
 from collections.abc import Callable
@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
-from smskd.interfaces.terms import DataInfo, Kind, Method, Pretraining
+from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads
+from smskd.interfaces.terms import DataInfo, Kind, Method, Pretraining, TermInputs
 from smskd.methods.at import AT
 from smskd.methods.crd import CRD
 from smskd.methods.fitnet import FitNet
@@ -29,11 +28,11 @@ class Thawed(Method):
     kind: ClassVar[Kind] = "response"
     published_weight: ClassVar[float] = 1.0
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
-        return Reads(("logits",), ("logits",))
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
+        return Reads(["logits"], ["logits"])
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
-        return {"x": student.logits.mean()}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        return {"x": inputs.student.logits.mean()}
 
 
 @dataclass(frozen=True)
@@ -58,37 +57,37 @@ class OfNoKind(KD):
 
 @dataclass(frozen=True)
 class Blind(KD):
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
-        return Reads(("logits", "nowhere@strong"), ("logits",))
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
+        return Reads(["logits", "nowhere@strong"], ["logits"])
 
 
-class Deaf(KD):
-    """Its loss is what it is."""
+class Detached(KD):
+    """Its loss has no gradient."""
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
-        return {"kd": super().loss(student, teacher, batch, state)["kd"].detach()}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        return {"kd": super().loss(inputs, state)["kd"].detach()}
 
 
-class Vector(KD):
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
-        return {"kd": (student.logits - teacher.logits).square().mean(dim=1)}
+class PerClass(KD):
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        return {"kd": (inputs.student.logits - inputs.teacher.logits).square().mean(dim=0)}
 
 
 class Infinite(KD):
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
-        return {"kd": student.logits.mean() / 0}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        return {"kd": inputs.student.logits.mean() / 0}
 
 
 class InPlace(KD):
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
-        teacher.logits.mul_(2)
-        return super().loss(student, teacher, batch, state)
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        inputs.teacher.logits.mul_(2)
+        return super().loss(inputs, state)
 
 
 class Idle(FitNet):
     """Has a layer that nothing trains."""
 
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
         state = super().build(student, teacher, data)
         state.register_parameter("idle", nn.Parameter(torch.zeros(3)))
         return state
@@ -97,31 +96,47 @@ class Idle(FitNet):
 class Narrow(KD):
     """Computes in 16 bits where it can."""
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
-        return {"kd": (student.logits @ teacher.logits.T).mean().square()}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        return {"kd": (inputs.student.logits @ inputs.teacher.logits.T).mean().square()}
 
 
 class NeedsTwo(KD):
     """Takes a mean over the other samples."""
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
-        return {"kd": (student.logits[1:] - teacher.logits[1:]).square().mean()}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        return {"kd": (inputs.student.logits[1:] - inputs.teacher.logits[1:]).square().mean()}
 
 
 class Gambler(KD):
     """Draws from a generator that the seed does not reach."""
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
-        return {"kd": super().loss(student, teacher, batch, state)["kd"] * random.random()}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        return {"kd": super().loss(inputs, state)["kd"] * random.random()}
 
 
 class Ordered(KD):
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
-        return {"kd": (student.logits[1:] - teacher.logits[:-1]).square().mean()}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        return {"kd": (inputs.student.logits[1:] - inputs.teacher.logits[:-1]).square().mean()}
 
 
-class OrderedAndHonest(Ordered):
+class OrderedAndDeclared(Ordered):
     order_matters: ClassVar[bool] = True
+
+
+class Related(KD):
+    """Compares with the mean over the batch."""
+
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        student, teacher = inputs.student.logits, inputs.teacher.logits
+        return {"kd": (student - teacher.mean(dim=0)).square().mean(dim=1)}
+
+
+class RelatedAndDeclared(Related):
+    relates_samples: ClassVar[bool] = True
+
+
+class Unrelated(KD):
+    relates_samples: ClassVar[bool] = True
 
 
 class Unordered(KD):
@@ -129,15 +144,15 @@ class Unordered(KD):
 
 
 class OrderedAndRandom(Ordered):
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
-        return {"kd": super().loss(student, teacher, batch, state)["kd"] * (1 + 0.01 * torch.rand(()))}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        return {"kd": super().loss(inputs, state)["kd"] * (1 + 0.01 * torch.rand(()))}
 
 
 class Noisy(KD):
     """Draws, and does not mind the order."""
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
-        return {"kd": super().loss(student, teacher, batch, state)["kd"] * (1 + 0.01 * torch.rand(()))}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        return {"kd": super().loss(inputs, state)["kd"] * (1 + 0.01 * torch.rand(()))}
 
 
 class Counter(nn.Module):
@@ -149,25 +164,25 @@ class Counter(nn.Module):
 
 
 class Forgetful(KD):
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
         return Counter()
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
         assert isinstance(state, Counter)
         state.calls += 1
-        return {"kd": super().loss(student, teacher, batch, state)["kd"] * state.calls}
+        return {"kd": super().loss(inputs, state)["kd"] * state.calls}
 
 
 class Averages(KD):
     """Keeps a running mean, each time in another tensor."""
 
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
         state = nn.Module()
         state.register_buffer("mean", torch.zeros(()))
         return state
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
-        loss = super().loss(student, teacher, batch, state)["kd"]
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        loss = super().loss(inputs, state)["kd"]
         state.mean = (0.9 * state.get_buffer("mean") + 0.1 * loss).detach()
         return {"kd": loss - state.mean}
 
@@ -194,38 +209,38 @@ class Shared(nn.Module):
 
 
 class SharesItsState(KD):
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
         return Shared()
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
         calls = state.get_buffer("calls").add_(1)
-        return {"kd": super().loss(student, teacher, batch, state)["kd"] * calls.clone()}
+        return {"kd": super().loss(inputs, state)["kd"] * calls.clone()}
 
 
 class PicklesItsState(KD):
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
         return Pickled()
 
 
 class OneArchitecture(FitNet):
     """Takes only equal shapes, and says so in its own way."""
 
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
-        if student.shapes != teacher.shapes:
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
+        if teacher is None or student.shapes != teacher.shapes:
             raise ValueError("shapes")
         return super().build(student, teacher, data)
 
 
 class NoSameArchitecture(FitNet):
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
-        if student.shapes == teacher.shapes:
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
+        if teacher is None or student.shapes == teacher.shapes:
             raise UserError("too easy")
         return super().build(student, teacher, data)
 
 
 class Talkative(FitNet):
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
-        if student.shapes != teacher.shapes:
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
+        if teacher is None or student.shapes != teacher.shapes:
             raise UserError("shapes differ\nmake them equal")
         return super().build(student, teacher, data)
 
@@ -233,16 +248,18 @@ class Talkative(FitNet):
 class TrainsTheTeacher(KD):
     """Takes the teacher's classifier itself and trains it."""
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
-        return Reads(("logits",), (teacher.pooled,))
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
+        assert teacher is not None
+        return Reads(["logits"], [teacher.pooled])
 
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
+    def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
+        assert teacher is not None
         assert teacher.classifier is not None
         return nn.ModuleDict({"head": teacher.classifier.requires_grad_(True)})
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> Losses:
-        logits = state.get_submodule("head")(teacher.features[0])
-        return {"kd": (student.logits - logits).square().mean()}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> Losses:
+        logits = state.get_submodule("head")(inputs.teacher.features[0])
+        return {"kd": (inputs.student.logits - logits).square().mean()}
 
 
 class OnlyAlone(KD):
@@ -257,40 +274,42 @@ BROKEN: list[tuple[str, Callable[[], Method], str]] = [
     ("frozen dataclass", Needy, "not equal"),
     ("kind and weights", Unweighted, r"published_weight is 0\.0"),
     ("kind and weights", OfNoKind, "kind is 'logits'; choose from response, feature, relation"),
-    ("description", Unweighted, "lack: paper, formula, shapes, source"),
-    ("taps", Blind, "the student has no nowhere@strong"),
-    ("loss", Deaf, "no gradient reaches the student"),
-    ("loss", Vector, r"kd has the shape \[8\]; it must be a scalar"),
-    ("loss", Infinite, "the part kd is -?inf"),
-    ("loss", InPlace, "changes in place what it reads: teacher logits"),
+    ("description", Unweighted, "lack: paper, formula, reads, shapes, source"),
+    ("reads", Blind, "the student has no nowhere@strong"),
+    ("loss", Detached, "no gradient reaches the student"),
+    ("loss", PerClass, r"kd has the shape \[5\]; it must be \[8\] or a scalar"),
+    ("loss", Infinite, "the part kd is not finite: -?inf"),
+    ("loss", InPlace, "changes its inputs in place: teacher logits"),
     ("loss", OnlyAlone, "has no phase before the stage"),
     ("trained parameters", Idle, "no gradient reaches: idle"),
     ("bf16 autocast", Narrow, "computed in 16 bits: kd"),
-    ("batch of one", NeedsTwo, "the part kd is nan"),
-    ("deterministic", Gambler, "losses that differ: kd"),
-    ("order of the batch", Ordered, "changes with the order of the samples; say so"),
-    ("order of the batch", OrderedAndRandom, "changes with the order of the samples; say so"),
+    ("batch of one", NeedsTwo, "the part kd is not finite: nan"),
+    ("deterministic", Gambler, "different losses: kd"),
+    ("order of the batch", Ordered, "changes with the order of the samples; set order_matters"),
+    ("order of the batch", OrderedAndRandom, "changes with the order of the samples; set order_matters"),
     ("order of the batch", Unordered, "order_matters is True, and the loss does not change"),
-    ("state through safetensors", Forgetful, "goes on with other losses: kd"),
-    ("state copied", SharesItsState, "goes on with other losses: kd"),
+    ("related samples", Related, "depends on other samples of the batch; set relates_samples"),
+    ("related samples", Unrelated, "relates_samples is True, and the loss of a sample does not depend"),
+    ("state through safetensors", Forgetful, "the state loaded, training continues with other losses: kd"),
+    ("state copied", SharesItsState, "the state copied, training continues with other losses: kd"),
     ("state without pickle", PicklesItsState, "no tensors: _extra_state|[Uu]npickl|weights_only"),
     ("state in place", Averages, "replaced instead of changed in place: mean"),
     ("zoo pairs", OneArchitecture, "student resnet8, teacher vgg8: ValueError: shapes"),
     ("zoo pairs", NoSameArchitecture, "student resnet8, teacher resnet8: refused: too easy"),
     ("zoo pairs", Talkative, "student resnet8, teacher vgg8: refused, not in one line"),
-    ("gradients", Deaf, "nothing of the method's loss depends on the student"),
-    ("gradients", Idle, r"no gradient reaches: 0\.idle"),
+    ("gradients", Detached, "nothing of the method's loss depends on the student"),
+    ("gradients", Idle, "no gradient reaches: idle"),
     ("gradients", TrainsTheTeacher, r"a gradient reaches the teacher: .*linear.weight|classifier.weight|fc.weight"),
     ("first stage", TrainsTheTeacher, "stage 1 changes teacher or reference: teacher "),
     ("second stage", TrainsTheTeacher, "stage 2 changes teacher or reference: teacher "),
     ("third stage", TrainsTheTeacher, "stage 3 changes teacher or reference: teacher "),
     ("joint with kd", TrainsTheTeacher, "stage 1 changes teacher or reference: teacher "),
-    ("first stage", Infinite, "is -?inf"),
+    ("first stage", Infinite, "stage 1: the part infinite is not finite"),
 ]
 
 
 @pytest.mark.parametrize(("check", "method", "message"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
-def test_a_broken_rule_is_noticed(check: str, method: Callable[[], Method], message: str) -> None:
+def test_a_violation_fails(check: str, method: Callable[[], Method], message: str) -> None:
     with pytest.raises(AssertionError, match=message) as caught:
         CHECKS[check](method())
     assert str(caught.value).startswith(f"{__name__}:{type(method()).__name__}: {check}: ")
@@ -300,12 +319,17 @@ def test_every_check_can_fail() -> None:
     assert {check for check, _, _ in BROKEN} == CHECKS.keys()
 
 
-@pytest.mark.parametrize("method", [OrderedAndHonest(), Noisy(), CRD(negatives=6), AT()])
-def test_what_is_true_of_the_order_is_accepted(method: Method) -> None:
+@pytest.mark.parametrize("method", [OrderedAndDeclared(), Noisy(), CRD(negatives=6), AT()])
+def test_correct_declarations_of_the_order_are_accepted(method: Method) -> None:
     CHECKS["order of the batch"](method)
 
 
-def test_all_failures_are_told_a_line_each() -> None:
+@pytest.mark.parametrize("method", [RelatedAndDeclared(), Noisy(), CRD(negatives=6), AT(), KD()])
+def test_correct_declarations_of_related_samples_are_accepted(method: Method) -> None:
+    CHECKS["related samples"](method)
+
+
+def test_a_line_for_each_failure() -> None:
     with pytest.raises(AssertionError) as caught:
         check_method(Unweighted)
     lines = str(caught.value).splitlines()
@@ -325,23 +349,23 @@ class WithoutDefault(FitNet):
 
 
 def test_a_class_that_needs_an_argument_is_refused() -> None:
-    with pytest.raises(AssertionError, match="WithoutDefault: a method is built from its defaults alone"):
+    with pytest.raises(AssertionError, match="WithoutDefault: it cannot be built from its defaults alone"):
         check_method(WithoutDefault)
 
 
-def test_a_field_without_default_is_told() -> None:
+def test_a_field_without_default_is_refused() -> None:
     @dataclass(frozen=True)
     class Demanding(Thawed.__mro__[1]):  # type: ignore[name-defined,misc]
         power: float
         kind: ClassVar[Kind] = "response"
-        taps = Thawed.taps
+        reads = Thawed.reads
         loss = Thawed.loss
 
     with pytest.raises(AssertionError, match="without a default: power"):
         CHECKS["frozen dataclass"](Demanding(2.0))
 
 
-def test_the_random_numbers_go_on_as_if_nothing_had_been_checked() -> None:
+def test_the_random_number_generator_is_unchanged() -> None:
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
