@@ -13,7 +13,7 @@ from tests.support import networks
 from tests.support.networks import SHAPE, same, state_of
 
 NAMES = ("logits", "stage2")
-PICTURES = torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(3))
+IMAGES = torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(3))
 
 
 @pytest.fixture(autouse=True)
@@ -30,11 +30,11 @@ def gradients(model: FeatureModel, found: dict[str, Tensor]) -> list[Tensor]:
     return list(torch.autograd.grad(loss, list(model.parameters())))
 
 
-def test_it_gives_the_features_and_gradients_of_the_student() -> None:
+def test_features_and_gradients_are_those_of_the_student() -> None:
     plain, other = student(), student()
     fast = CompiledStudent(other)
     for _ in range(2):
-        expected, found = plain.extract(PICTURES, NAMES), fast.extract(PICTURES, NAMES)
+        expected, found = plain.extract(IMAGES, NAMES), fast.extract(IMAGES, NAMES)
         assert found.keys() == set(NAMES)
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(gradients(other, found), gradients(plain, expected))
@@ -42,17 +42,15 @@ def test_it_gives_the_features_and_gradients_of_the_student() -> None:
     torch.testing.assert_close(state_of(other), state_of(plain))
 
 
-def test_batches_that_are_not_whole_run_as_they_are() -> None:
+def test_partial_batches_run_uncompiled() -> None:
     model = student()
     fast = CompiledStudent(model)
-    fast.extract(PICTURES, NAMES)
-    torch.testing.assert_close(
-        fast.extract(PICTURES[:4], NAMES), student().extract(PICTURES[:4], NAMES), rtol=0, atol=0
-    )
+    fast.extract(IMAGES, NAMES)
+    torch.testing.assert_close(fast.extract(IMAGES[:4], NAMES), student().extract(IMAGES[:4], NAMES), rtol=0, atol=0)
 
 
 def times(factor: float) -> Any:
-    """A backend whose programs give other numbers."""
+    """A backend whose programs return other numbers."""
 
     def backend(graph: Any, inputs: Any) -> Any:
         return lambda *values: tuple(factor * value for value in graph(*values))
@@ -65,15 +63,15 @@ def failing(graph: Any, inputs: Any) -> Any:
 
 
 @pytest.mark.parametrize("backend", [times(1.001), times(float("nan")), failing])
-def test_a_program_that_is_wrong_or_none_is_not_used(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_or_failing_program_is_not_used(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "BACKEND", backend)
     model = student()
     before, draws = state_of(model), torch.get_rng_state()
-    assert compiled_training(model, PICTURES, NAMES) is None
+    assert compiled_training(model, IMAGES, NAMES) is None
     assert same(state_of(model), before)
     assert torch.equal(torch.get_rng_state(), draws)
     fast = CompiledStudent(model)
-    torch.testing.assert_close(fast.extract(PICTURES, NAMES), student().extract(PICTURES, NAMES), rtol=0, atol=0)
+    torch.testing.assert_close(fast.extract(IMAGES, NAMES), student().extract(IMAGES, NAMES), rtol=0, atol=0)
     assert not fast.compiled
 
 
@@ -91,6 +89,6 @@ def test_gradients_are_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def compile_wrongly(function: Any, **_: Any) -> Any:
         return lambda x: tuple(WrongGradient.apply(value) for value in function(x))
 
-    assert compiled_training(student(), PICTURES, NAMES) is not None
+    assert compiled_training(student(), IMAGES, NAMES) is not None
     monkeypatch.setattr(torch, "compile", compile_wrongly)
-    assert compiled_training(student(), PICTURES, NAMES) is None
+    assert compiled_training(student(), IMAGES, NAMES) is None

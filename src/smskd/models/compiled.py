@@ -6,25 +6,20 @@ from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from smskd.interfaces.features import FeatureModel
-from smskd.models.probe import close
 
 Program = Callable[[Tensor], tuple[Tensor, ...]]
 
-
 BACKEND = "inductor"
 
+_FLOAT32, _REDUCED = 2.0**-23, 2.0**-8
+"""Relative rounding errors: of float32, and where factors are rounded to TF32 or bfloat16 on the way."""
 
-_EXACT, _ROUNDED = 2.0**-23, 2.0**-8
-"""How far rounding may move the pictures, as a share: in float32, and where factors are rounded on the way."""
-
-
-_NOISE, _LEAST = 20, 1e-4
-"""How many times as far as by moving the pictures so, and how far in any case, outputs and gradients may be moved.
-Where ReLUs are near 0, gradients of deep networks follow the last bit."""
-
+_SENSITIVITY, _FLOOR = 20, 1e-4
+"""Outputs and gradients of the program may differ from the student's by this many times the effect of one rounding
+error of the images, and in any case by the floor. Where ReLUs are near 0, gradients of deep networks depend on the last
+bit."""
 
 _logger = logging.getLogger(__name__)
 
@@ -32,8 +27,8 @@ _logger = logging.getLogger(__name__)
 class CompiledStudent:
     """The features of a student, computed by a compiled program where a batch is whole.
 
-    The first batch says which shape that is; on it the program is run beside the student, and it is not used if
-    outputs, gradients or buffers differ by more than rounding, or if the student cannot be compiled.
+    The first batch determines the shape of whole batches. On it the program is compared with the student, and it is not
+    used if outputs, gradients or buffers differ by more than rounding, or if the student cannot be compiled.
 
     Args:
         model: in train mode; it is trained as it would be otherwise.
@@ -66,56 +61,59 @@ class CompiledStudent:
         return self._programs[names]
 
 
-def compiled_training(model: FeatureModel, pictures: Tensor, names: Sequence[str]) -> Program | None:
-    """What computes the features with their gradients; None if it differs from the model, or cannot be compiled.
+def compiled_training(model: FeatureModel, images: Tensor, names: Sequence[str]) -> Program | None:
+    """A compiled program that computes the features with their gradients.
 
     Args:
         model: in train mode; its weights and buffers are left as they are.
-        pictures: a batch [N, channels, height, width]; what is given takes batches of its shape and format alone.
-        names: of the features, in the order in which they are given.
+        images: a batch [N, channels, height, width]; the program takes batches of its shape and memory format alone.
+        names: of the features, in the order in which the program returns them.
+
+    Returns:
+        The program; None if it differs from the model, or if the model cannot be compiled.
     """
 
     def features(x: Tensor) -> tuple[Tensor, ...]:
         found = model.extract(x, names)
         return tuple(found[name] for name in names)
 
-    hush_compiler()
+    quiet_compiler()
     before = [buffer.clone() for buffer in model.buffers()]
     try:
-        # All of it or nothing: what fails halfway would have moved the batch norms.
+        # The whole graph or nothing: a program that fails halfway would have updated the batch norms.
         program: Program = torch.compile(features, backend=BACKEND, dynamic=False, fullgraph=True)
-        with torch.random.fork_rng(_gpus(pictures)):
-            same = _same(model, features, program, pictures)
-    except Exception as error:  # of the compiler's making; the student trains as well without it
+        with torch.random.fork_rng(_gpus(images)):
+            same = _same(model, features, program, images)
+    except Exception as error:  # compiling is optional: the student trains as well without it
         _restore(model, before)
-        _logger.info("the student is not compiled: %s", error)
+        _logger.info("The student is not compiled: %s", error)
         return None
     return program if same else None
 
 
-def _same(model: FeatureModel, features: Program, program: Program, pictures: Tensor) -> bool:
-    share = _EXACT if pictures.device.type == "cpu" and not torch.is_autocast_enabled("cpu") else _ROUNDED
-    sign = torch.randn_like(pictures).sign_()
-    expected = _training(model, features, pictures)
-    moved = _training(model, features, pictures * (1 + share * sign))
-    found = _training(model, program, pictures)
+def _same(model: FeatureModel, features: Program, program: Program, images: Tensor) -> bool:
+    rounding = _FLOAT32 if images.device.type == "cpu" and not torch.is_autocast_enabled("cpu") else _REDUCED
+    sign = torch.randn_like(images).sign_()
+    expected = _training_step(model, features, images)
+    perturbed = _training_step(model, features, images * (1 + rounding * sign))
+    found = _training_step(model, program, images)
     return all(
-        _difference(*pair) <= _NOISE * _difference(other, pair[1]) + _LEAST
-        for pair, other in zip(zip(found, expected, strict=True), moved, strict=True)
+        _difference(*pair) <= _SENSITIVITY * _difference(other, pair[1]) + _FLOOR
+        for pair, other in zip(zip(found, expected, strict=True), perturbed, strict=True)
     )
 
 
-def _training(model: FeatureModel, run: Program, pictures: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Outputs and buffers of a step, and gradients; nothing is left of it."""
+def _training_step(model: FeatureModel, run: Program, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Outputs and buffers of a step, and gradients; the model is left as it was."""
     before = [buffer.clone() for buffer in model.buffers()]
     torch.manual_seed(0)
-    outputs = run(pictures)
+    outputs = run(images)
     loss = torch.stack([output.float().square().mean() for output in outputs]).sum()
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-    made = [output.detach() for output in outputs] + [buffer.clone() for buffer in model.buffers()]
+    values = [output.detach() for output in outputs] + [buffer.clone() for buffer in model.buffers()]
     _restore(model, before)
-    return made, [gradient for gradient in gradients if gradient is not None]
+    return values, [gradient for gradient in gradients if gradient is not None]
 
 
 @torch.no_grad()
@@ -125,61 +123,17 @@ def _restore(model: FeatureModel, buffers: Sequence[Tensor]) -> None:
 
 
 def _difference(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
-    """The largest of the distances of two tensors, as a share of the length of the second."""
+    """The largest distance of two tensors, relative to the norm of the second."""
     pairs = [(one.double(), other.double()) for one, other in zip(some, others, strict=True)]
     shares = [(one - other).norm() / (other.norm() + 1e-6) for one, other in pairs]
     largest = float(torch.stack(shares).max())
     return math.inf if math.isnan(largest) else largest
 
 
-def _gpus(pictures: Tensor) -> list[torch.device]:
-    return [pictures.device] if pictures.device.type == "cuda" else []
+def _gpus(images: Tensor) -> list[torch.device]:
+    return [images.device] if images.device.type == "cuda" else []
 
 
-Extract = Callable[[Tensor], dict[str, Tensor]]
-
-
-_logger = logging.getLogger(__name__)
-
-
-def compiled_extract(model: FeatureModel, pictures: Tensor, names: Collection[str]) -> Extract | None:
-    """What computes the features as one program, in which activations and sums are part of the convolutions.
-
-    It is run beside the model, and None is given if any feature differs by more than rounding, or if this machine
-    cannot compile it (there is no C++ compiler, or the network does something that cannot be traced).
-
-    Args:
-        model: in eval mode, not trained any more; it is left as it is.
-        pictures: a batch [N, channels, height, width]; what is given takes batches of its shape and format alone.
-        names: of the features.
-    """
-    order = tuple(sorted(names))
-
-    def features(x: Tensor) -> tuple[Tensor, ...]:
-        found = model.extract(x, order)
-        return tuple(found[name] for name in order)
-
-    try:
-        with torch.no_grad():
-            program = _compile(make_fx(features)(pictures), pictures)
-            same = all(close(*pair) for pair in zip(program(pictures), features(pictures), strict=True))
-    except Exception as error:  # of the compiler's making; the network runs as well without it
-        _logger.info("a frozen network is not compiled: %s", error)
-        return None
-    return (lambda x: dict(zip(order, program(x), strict=True))) if same else None
-
-
-def _compile(graph: torch.fx.GraphModule, pictures: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    hush_compiler()
-    import torch._inductor  # takes a second: not before it is needed
-
-    # "freezing": the weights are constants, which it may bring into the form that a convolution likes best.
-    program: Callable[[Tensor], tuple[Tensor, ...]] = torch._inductor.compile(
-        graph, [pictures], options={"freezing": True}
-    )
-    return program
-
-
-def hush_compiler() -> None:
-    """Where CUDA is installed but no GPU is, importing the compiler says so, in the middle of the progress display."""
+def quiet_compiler() -> None:
+    """Hides a warning of PyTorch's compiler about a missing GPU, which would break the progress display."""
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from smskd.interfaces.features import LOGITS, FeatureModel
 from smskd.models.bn_folding import folded
-from smskd.models.compiled import Extract, compiled_extract
+from smskd.models.compiled_frozen import Extract, compiled_extract
 from smskd.models.copying import copy_of
 from smskd.models.frozen_checks import behaviour_of
 

@@ -8,9 +8,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from smskd.interfaces.features import FeatureModel
 from smskd.models.dry_run import preserve_state
-from smskd.models.probe import close, full_precision, probe_images, readable_names
+from smskd.models.probe import TOLERANCE, close, full_precision, probe_images, readable_names
 
 _HALF = 2
+
+_ROUNDINGS = 16
+"""How many times the precision of a 16-bit type its outputs may differ between batch sizes."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ def _halves_agree(model: FeatureModel, images: Tensor) -> bool:
         halves = [model.extract(half, names) for half in (images[:_HALF], images[_HALF:])]
     except Exception:  # such as of a network that takes batches of one size alone
         return False
-    return all(close(torch.cat([half[name] for half in halves]), whole[name]) for name in names)
+    tolerance = max(TOLERANCE, *(_ROUNDINGS * torch.finfo(feature.dtype).eps for feature in whole.values()))
+    return all(close(torch.cat([half[name] for half in halves]), whole[name], tolerance) for name in names)
 
 
 def _equal(some: list[Tensor], others: list[Tensor]) -> bool:

@@ -12,9 +12,6 @@ from smskd.models.dry_run import like_weights
 TOLERANCE = 1e-4
 """Largest difference of an output, relative to its largest value, that float32 rounding explains in a deep network."""
 
-_ROUNDINGS = 16
-"""The same in units of a coarser type's precision."""
-
 
 def readable_names(model: FeatureModel) -> list[str]:
     """Every name that :meth:`FeatureModel.extract` takes."""
@@ -38,10 +35,14 @@ def probe_images(model: nn.Module, example: Tensor, count: int) -> Tensor:
     return like_weights(model, noise)
 
 
-def close(one: Tensor, other: Tensor) -> bool:
-    """Whether two outputs are finite and equal but for rounding."""
-    coarse = torch.finfo(other.dtype).eps if other.is_floating_point() else 0.0
-    tolerance = max(TOLERANCE, _ROUNDINGS * coarse)
+def close(one: Tensor, other: Tensor, tolerance: float = TOLERANCE) -> bool:
+    """Whether an output is finite and equal to another but for rounding.
+
+    Args:
+        one: the output.
+        other: the expected output, of the same shape.
+        tolerance: the largest difference allowed, relative to the largest absolute value of ``other``.
+    """
     difference = (one.double() - other.double()).abs().max()
     return bool(torch.isfinite(one).all()) and bool(difference <= tolerance * other.abs().max().double() + 1e-6)
 

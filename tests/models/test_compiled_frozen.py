@@ -10,12 +10,12 @@ from torch import Tensor
 
 from smskd import models
 from smskd.interfaces.features import FeatureModel
-from smskd.models import compiled, frozen
-from smskd.models.compiled import compiled_extract
+from smskd.models import compiled_frozen, frozen
+from smskd.models.compiled_frozen import compiled_extract
 from smskd.models.frozen import Frozen
 
 NAMES = {"stage1.preact", "stage2", "pooled", "logits"}
-PICTURES = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+IMAGES = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
 
 
 def network() -> FeatureModel:
@@ -23,50 +23,50 @@ def network() -> FeatureModel:
     return models.create("resnet8_w4", classes=5, channels=3, image_size=(16, 16)).eval()
 
 
-def untouched(graph: Any, pictures: Tensor) -> Any:
-    """What is traced, in place of what is compiled: that takes seconds."""
+def untouched(graph: Any, images: Tensor) -> Any:
+    """The traced graph in place of a compiled one, which takes seconds."""
     return graph
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_the_features_are_those_of_the_network() -> None:
     model = network()
-    extract = compiled_extract(model, PICTURES, NAMES)
+    extract = compiled_extract(model, IMAGES, NAMES)
     assert extract is not None
     with torch.no_grad():
-        expected = model.extract(PICTURES + 1, NAMES)
-    found = extract(PICTURES + 1)
+        expected = model.extract(IMAGES + 1, NAMES)
+    found = extract(IMAGES + 1)
     assert found.keys() == NAMES
     for name, tensor in found.items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-5)
 
 
-def wrong(graph: Any, pictures: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
+def wrong(graph: Any, images: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
     return lambda x: tuple(1.001 * tensor for tensor in graph(x))
 
 
-def failing(graph: Any, pictures: Tensor) -> Any:
+def failing(graph: Any, images: Tensor) -> Any:
     raise RuntimeError("no compiler here")
 
 
 @pytest.mark.parametrize("compiler", [wrong, failing])
-def test_a_program_that_is_wrong_or_none_is_not_used(compiler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_compile", compiler)
-    assert compiled_extract(network(), PICTURES, NAMES) is None
-    net = Frozen(network(), PICTURES)
-    expected = net(PICTURES)
+def test_a_wrong_or_failing_program_is_not_used(compiler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_frozen, "_compile", compiler)
+    assert compiled_extract(network(), IMAGES, NAMES) is None
+    net = Frozen(network(), IMAGES)
+    expected = net(IMAGES)
     net.compiles = True
-    torch.testing.assert_close(net(PICTURES), expected, rtol=0, atol=0)
+    torch.testing.assert_close(net(IMAGES), expected, rtol=0, atol=0)
 
 
 def test_only_whole_batches_go_through_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_compile", untouched)
+    monkeypatch.setattr(compiled_frozen, "_compile", untouched)
     made: list[tuple[int, frozenset[str]]] = []
     used: list[int] = []
 
-    def noted(model: FeatureModel, pictures: Tensor, names: Any) -> Any:
-        made.append((len(pictures), frozenset(names)))
-        extract = compiled_extract(model, pictures, names)
+    def noted(model: FeatureModel, images: Tensor, names: Any) -> Any:
+        made.append((len(images), frozenset(names)))
+        extract = compiled_extract(model, images, names)
         assert extract is not None
 
         def run(x: Tensor) -> dict[str, Tensor]:
@@ -76,47 +76,47 @@ def test_only_whole_batches_go_through_the_program(monkeypatch: pytest.MonkeyPat
         return run
 
     monkeypatch.setattr(frozen, "compiled_extract", noted)
-    net = Frozen(network(), PICTURES)
-    whole = net.extract(PICTURES, NAMES)
+    net = Frozen(network(), IMAGES)
+    whole = net.extract(IMAGES, NAMES)
     net.compiles = True
-    for pictures in (PICTURES, PICTURES[:3], PICTURES):
-        for name, tensor in net.extract(pictures, NAMES).items():
-            torch.testing.assert_close(tensor, whole[name][: len(pictures)])
+    for images in (IMAGES, IMAGES[:3], IMAGES):
+        for name, tensor in net.extract(images, NAMES).items():
+            torch.testing.assert_close(tensor, whole[name][: len(images)])
             assert not tensor.is_inference()
-    net(PICTURES)
+    net(IMAGES)
     assert made == [(4, frozenset(NAMES)), (4, frozenset({"logits"}))]
     assert used == [4, 4, 4]
 
 
 def test_other_weights_make_another_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_compile", untouched)
-    net = Frozen(network(), PICTURES)
+    monkeypatch.setattr(compiled_frozen, "_compile", untouched)
+    net = Frozen(network(), IMAGES)
     net.compiles = True
-    before = net(PICTURES)
+    before = net(IMAGES)
     torch.manual_seed(1)
     other = models.create("resnet8_w4", classes=5, channels=3, image_size=(16, 16)).eval()
     net.load_state_dict(other.state_dict())
-    after = net(PICTURES)
+    after = net(IMAGES)
     with torch.no_grad():
-        torch.testing.assert_close(after, other(PICTURES), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(after, other(IMAGES), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(after, before)
-    double = net.double()(PICTURES.double())
+    double = net.double()(IMAGES.double())
     assert double.dtype == torch.float64
     torch.testing.assert_close(double.float(), after, rtol=1e-4, atol=1e-5)
 
 
-def test_it_says_whether_the_last_whole_batch_was_computed_by_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(graph: Any, pictures: Tensor) -> Any:
-        return wrong(graph, pictures) if len(graph(pictures)) > 1 else graph
+def test_whether_the_last_whole_batch_was_computed_by_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(graph: Any, images: Tensor) -> Any:
+        return wrong(graph, images) if len(graph(images)) > 1 else graph
 
-    monkeypatch.setattr(compiled, "_compile", refused)
-    net = Frozen(network(), PICTURES)
-    net(PICTURES)
+    monkeypatch.setattr(compiled_frozen, "_compile", refused)
+    net = Frozen(network(), IMAGES)
+    net(IMAGES)
     assert not net.compiled
     net.compiles = True
-    net(PICTURES)
+    net(IMAGES)
     assert net.compiled
-    net(PICTURES[:2])
+    net(IMAGES[:2])
     assert net.compiled
-    net.extract(PICTURES, NAMES)
+    net.extract(IMAGES, NAMES)
     assert not net.compiled
