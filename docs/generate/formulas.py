@@ -1,4 +1,4 @@
-"""Formulas: LaTeX to MathML while the site is built, so that a page needs no script and no network to show them."""
+"""Conversion of formulas from LaTeX to MathML at build time, so that a page needs neither scripts nor a network."""
 
 import html
 import re
@@ -16,17 +16,17 @@ _COMMAND = re.compile(r"\\\w+")
 
 
 class UnknownCommand(ValueError):
-    """A LaTeX command that the conversion does not know."""
+    """A LaTeX command that the conversion does not support."""
 
 
 def statements(formula: str) -> list[str]:
-    """The statements of a method's formula: one begins at each line that is not indented.
+    """The statements of a formula: each begins at a line that is not indented.
 
     Args:
-        formula: as in the docstring of a method's file.
+        formula: as in the module docstring of a method.
 
     Returns:
-        LaTeX, each in one line.
+        LaTeX, each on one line.
     """
     found: list[str] = []
     for line in formula.splitlines():
@@ -42,24 +42,24 @@ def mathml(latex: str, *, block: bool) -> str:
 
     Args:
         latex: one statement.
-        block: on a line of its own, or within a text.
+        block: whether it is displayed on a line of its own, not within a text.
 
     Raises:
-        UnknownCommand: the formula has a command that would be shown as it is written.
+        UnknownCommand: the formula has an unsupported command, which would be shown as source code.
     """
     element = str(convert(latex, display="block" if block else "inline"))
     left = _COMMAND.search(element)
     if left:
         raise UnknownCommand(f"{left[0]} in {latex}")
-    # A name in upright letters is one identifier, which browsers set with the spacing of a word.
+    # A name in upright letters is a single identifier, which browsers set with the spacing of a word.
     element = _NAME.sub(lambda match: f"<mi>{''.join(_LETTER.findall(match[1]))}</mi>", element)
     element = _FUNCTION.sub(r'\g<0><mspace width="0.17em" />', element)
-    # A bar stands at both ends of an absolute value, where a relation's spaces would be wrong.
+    # Bars are delimiters of an absolute value, without the spacing of a relation.
     return _BAR.sub('<mo stretchy="false" lspace="0" rspace="0">|</mo>', element)
 
 
 def drawn(page: str) -> str:
-    """A page in which the formulas that the Markdown extension found are MathML."""
+    """The HTML of a page with the formulas of the Markdown extension replaced by MathML."""
     return _ARITHMATEX.sub(_element, page)
 
 

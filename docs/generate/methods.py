@@ -1,4 +1,4 @@
-"""A page for each distillation method and the table of them all, from what the methods' own files say."""
+"""A page for each distillation method and a table of all methods, from the docstrings of their files."""
 
 import inspect
 import re
@@ -10,7 +10,7 @@ from smskd.methods._describe import HyperParameter, MethodDescription, describe
 from smskd.registry import METHODS
 
 PACKAGE = "smskd.methods"
-"""Methods that other packages install have no page here."""
+"""Methods of other installed packages have no page."""
 
 _CODE = re.compile(r"(`+)[^`]+\1")
 _LATEX = re.compile(r"\b[A-Za-z]\^\w\b|\\[A-Za-z]+(?:\((?:[^()]|\([^()]*\))*\)|_?\{[^}]*\}|_\w+)*(?: / \d+)?")
@@ -33,7 +33,7 @@ def title(name: str) -> str:
 
 
 def table() -> str:
-    """All methods, a line each."""
+    """A table with a row for each method."""
     lines = ["| Method | Title | Compares | Reads | Weight | Paper |", "| --- | --- | --- | --- | ---: | --- |"]
     for name in method_names():
         about = describe(name)
@@ -41,7 +41,7 @@ def table() -> str:
             f"[`{name}`]({name}.md)",
             text(about.title),
             about.kind,
-            text(about.taps).rstrip("."),
+            text(about.reads).rstrip("."),
             f"{about.published_weight:g}",
             arxiv_link(about.arxiv) or text(about.paper),
         )
@@ -61,8 +61,8 @@ def page(name: str) -> str:
         _parameters(about.hyperparameters),
         "## Use",
         _use(about),
-        "## Trained and remembered",
-        _learned(cls, about),
+        "## Layers, memories and phases",
+        _modules(cls),
     ]
     if about.differences:
         points = "\n".join(f"- {text(point)}" for point in about.differences)
@@ -72,7 +72,7 @@ def page(name: str) -> str:
 
 
 def text(words: str) -> str:
-    """Words of a docstring as Markdown: code stays code, LaTeX becomes a formula, anything else means itself."""
+    """The text of a docstring as Markdown: code stays code, LaTeX becomes a formula, anything else is escaped."""
     parts, end = [], 0
     for match in _CODE.finditer(words):
         parts += [_prose(words[end : match.start()]), match[0]]
@@ -107,7 +107,7 @@ def _facts(about: MethodDescription) -> str:
         ("Name in a recipe", f"`{about.name}`"),
         ("Paper", ", ".join(part for part in (text(about.paper), arxiv_link(about.arxiv)) if part)),
         ("Compares", {"response": "predictions", "feature": "features", "relation": "relations"}[about.kind]),
-        ("Reads", _capital(text(about.taps))),
+        ("Reads", _capital(text(about.reads))),
         ("Shapes", _capital(text(about.shapes))),
         ("Published weights", weights),
         ("Published code", text(about.source)),
@@ -118,8 +118,8 @@ def _facts(about: MethodDescription) -> str:
 
 def _parameters(parameters: tuple[HyperParameter, ...]) -> str:
     if not parameters:
-        return "## Hyper-parameters\n\nIt has none."
-    lines = ["## Hyper-parameters", "", "| Name | Type | Default | What it does |", "| --- | --- | --- | --- |"]
+        return "## Hyper-parameters\n\nNone."
+    lines = ["## Hyper-parameters", "", "| Name | Type | Default | Description |", "| --- | --- | --- | --- |"]
     for item in parameters:
         kind = item.type.replace("|", "\\|")
         lines.append(f"| `{item.name}` | {text(kind) if kind == item.type else kind} | `{item.default}` "
@@ -128,12 +128,12 @@ def _parameters(parameters: tuple[HyperParameter, ...]) -> str:
 
 
 def _use(about: MethodDescription) -> str:
-    """How a recipe, the command line and the library name it; the first hyper-parameter stands for them all."""
+    """Its use in a recipe and on the command line, with the first hyper-parameter as an example."""
     own = (
         f", {about.hyperparameters[0].name}: {_yaml(about.hyperparameters[0].default)}" if about.hyperparameters else ""
     )
     recipe = f"methods: [{{name: {about.name}, weight: {about.published_weight:g}{own}}}]"
-    return f"In a recipe:\n\n```yaml\n{recipe}\n```\n\nWith its defaults, in one word: `methods={about.name}`."
+    return f"In a recipe:\n\n```yaml\n{recipe}\n```\n\nWith its defaults, on the command line: `methods={about.name}`."
 
 
 def _yaml(value: object) -> str:
@@ -144,19 +144,21 @@ def _yaml(value: object) -> str:
     return str(value)
 
 
-def _learned(cls: type[Method], about: MethodDescription) -> str:
-    """What the method's class builds, and the phase before the stage, as its own code says."""
+def _modules(cls: type[Method]) -> str:
+    """The modules that the method builds, the phase before the stage, and properties of its loss."""
     lines = []
     if _own(cls, "build"):
-        lines.append(f"- With the student: {_first(cls, 'build')}")
+        lines.append(f"- Built for a stage: {_first(cls, 'build')}")
     else:
-        lines.append("- Nothing of its own: it is a function of what the two models say.")
-    if _own(cls, "preparation"):
-        lines.append(f"- In a phase before the stage: {_first(cls, 'preparation')}")
+        lines.append("- Built for a stage: nothing. The loss is a function of the models' outputs.")
+    if _own(cls, "pretraining"):
+        lines.append(f"- In a phase before the stage: {_first(cls, 'pretraining')}")
     if cls.replaces_head:
-        lines.append("- Its layers become part of the student, which is another network from then on.")
+        lines.append("- Its layers replace the student's last layers, so that the student becomes another network.")
+    if cls.relates_samples:
+        lines.append("- The loss of a sample depends on the other samples of the batch.")
     if cls.order_matters:
-        lines.append("- Its loss changes with the order of the samples in a batch.")
+        lines.append("- The loss depends on the order of the samples in a batch.")
     return "\n".join(lines)
 
 
@@ -170,7 +172,7 @@ def _first(cls: type[Method], name: str) -> str:
 
 
 def _api(name: str, cls: type[Method]) -> str:
-    """The method's class and its functions."""
+    """The class of the method and its public functions."""
     module = sys.modules[cls.__module__]
     public = [
         key
