@@ -1,86 +1,47 @@
-"""The teacher's outputs of a batch, from the cache as far as they are in it, and into it as far as they are not."""
+"""The teacher's outputs for a batch: looked up, or computed and kept."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from smskd.config.cache import CacheConfig
-from smskd.data import mix_tensor
-from smskd.data.loaders.batching import coalesced_batches
 from smskd.data.loaders.identity import AugmentationSpace
 from smskd.errors import UserError
-from smskd.interfaces.batch import Batch, SampleKeys
+from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import LOGITS, FeatureLayout
 from smskd.models.frozen import Frozen
-from smskd.teacher_cache import capacity as room
-from smskd.teacher_cache.codec import Form, Largest, Whole
-from smskd.teacher_cache.key import Key, describe
-from smskd.teacher_cache.storage import FileStorage, MemoryStorage, Storage, on
+from smskd.teacher_cache import capacity
+from smskd.teacher_cache.chunks import chunk_size, extract_in_chunks
+from smskd.teacher_cache.codec import Codec, codec_of
+from smskd.teacher_cache.folder import ROWS, Probe, open_folder
+from smskd.teacher_cache.key import Key
+from smskd.teacher_cache.record_index import image_ids, record_index
+from smskd.teacher_cache.storage import FileStorage, MemoryStorage, Storage, to_device
 
-CHUNKS = {"cpu": 16, "cuda": 256}
-"""Pictures that the teacher sees at once, by type of device. Always the same number, filled up with black: how sums are
-rounded depends on it, and then it does not depend on which pictures happened to be missing."""
-CHUNK = 64
-"""Of other devices, and of large pictures."""
-
-_PROBE = 2
-
-
-class Numbering(ABC):
-    """Which row holds what."""
-
-    count: int
-    """Of rows."""
-
-    @abstractmethod
-    def places(self, draw: SampleKeys) -> Tensor | None:
-        """The row of each sample, int64 [N]; None where these pictures are not kept."""
-
-
-class ByVariant(Numbering):
-    """A row for each sample and variant."""
-
-    def __init__(self, samples: int, variants: int) -> None:
-        self._variants = variants
-        self.count = samples * variants
-
-    def places(self, draw: SampleKeys) -> Tensor | None:
-        return None if draw.variant is None else draw.index * self._variants + draw.variant
-
-
-class ByEpoch(Numbering):
-    """A row for each epoch and sample."""
-
-    def __init__(self, samples: int, epochs: int) -> None:
-        self._samples, self._epochs = samples, epochs
-        self.count = samples * epochs
-
-    def places(self, draw: SampleKeys) -> Tensor | None:
-        return (draw.epoch - 1) * self._samples + draw.index if 1 <= draw.epoch <= self._epochs else None
+_PROBE_IMAGES = 2
 
 
 class TeacherCache:
     """The logits and pooled features of a frozen teacher, as float16.
 
-    What comes out is rounded to float16 in any case, whether it was in the cache or is only just computed, and what is
-    computed does not depend on what else was missing. So a run comes out the same, bit by bit, whatever the cache held
+    Outputs are rounded to float16 whether they were in the cache or have just been computed, and the computed ones do
+    not depend on which others were missing. So the result of a run is the same, bit for bit, whatever the cache held
     when it began.
 
     Args:
-        teacher: whose outputs.
+        teacher: whose outputs are kept.
         layout: the teacher's.
-        outputs: names, of those that :func:`cacheable` finds.
-        orbit: the pictures there can be.
-        options: how it is kept; not ``off``.
-        key: of what is kept on disk; None in memory.
+        outputs: names, from :func:`cacheable`.
+        augmentation_space: all the images that the loader can produce.
+        options: mode, folder and limit; the mode is not ``off``.
+        key: of the outputs on disk; None: they are kept in memory.
         epochs: of the run, for ``replay``.
-        example: a picture [1, channels, height, width] on the device of training.
+        example: an image [1, channels, height, width] on the device of training.
 
     Raises:
-        UserError: there is no room, or these pictures cannot be kept in this mode.
+        UserError: the cache exceeds its limit, the memory or the disk; its folder cannot be written; or these images
+            cannot be kept in this mode.
     """
 
     def __init__(
@@ -97,164 +58,132 @@ class TeacherCache:
     ) -> None:
         self._teacher = teacher
         self._device = example.device
-        self._chunk = _chunk(example)
-        self._numbering = _numbering(augmentation_space, options, epochs)
-        self._forms = {name: _form(name, layout, options) for name in sorted(outputs)}
-        self._hits = self._asked = 0
-        self._sound = torch.ones((), dtype=torch.bool, device=self._device)
-        what = _described(self._forms, augmentation_space, options, epochs)
+        self._chunk = chunk_size(example)
+        self._index = record_index(augmentation_space, options, epochs)
+        self._codecs = {name: codec_of(name, layout, options) for name in sorted(outputs)}
+        self._hits = self._lookups = 0
+        self._all_finite = torch.ones((), dtype=torch.bool, device=self._device)
+        content = _content(self._codecs, augmentation_space, options, epochs)
         if key is None:
-            self._records = self._in_memory(options, what)
+            self._storages = self._in_memory(options, content)
         else:
-            self._records = self._in_files(key.folder(options.path), key, options, what, example, layout)
+            self._storages = self._in_files(key, options, content, layout, example)
 
     def covers(self, names: Collection[str]) -> bool:
-        """Whether all of these taps of the teacher are kept; of some only the teacher has to run anyway."""
-        return bool(names) and all(name in self._forms for name in names)
+        """Whether all of these taps of the teacher are kept; otherwise the teacher has to run anyway."""
+        return bool(names) and all(name in self._codecs for name in names)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def read(self, batch: Batch, names: Collection[str]) -> dict[str, Tensor] | None:
-        """The outputs of a batch by name, [N, width] each, in the type of its pictures.
+        """The outputs for a batch by name, [N, width] each, in the dtype of its images.
 
-        Only what is missing goes through the teacher. Nothing waits for the device where nothing is missing.
+        The teacher is run on the missing images only. Where none is missing, nothing synchronises with the device.
 
         Args:
-            batch: whose pictures.
+            batch: of images.
             names: of outputs, all of them covered.
 
         Returns:
-            None where the batch does not tell which pictures it holds.
+            None where the batch has no ``keys``, or its images are not among those that are kept.
 
         Raises:
-            UserError: an output is too large for float16.
+            UserError: an output exceeds the range of float16.
         """
-        places = None if batch.keys is None else self._numbering.places(batch.keys)
-        if batch.keys is None or places is None:
+        records = None if batch.keys is None else self._index.records(batch.keys)
+        if batch.keys is None or records is None:
             return None
-        pictures = _pictures(batch.keys)
-        found = {name: self._records[name].read(places, pictures) for name in sorted(names)}
-        present = torch.stack([there for _, there in found.values()]).all(0)
+        images = image_ids(batch.keys)
+        found = {name: self._storages[name].read(records, images) for name in sorted(names)}
+        valid = torch.stack([own for _, own in found.values()]).all(0)
         rows = {
-            name: kept if kept.device == self._device else on(kept, self._device) for name, (kept, _) in found.items()
+            name: to_device(row, self._device) if row.device != self._device else row
+            for name, (row, _) in found.items()
         }
-        missing = (~present).nonzero()[:, 0]
+        missing = (~valid).nonzero()[:, 0]
         if len(missing):
-            where = on(missing, self._device)
-            for name, fresh in self._computed(batch.x.index_select(0, where), names).items():
-                self._records[name].write(places[missing], pictures[missing], fresh)
-                rows[name] = rows[name].index_copy(0, where, fresh)
-        self._asked += len(places)
-        self._hits += len(places) - len(missing)
-        return {name: self._forms[name].unpacked(row).to(batch.x.dtype) for name, row in rows.items()}
+            positions = to_device(missing, self._device)
+            for name, computed in self._computed_rows(batch.x.index_select(0, positions), names).items():
+                self._storages[name].write(records[missing], images[missing], computed)
+                rows[name] = rows[name].index_copy(0, positions, computed)
+        self._lookups += len(records)
+        self._hits += len(records) - len(missing)
+        return {name: self._codecs[name].unpack(row).to(batch.x.dtype) for name, row in rows.items()}
 
     def share_of_hits(self) -> float | None:
-        """The share of samples that were in the cache since this was asked last; None if none was looked for.
+        """The share of samples that were in the cache since the last call; None if none was looked up.
 
         Raises:
-            UserError: an output was too large for float16.
+            UserError: an output exceeded the range of float16.
         """
-        self._check()
-        share = self._hits / self._asked if self._asked else None
-        self._hits = self._asked = 0
+        self._check_finite()
+        share = self._hits / self._lookups if self._lookups else None
+        self._hits = self._lookups = 0
         return share
 
-    def _computed(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """Rows of the teacher's outputs of pictures."""
-        computed = self._outputs(x, names)
+    def _computed_rows(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """Rows of the teacher's outputs for images."""
+        computed = extract_in_chunks(self._teacher, x, names, self._chunk)
         for values in computed.values():
-            self._sound &= values.to(torch.float16).isfinite().all()
-        if self._device.type == "cpu" or any(isinstance(records, FileStorage) for records in self._records.values()):
-            self._check()  # nothing has to be waited for, or is waited for anyway
-        return {name: self._forms[name].packed(values) for name, values in computed.items()}
+            self._all_finite &= values.to(torch.float16).isfinite().all()
+        if self._device.type == "cpu" or any(isinstance(storage, FileStorage) for storage in self._storages.values()):
+            self._check_finite()  # it costs no synchronisation that is not needed anyway
+        return {name: self._codecs[name].pack(values) for name, values in computed.items()}
 
-    def _outputs(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """The teacher's outputs of pictures, the same numbers whichever pictures are beside them."""
-        parts: dict[str, list[Tensor]] = {name: [] for name in names}
-        for some in torch.split(x, self._chunk):
-            chunk = x.new_zeros(self._chunk, *x.shape[1:]).contiguous(memory_format=torch.channels_last)
-            chunk[: len(some)] = some
-            for name, values in self._teacher.extract(chunk, names).items():
-                parts[name].append(values[: len(some)])
-        return {name: torch.cat(values) for name, values in parts.items()}
-
-    def _check(self) -> None:
-        if not bool(self._sound):
-            names = " or ".join(self._forms)
+    def _check_finite(self) -> None:
+        if not bool(self._all_finite):
+            names = " or ".join(self._codecs)
             raise UserError(
-                f"the teacher's {names} are not finite, or beyond the 65504 that float16 holds: turn its cache off"
+                f"the teacher's {names} are not finite, or exceed 65504, the largest float16: turn its cache off"
             )
 
-    def _in_memory(self, options: CacheConfig, what: str) -> dict[str, Storage]:
-        sizes = [MemoryStorage.size(self._numbering.count, form.width) for form in self._forms.values()]
-        room.check_limit(sum(sizes), what, options.limit)
-        device = room.memory_device(sum(sizes), what, self._device)
-        return {name: MemoryStorage(self._numbering.count, form.width, device) for name, form in self._forms.items()}
+    def _in_memory(self, options: CacheConfig, content: str) -> dict[str, Storage]:
+        count = self._index.count
+        size = sum(MemoryStorage.size(count, codec.width) for codec in self._codecs.values())
+        capacity.check_limit(size, content, options.limit)
+        device = capacity.memory_device(size, content, self._device)
+        return {name: MemoryStorage(count, codec.width, device) for name, codec in self._codecs.items()}
 
     def _in_files(
-        self, folder: Path, key: Key, options: CacheConfig, what: str, example: Tensor, layout: FeatureLayout
+        self, key: Key, options: CacheConfig, content: str, layout: FeatureLayout, example: Tensor
     ) -> dict[str, Storage]:
-        files = {name: folder / f"{_file_name(name)}.rows" for name in self._forms}
-        sizes = {name: FileStorage.size(self._numbering.count, form.width) for name, form in self._forms.items()}
-        room.check_limit(sum(sizes.values()), what, options.limit)
-        room.check_disk([(files[name], sizes[name]) for name in files], what, options.path)
-        describe(folder, key, _probe(self._teacher, layout, example))
-        return {name: FileStorage(files[name], self._numbering.count, form.width) for name, form in self._forms.items()}
+        count, folder = self._index.count, key.folder(options.path)
+        files = {name: folder / f"{_file_name(name)}{ROWS}" for name in self._codecs}
+        sizes = {name: FileStorage.size(count, codec.width) for name, codec in self._codecs.items()}
+        capacity.check_limit(sum(sizes.values()), content, options.limit)
+        capacity.check_disk([(files[name], sizes[name]) for name in files], content, options.path)
+        open_folder(folder, key, _probe(self._teacher, layout, example))
+        return {name: FileStorage(files[name], count, codec.width) for name, codec in self._codecs.items()}
 
 
 def cacheable(taps: Collection[str], layout: FeatureLayout) -> frozenset[str]:
-    """The outputs to keep for a stage with these taps of the teacher: none where a map or another view is among them,
-    for which the teacher has to run anyway."""
+    """The teacher's outputs that are worth keeping for a stage.
+
+    Args:
+        taps: all that the stage reads of the teacher, in their short form.
+        layout: the teacher's.
+
+    Returns:
+        All of the taps, or none where a map or another view is among them, for which the teacher has to run anyway.
+    """
     return frozenset(taps) if {LOGITS, *_vectors(layout)}.issuperset(taps) else frozenset()
-
-
-def _chunk(example: Tensor) -> int:
-    small = coalesced_batches(example.device, CHUNK, example.shape[1:]) * CHUNK
-    most = CHUNKS.get(example.device.type, CHUNK)
-    return min(most, small)
 
 
 def _vectors(layout: FeatureLayout) -> list[str]:
     return [name for name, shape in layout.features.items() if len(shape) == 1]
 
 
-def _numbering(augmentation_space: AugmentationSpace, options: CacheConfig, epochs: int) -> Numbering:
-    if options.mode == "replay":
-        return ByEpoch(augmentation_space.samples, epochs)
-    if augmentation_space.variants is None:
-        raise UserError(
-            f"the teacher's cache '{options.mode}' needs pictures of bytes, and the data set gives floats, which its "
-            "own transforms made in countless ways: use 'replay', or turn the cache off"
-        )
-    return ByVariant(augmentation_space.samples, augmentation_space.variants)
-
-
-def _form(name: str, layout: FeatureLayout, options: CacheConfig) -> Form:
-    if name != LOGITS:
-        return Whole(layout.features[name][0])
-    if options.mode == "replay" and options.top < layout.classes:
-        return Largest(layout.classes, options.top)
-    return Whole(layout.classes)
-
-
-def _pictures(draw: SampleKeys) -> Tensor:
-    """What says that a row is of this very picture, int64 [N]."""
-    variant = torch.zeros_like(draw.index) if draw.variant is None else draw.variant
-    return variant if draw.content is None else mix_tensor(draw.content, variant)
-
-
-def _described(
-    forms: Mapping[str, Form], augmentation_space: AugmentationSpace, options: CacheConfig, epochs: int
-) -> str:
-    times = f"{epochs} epochs" if options.mode == "replay" else f"{augmentation_space.variants} variants"
-    return f"the {' and '.join(forms)} of {augmentation_space.samples} pictures in {times}"
+def _content(outputs: Mapping[str, Codec], space: AugmentationSpace, options: CacheConfig, epochs: int) -> str:
+    """The content of the cache, for messages."""
+    times = f"{epochs} epochs" if options.mode == "replay" else f"{space.variants} variants"
+    return f"the {' and '.join(outputs)} of {space.samples} images in {times}"
 
 
 def _file_name(output: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in output)
 
 
-def _probe(teacher: Frozen, layout: FeatureLayout, example: Tensor) -> dict[str, list[list[float]]]:
-    noise = torch.randn(_PROBE, *example.shape[1:], generator=torch.Generator().manual_seed(0))
+def _probe(teacher: Frozen, layout: FeatureLayout, example: Tensor) -> Probe:
+    noise = torch.randn(_PROBE_IMAGES, *example.shape[1:], generator=torch.Generator().manual_seed(0))
     found = teacher.extract(noise.to(example), (LOGITS, *_vectors(layout)))
     if not all(bool(values.isfinite().all()) for values in found.values()):
         raise UserError("the teacher's outputs are not finite: its weights are damaged")

@@ -1,4 +1,4 @@
-"""Where rows are kept, each with a stamp that says of which picture it is and, in a file, whether it is sound."""
+"""Keeps rows of 16-bit numbers in records, each with a stamp that ties it to its image and, in a file, to its bits."""
 
 import errno
 import os
@@ -13,28 +13,39 @@ from torch import Tensor
 from smskd.data import mix_tensor
 from smskd.errors import UserError
 
-_STAMP, _SUM = 0x7374616D70, 0x73756D
-_BYTES = 8
-"""Of a stamp."""
+_STAMP, _CHECKSUM = 0x7374616D70, 0x73756D
+"""Set the hashes of different uses apart."""
+
+_STAMP_BYTES = 8
 
 
 class Storage(ABC):
-    """Rows of 16-bit numbers by their number. All arguments and results but the rows are on the CPU.
+    """Rows of 16-bit numbers by the number of their record. All tensors but the rows are on the CPU.
 
-    ``places`` are the numbers of rows, int64 [N], ``pictures`` say of each of which picture it is, int64 [N].
+    ``records`` are the numbers of records, int64 [N]; ``image_ids`` identify the image of each, int64 [N].
     """
 
     @abstractmethod
-    def read(self, places: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows, int16 [N, width], and whether each of them is there, bool [N]; what is not there is anything."""
+    def read(self, records: Tensor, image_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows, int16 [N, width], and whether each is valid, bool [N]; the contents of invalid rows are undefined."""
 
     @abstractmethod
-    def write(self, places: Tensor, pictures: Tensor, rows: Tensor) -> None:
-        """Keeps rows, int16 [N, width]."""
+    def write(self, records: Tensor, image_ids: Tensor, rows: Tensor) -> None:
+        """Keeps rows, int16 [N, width].
+
+        Raises:
+            UserError: a file cannot be written.
+        """
 
 
 class MemoryStorage(Storage):
-    """Rows on a device, for as long as the process lasts."""
+    """Rows on a device, for the lifetime of the process.
+
+    Args:
+        count: number of records.
+        width: of a row.
+        device: of the rows.
+    """
 
     def __init__(self, count: int, width: int, device: torch.device) -> None:
         self._rows = torch.empty(count, width, dtype=torch.int16, device=device)
@@ -43,29 +54,28 @@ class MemoryStorage(Storage):
     @staticmethod
     def size(count: int, width: int) -> int:
         """In bytes."""
-        return count * (2 * width + _BYTES)
+        return count * (2 * width + _STAMP_BYTES)
 
-    def read(self, places: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        present = self._stamps[places] == _stamps(places, pictures)
-        # Not by indexing, which brings in a second thread for so little, and waits for it where the machine is busy.
-        return self._rows.index_select(0, on(places, self._rows.device)), present
+    def read(self, records: Tensor, image_ids: Tensor) -> tuple[Tensor, Tensor]:
+        valid = self._stamps[records] == _stamps(records, image_ids)
+        # Indexing would start a second thread for so little work, and wait for it where the machine is busy.
+        return self._rows.index_select(0, to_device(records, self._rows.device)), valid
 
-    def write(self, places: Tensor, pictures: Tensor, rows: Tensor) -> None:
-        self._rows.index_copy_(0, on(places, self._rows.device), rows.to(self._rows.device))
-        self._stamps[places] = _stamps(places, pictures)
+    def write(self, records: Tensor, image_ids: Tensor, rows: Tensor) -> None:
+        self._rows.index_copy_(0, to_device(records, self._rows.device), rows.to(self._rows.device))
+        self._stamps[records] = _stamps(records, image_ids)
 
 
 class FileStorage(Storage):
-    """Rows in a file that several processes read and write at once.
+    """Rows in a file that several processes read and write concurrently, without locks.
 
-    A record is a stamp and a row. The stamp follows from the row's number, its picture and all its bits: a record
-    that was never written, written in part or written twice at once, or that has been damaged, is not there. So
-    nothing has to be locked, and nothing else in the file has to be trusted.
+    A record is a stamp and a row. The stamp is a hash of the record's number, its image and all bits of the row:
+    a record that was never written, was written in part or by two processes at once, or has been damaged, is invalid.
+    Nothing else in the file is trusted.
 
     Args:
-        path: of the file; it is made, or made longer, if need be, without taking space on the disk before that is
-            written to.
-        count: of rows.
+        path: of the file. It is created or extended as a sparse file, which takes disk space only where it is written.
+        count: number of records.
         width: of a row.
 
     Raises:
@@ -74,15 +84,15 @@ class FileStorage(Storage):
 
     def __init__(self, path: Path, count: int, width: int) -> None:
         self._path, self._width = path, width
-        self._weights = mix_tensor(_SUM, torch.arange(width)) | 1
-        self._length = self._record(width)
+        self._weights = mix_tensor(_CHECKSUM, torch.arange(width)) | 1
+        self._length = self._record_bytes(width)
         size = self.size(count, width)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             weakref.finalize(self, os.close, self._file)
             if os.fstat(self._file).st_size < size:
-                # Not by truncating: another process may have made it longer in the meantime, and would lose the end.
+                # ftruncate would cut off the end where another process has extended the file in the meantime.
                 os.pwrite(self._file, b"\0", size - 1)
             mapped = np.memmap(path, dtype=np.uint8, mode="r+", shape=(count, self._length))
         except OSError as error:
@@ -90,46 +100,46 @@ class FileStorage(Storage):
         self._bytes = torch.from_numpy(mapped)
 
     @staticmethod
-    def _record(width: int) -> int:
-        """Bytes of a record, at the end of which there is at least one that nothing is kept in."""
-        return _BYTES + (2 * width // _BYTES + 1) * _BYTES
+    def _record_bytes(width: int) -> int:
+        """A multiple of 8. At least one byte at the end is unused: :meth:`__init__` writes it to extend the file."""
+        return _STAMP_BYTES + (2 * width // _STAMP_BYTES + 1) * _STAMP_BYTES
 
     @classmethod
     def size(cls, count: int, width: int) -> int:
         """In bytes."""
-        return count * cls._record(width)
+        return count * cls._record_bytes(width)
 
-    def read(self, places: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        found = self._bytes.index_select(0, places)
-        stamps = found[:, :_BYTES].contiguous().view(torch.int64)[:, 0]
-        rows = found[:, _BYTES : _BYTES + 2 * self._width].contiguous().view(torch.int16)
-        return rows, stamps == self._stamps(places, pictures, rows)
+    def read(self, records: Tensor, image_ids: Tensor) -> tuple[Tensor, Tensor]:
+        found = self._bytes.index_select(0, records)
+        stamps = found[:, :_STAMP_BYTES].contiguous().view(torch.int64)[:, 0]
+        rows = found[:, _STAMP_BYTES : _STAMP_BYTES + 2 * self._width].contiguous().view(torch.int16)
+        return rows, stamps == self._stamps(records, image_ids, rows)
 
-    def write(self, places: Tensor, pictures: Tensor, rows: Tensor) -> None:
+    def write(self, records: Tensor, image_ids: Tensor, rows: Tensor) -> None:
         rows = rows.cpu().contiguous()
-        records = torch.zeros(len(rows), self._length, dtype=torch.uint8)
-        records[:, :_BYTES] = self._stamps(places, pictures, rows)[:, None].view(torch.uint8)
-        records[:, _BYTES : _BYTES + 2 * self._width] = rows.view(torch.uint8)
+        content = torch.zeros(len(rows), self._length, dtype=torch.uint8)
+        content[:, :_STAMP_BYTES] = self._stamps(records, image_ids, rows)[:, None].view(torch.uint8)
+        content[:, _STAMP_BYTES : _STAMP_BYTES + 2 * self._width] = rows.view(torch.uint8)
         try:
-            # Not through the mapping: there a full disk would end the process instead of raising an error.
-            for place, record in zip(places.tolist(), records.numpy(), strict=True):
-                if os.pwrite(self._file, record, place * self._length) < self._length:
+            # A write through the mapping to a full disk would kill the process instead of raising an error.
+            for record, data in zip(records.tolist(), content.numpy(), strict=True):
+                if os.pwrite(self._file, data, record * self._length) < self._length:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise _not_writable(self._path, error) from None
 
-    def _stamps(self, places: Tensor, pictures: Tensor, rows: Tensor) -> Tensor:
-        # Odd weights: whatever changes a single number changes the sum.
-        return _stamps(places, pictures, (rows.long() * self._weights).sum(1))
+    def _stamps(self, records: Tensor, image_ids: Tensor, rows: Tensor) -> Tensor:
+        # With odd weights, a change of a single number always changes the sum.
+        return _stamps(records, image_ids, (rows.long() * self._weights).sum(1))
 
 
-def on(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on a device, without waiting for the device."""
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device, without synchronising with the device."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _stamps(*parts: Tensor) -> Tensor:
-    """Never 0, which is what stands where nothing was written."""
+    """Never 0, the stamp of a record that was never written."""
     return mix_tensor(_STAMP, *parts) | 1
 
 
