@@ -2,11 +2,8 @@
 
 import multiprocessing
 import pickle
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +13,7 @@ import torch
 from smskd.bench.baseline_data import ImageDataset
 from smskd.bench.baseline_turns import BaselineTurns
 from smskd.errors import UserError
-from smskd.training.host import allow_tf32
+from smskd.interrupts import children_ignore_ctrl_c
 
 _PATIENCE = 5.0
 """Seconds in which a process that is no longer needed may end by itself."""
@@ -39,7 +36,7 @@ class BaselineProcess:
         # Not a daemon: a daemon may not have the worker processes that a DataLoader starts.
         self._process = context.Process(target=_serve, args=(other, *settings))
         try:
-            with _ignoring_ctrl_c():
+            with children_ignore_ctrl_c():
                 self._process.start()
             other.close()
             self._ask(pickle.dumps(data), pickle.dumps(options))
@@ -89,23 +86,10 @@ class BaselineProcess:
             self._process.join()
 
 
-@contextmanager
-def _ignoring_ctrl_c() -> Iterator[None]:
-    """A process started within ignores Ctrl-C, which its parent handles."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set a signal handler
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _serve(connection: Connection, start_method: str, tf32: bool) -> None:
     """The work of the process: turns, as many as are asked for, then the measures."""
     multiprocessing.set_start_method(start_method, force=True)  # the platform's default, for the DataLoader's workers
-    allow_tf32(tf32)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     data = pickle.loads(_received(connection))
     baseline = BaselineTurns(pickle.loads(_received(connection)), data)
     baseline.begin()

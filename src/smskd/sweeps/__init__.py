@@ -1,0 +1,1 @@
+"""Many runs: training several of them at a time in worker processes."""

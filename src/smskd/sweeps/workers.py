@@ -1,0 +1,160 @@
+"""Training runs that have a folder, several at a time, each in a worker process.
+
+A worker takes one run after another and has one thread, so that as many workers as there are cores do not slow each
+other down. It reports through a pipe of its own; when the pipe is closed, it ends after the current epoch, and the
+run can be resumed.
+"""
+
+import multiprocessing
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+
+from smskd.build import Provided
+from smskd.config.data import DataConfig
+from smskd.data import Dataset
+from smskd.errors import UserError
+from smskd.interrupts import children_ignore_ctrl_c
+from smskd.session import Run, reopen
+from smskd.training.reports import EpochReport
+
+_PATIENCE = 5.0
+"""Seconds in which a worker may end by itself before it is terminated."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A message of a worker.
+
+    Attributes:
+        folder: of the run.
+        kind: ``epoch``: an epoch has ended; ``finished``: the run is complete; ``failed``: it cannot be trained.
+        message: the mistake, if it failed.
+    """
+
+    folder: Path
+    kind: Literal["epoch", "finished", "failed"]
+    message: str = ""
+
+
+def train_in_processes(folders: Sequence[Path], workers: int, on_progress: Callable[[Progress], None]) -> None:
+    """Trains the runs in these folders, without a page for each; finished runs are not trained again.
+
+    An exception that passes through, Ctrl-C among them, ends the workers; all runs can then be resumed.
+
+    Args:
+        folders: of the runs, in the order in which they are started.
+        workers: the number of processes, at least 1.
+        on_progress: called in this process after each epoch and each run.
+
+    Raises:
+        UserError: a run cannot be trained, or a worker was killed.
+    """
+    waiting = list(folders)
+    with ExitStack() as stack:
+        busy: dict[Connection, _Worker] = {}
+        for _ in range(min(workers, len(waiting))):
+            worker = stack.enter_context(_Worker())
+            worker.train(waiting.pop(0))
+            busy[worker.connection] = worker
+        while busy:
+            for ready in wait(list(busy)):
+                assert isinstance(ready, Connection)
+                progress = busy[ready].progress()
+                if progress.kind == "failed":
+                    raise UserError(progress.message)
+                on_progress(progress)
+                if progress.kind == "finished":
+                    if waiting:
+                        busy[ready].train(waiting.pop(0))
+                    else:
+                        del busy[ready]
+
+
+class _Worker:
+    """A worker process, seen from its parent; a context manager that ends it."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, other = context.Pipe()
+        # A daemon: it ends with its parent, however that ends.
+        self._process = context.Process(target=_serve, args=(other,), daemon=True)
+        with children_ignore_ctrl_c():
+            self._process.start()
+        other.close()
+        self._folder = Path()
+
+    def train(self, folder: Path) -> None:
+        """Starts with a run."""
+        self._folder = folder
+        self.connection.send(folder)
+
+    def progress(self) -> Progress:
+        """The next message; blocks until there is one.
+
+        Raises:
+            UserError: the process has ended.
+        """
+        try:
+            message = self.connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            raise UserError(
+                f"the process that trained {self._folder} ended with exit code {self._process.exitcode}"
+            ) from None
+        assert isinstance(message, Progress)
+        return message
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.connection.close()
+        self._process.join(timeout=_PATIENCE)
+        self._process.terminate()
+        self._process.join()
+
+
+def _serve(connection: Connection) -> None:
+    """The work of a worker process: one run after another until the parent closes the pipe."""
+    torch.set_num_threads(1)
+    loaded: list[tuple[DataConfig, Dataset]] = []
+    while True:
+        try:
+            folder = connection.recv()
+            _train(folder, connection, loaded)
+        except (EOFError, ConnectionError):  # the parent has closed the pipe
+            sys.exit()
+
+
+def _train(folder: Path, connection: Connection, loaded: list[tuple[DataConfig, Dataset]]) -> None:
+    """Trains a run and reports each epoch and the end."""
+    try:
+        (run,) = reopen(folder)
+        config = run.build(Provided(dataset=_dataset(run, loaded)))
+        for report in run.train(config, report=False):
+            if isinstance(report, EpochReport):
+                connection.send(Progress(folder, "epoch"))
+    except ConnectionError:
+        raise
+    except UserError as error:
+        connection.send(Progress(folder, "failed", str(error)))
+    except OSError as error:
+        connection.send(Progress(folder, "failed", f"{folder} cannot be written: {error.strerror or error}"))
+    else:
+        connection.send(Progress(folder, "finished"))
+
+
+def _dataset(run: Run, loaded: list[tuple[DataConfig, Dataset]]) -> Dataset:
+    """The data of a run; runs with the same data share them."""
+    for config, dataset in loaded:
+        if config == run.recipe.data:
+            return dataset
+    loaded.append((run.recipe.data, run.load()))
+    return loaded[-1][1]
