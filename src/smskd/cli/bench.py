@@ -1,4 +1,4 @@
-"""`smskd bench`: how fast training is."""
+"""`smskd bench`: prints measurements of the speed of training."""
 
 import json
 import tempfile
@@ -18,7 +18,15 @@ STDOUT = Path("-")
 
 
 def print_step(options: Mapping[str, Any], target: Path | None) -> None:
-    """Times a case and prints it."""
+    """Times training steps and prints the result.
+
+    Args:
+        options: fields of :class:`smskd.bench.case.Case`.
+        target: JSON file for the result, or ``-`` for JSON on stdout; None: a table is printed.
+
+    Raises:
+        UserError: an option is out of range, or the file cannot be written.
+    """
     _check(target)
     from smskd.bench.case import Case
     from smskd.bench.step import bench_step
@@ -39,20 +47,33 @@ def print_step(options: Mapping[str, Any], target: Path | None) -> None:
         if any(values):
             table.add_row(part_name(part), *(NONE if value is None else f"{value:.2f} ms" for value in values))
     table.add_row("step", *(f"{column['step_milliseconds']:.2f} ms" for column in columns), style="bold")
-    table.add_row("images a second", *(count(column["images_per_second"]) for column in columns))
+    table.add_row("images per second", *(count(column["images_per_second"]) for column in columns))
     table.add_row("peak memory", *(memory(column["peak_memory_bytes"]) for column in columns))
     console.print(table, highlight=False)
     if baseline:
         console.print(f"\n{result['ratio']:.2f} times as fast as the baseline loop", style="bold", highlight=False)
     else:
-        console.print(f"\nthe baseline loop does not have the method {case.method}", style="dim", highlight=False)
+        console.print(f"\nthe baseline loop does not implement {case.method}", style="dim", highlight=False)
 
 
 def print_run(recipe: str | None, overrides: Sequence[str], target: Path | None) -> None:
-    """Trains a recipe and prints how long that took."""
-    _check(target)
-    from smskd.bench.run import bench_run
+    """Trains a recipe and prints the duration of its parts.
 
+    Args:
+        recipe: name or file; None: the default one.
+        overrides: changes to it.
+        target: JSON file for the result, or ``-`` for JSON on stdout; None: a table is printed.
+
+    Raises:
+        UserError: the recipe cannot be trained, or the file cannot be written.
+    """
+    _check(target)
+    import torch
+
+    from smskd.bench.run import bench_run
+    from smskd.training.host import keep_freed_memory
+
+    keep_freed_memory(torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder, _waiting("training"):
         result = bench_run(recipe, overrides, Path(folder))
     if _written(result, target):
@@ -61,8 +82,8 @@ def print_run(recipe: str | None, overrides: Sequence[str], target: Path | None)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     whole, teacher = result["seconds"], result["teacher_seconds"]
     table.add_row("recipe", f"{result['recipe']}, {result['epochs']} epochs")
-    table.add_row("in all", duration(whole) + (f", of which {duration(teacher)} for the teacher" if teacher else ""))
-    table.add_row("images a second", count(result["images_per_second"]))
+    table.add_row("total", duration(whole) + (f", of which {duration(teacher)} for the teacher" if teacher else ""))
+    table.add_row("images per second", count(result["images_per_second"]))
     for part, share in result["share"].items():
         if share:
             table.add_row(part_name(part), f"{share:.1f} %")
@@ -70,16 +91,16 @@ def print_run(recipe: str | None, overrides: Sequence[str], target: Path | None)
 
 
 def _check(target: Path | None) -> None:
-    """Refuses a file that cannot be written before anything is measured."""
+    """Raises a UserError if the file cannot be written, before anything is measured."""
     if target is not None and target != STDOUT:
         if target.is_dir():
-            raise UserError(f"--json: {target} is a folder; give the name of a file, or - for the output")
+            raise UserError(f"--json: {target} is a folder; give the name of a file, or - for stdout")
         if not target.absolute().parent.is_dir():
-            raise UserError(f"--json: {target.absolute().parent} is no folder")
+            raise UserError(f"--json: {target.absolute().parent} is not a folder")
 
 
 def _written(result: Mapping[str, Any], target: Path | None) -> bool:
-    """Writes the result to the file that was asked for; true if nothing else shall be printed."""
+    """Writes the result as JSON where that was requested; true if it went to stdout."""
     if target == STDOUT:
         typer.echo(json.dumps(result, indent=2))
         return True
@@ -88,6 +109,6 @@ def _written(result: Mapping[str, Any], target: Path | None) -> bool:
     return False
 
 
-def _waiting(what: str) -> Any:
-    """Something that moves, where somebody looks."""
-    return Console(stderr=True).status(what)
+def _waiting(text: str) -> Any:
+    """A spinner with a text, on a terminal."""
+    return Console(stderr=True).status(text)

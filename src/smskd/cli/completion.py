@@ -1,11 +1,11 @@
-"""What the shell completes after the program's name. Nothing here imports torch."""
+"""Completion of names in the shell. Nothing here imports torch."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 
 def recipes(incomplete: str) -> list[str]:
-    """The recipes that come with the package, and the YAML files where the word leads to."""
+    """The recipes of the package, and YAML files in the folder of the incomplete word."""
     from smskd.recipe.shipped import names
 
     prefix = "recipes/" if incomplete.startswith("recipes/") else ""
@@ -18,6 +18,13 @@ def methods(incomplete: str) -> list[str]:
     from smskd.registry import METHODS
 
     return _fitting(METHODS.names(), incomplete)
+
+
+def anchors(incomplete: str) -> list[str]:
+    """The anchors."""
+    from smskd.registry import ANCHORS
+
+    return _fitting(ANCHORS.names(), incomplete)
 
 
 def models(incomplete: str) -> list[str]:

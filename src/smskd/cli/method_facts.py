@@ -1,4 +1,4 @@
-"""What a method reads, learns and does beforehand, as it says itself of two networks of the zoo."""
+"""The features that a method reads, the layers that it trains and its pretraining, for two networks of the zoo."""
 
 import re
 from contextlib import suppress
@@ -17,7 +17,7 @@ from smskd.registry import METHODS
 
 STUDENT = "resnet8"
 TEACHERS = ("resnet8x4", "resnet20")
-"""A wider one, and one of the same widths for methods that refuse others."""
+"""A wider one, and one of the same widths for methods that need equal shapes."""
 
 _CLASSES = 10
 _DATA = DataInfo(100, _CLASSES, batch_size=64, labels=torch.arange(100) % _CLASSES)
@@ -26,24 +26,24 @@ _NUMBER = re.compile(r"_?\d[\d_]*$")
 
 @dataclass(frozen=True)
 class MethodFacts:
-    """What a method does, with its defaults, with a ``resnet8`` that learns from a wider one.
+    """Facts of a method with its default hyper-parameters, for a ``resnet8`` that learns from a wider network.
 
     Attributes:
-        reads: the features of the student.
-        learns: its own parts that are trained, each kind once.
-        phase_epochs: of the phase before the stage; 0: there is none.
+        reads: the taps of the student.
+        trains: the names of the modules that the method trains beside the student, without their numbers.
+        pretraining_epochs: of the phase before the stage; 0: there is none.
     """
 
     reads: tuple[str, ...] = ()
-    learns: tuple[str, ...] = ()
-    phase_epochs: int = 0
+    trains: tuple[str, ...] = ()
+    pretraining_epochs: int = 0
 
 
 def method_facts(name: str) -> MethodFacts:
-    """The facts of a method; empty ones where it refuses the networks.
+    """The facts of a method; empty if it refuses the networks.
 
     Args:
-        name: as for :func:`smskd.METHODS.find`.
+        name: as for ``smskd.registry.METHODS.find``.
     """
     for teacher in TEACHERS:
         with suppress(UserError):
@@ -52,7 +52,7 @@ def method_facts(name: str) -> MethodFacts:
 
 
 def compact(taps: tuple[str, ...]) -> str:
-    """The names in few words: ``stage1 stage2 stage3`` is ``stage1-3``."""
+    """The names of taps with consecutive numbers contracted: ``stage1 stage2 stage3`` gives ``stage1-3``."""
     names: list[str] = []
     for tap in taps:
         family = re.fullmatch(r"(\D+)(\d+)(\D*)", tap)
@@ -72,7 +72,7 @@ def _facts(method: Method, teacher: str) -> MethodFacts:
     phase = method.pretraining(own)
     if phase is not None:
         method.pretrained(state).requires_grad_(True)
-    return MethodFacts(tuple(map(str, reads.student)), _learned(state), phase.epochs if phase else 0)
+    return MethodFacts(tuple(map(str, reads.student)), _trained_modules(state), phase.epochs if phase else 0)
 
 
 @cache
@@ -81,7 +81,7 @@ def _model(name: str) -> tuple[FeatureModel, FeatureLayout]:
     return model, describe(model, (3, 32, 32))
 
 
-def _learned(state: nn.Module) -> tuple[str, ...]:
-    """The names of the parts, without the numbers by which parts of a kind differ."""
+def _trained_modules(state: nn.Module) -> tuple[str, ...]:
+    """The names of the trained modules, without numbers, each once."""
     trained = [name.partition(".")[0] for name, value in state.named_parameters() if value.requires_grad]
-    return tuple(dict.fromkeys(_NUMBER.sub("", part) for part in trained))
+    return tuple(dict.fromkeys(_NUMBER.sub("", name) for name in trained))

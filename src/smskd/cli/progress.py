@@ -1,4 +1,4 @@
-"""Showing how training goes: bars with an estimate on a terminal, a plain line an epoch elsewhere."""
+"""The progress of training: a bar with an estimate on a terminal, a line per epoch elsewhere."""
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,15 +16,15 @@ from smskd.training.run import Report
 Item = TypeVar("Item")
 
 ESTIMATE_FROM = 1800.0
-"""Seconds of training that an estimate looks back on: an epoch may take minutes."""
+"""Seconds of training on which the estimate is based: an epoch may take minutes."""
 
 
 class Display:
-    """Shows the epochs of a run.
+    """Shows the progress of runs, one at a time.
 
     Args:
-        console: where to.
-        quiet: show nothing.
+        console: to print to; it has bars if it is an interactive terminal.
+        quiet: print nothing.
     """
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
@@ -47,7 +47,7 @@ class Display:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Bars are visible within."""
+        """Within this context, bars are visible."""
         if self.bars is None:
             yield
         else:
@@ -55,18 +55,25 @@ class Display:
                 yield
 
     def say(self, text: str) -> None:
-        """A line for the user."""
+        """Prints a line."""
         if not self.quiet:
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def reading(self, items: Iterable[Item], total: int) -> Iterable[Item]:
-        """Shows the reading of pictures."""
+        """The items, with a bar for the reading of images."""
         if self.bars is None:
             return items
         return self._counted(self.bars, items, total)
 
     def epochs(self, reports: Iterable[Report], name: str, stages: tuple[ResolvedStage, ...], done: int) -> None:
-        """Trains, by going through the reports."""
+        """Trains a run by consuming its reports, and shows each.
+
+        Args:
+            reports: of the run; iterating trains it.
+            name: of the run.
+            stages: of the run.
+            done: epochs that were trained before.
+        """
         if self.bars is None:
             for report in reports:
                 self.say(f"{name}  {report}")
@@ -76,7 +83,7 @@ class Display:
             for report in reports:
                 if isinstance(report, EpochReport):
                     methods = "+".join(stages[report.stage - 1].names) or "plain"
-                    note = f"stage {report.stage} {methods} test {report.test_top1:.1f}%"
+                    note = f"stage {report.stage} {methods} {_accuracy(report)}"
                     self.bars.update(task, completed=report.epoch, note=escape(note), refresh=True)
                 else:
                     note = f"pretraining {report.method} {report.epoch}/{report.epochs}"
@@ -87,7 +94,7 @@ class Display:
 
     @property
     def track(self) -> Track:
-        """Moves the bar within an epoch."""
+        """Wraps the batches of an epoch to advance the bar."""
         return untracked if self.bars is None else self._within_epoch
 
     def _within_epoch(self, batches: Iterable[Batch], total: int, what: str) -> Iterable[Batch]:
@@ -99,10 +106,17 @@ class Display:
 
     @staticmethod
     def _counted(bars: Progress, items: Iterable[Item], total: int) -> Generator[Item, None, None]:
-        task = bars.add_task("reading pictures", total=total, note="")
+        task = bars.add_task("reading images", total=total, note="")
         try:
             for item in items:
                 yield item
                 bars.advance(task)
         finally:
             bars.remove_task(task)
+
+
+def _accuracy(report: EpochReport) -> str:
+    """On the validation split where there is one, else on the test samples."""
+    if report.validation_top1 is not None:
+        return f"validation {report.validation_top1:.1f}%"
+    return f"test {report.test_top1:.1f}%"

@@ -20,12 +20,25 @@ from smskd.recipe import read
 from smskd.report.page import PAGE
 from smskd.runs.folder import METRICS, RECIPE, SUMMARY
 from smskd.session import Run, begin, begin_seeds, reopen
+from smskd.training.host import device_of, keep_freed_memory
 
 
 def train_recipe(
     path: str, overrides: list[str], seeds: list[int] | None, out: Path | None, *, quiet: bool, as_json: bool
 ) -> None:
-    """Trains a recipe, once or for each seed."""
+    """Trains a recipe, once or for each seed.
+
+    Args:
+        path: file or name of the recipe.
+        overrides: changes to it, ``key.path=value``.
+        seeds: one run for each, in ``OUT/seed<seed>``; None: one run in ``OUT``, with the recipe's seed.
+        out: folder; None: ``runs/<name of the recipe>``.
+        quiet: print nothing.
+        as_json: print the summary as JSON, of several seeds a list, and nothing else.
+
+    Raises:
+        UserError: a mistake in the recipe, or the folder contains another run.
+    """
     recipe = read(path, overrides)
     folder = out or Path("runs") / recipe.name
     _check_level(folder, seeds)
@@ -39,32 +52,42 @@ def train_recipe(
 
 
 def resume_runs(path: Path, *, force: bool = False, quiet: bool, as_json: bool) -> None:
-    """Goes on with every run in a folder that is not finished."""
+    """Resumes the unfinished runs in and below a folder.
+
+    Args:
+        path: the folder.
+        force: accept changes to ``recipe.yaml`` that affect the result by rounding at most, and more epochs.
+        quiet: print nothing.
+        as_json: print the summaries as JSON, and nothing else.
+
+    Raises:
+        UserError: there is no unfinished run, or one cannot be resumed.
+    """
     if path.is_file():
         raise UserError(f"{path} is a file; give the folder of a run, or one with runs in it")
     display = Display(Console(), quiet=quiet or as_json)
     found = reopen(path, force=force)
     runs = [run for run in found if not run.folder.finished]
     if not runs:
-        raise UserError(f"{path} is finished, nothing is left to train; see it with: smskd compare {_quoted(path)}")
+        raise UserError(f"{path} is finished; show the result with: smskd compare {_quoted(path)}")
     if len(found) > len(runs):
-        over = len(found) - len(runs)
-        display.say(f"{over} of {len(found)} runs in {path} {'is' if over == 1 else 'are'} finished already")
+        finished = len(found) - len(runs)
+        display.say(f"{finished} of {len(found)} runs in {path} {'is' if finished == 1 else 'are'} already finished")
     train_all(runs, display, f"smskd resume {_quoted(path)}")
     if as_json:
         _print_json(runs, several=found[0].folder.path != path)
 
 
 def train_all(runs: list[Run], display: Display, again: str) -> None:
-    """Trains runs one after another and says how each came out.
+    """Trains runs one after another and prints the accuracy of each.
 
     Args:
-        runs: what to train.
-        display: where to show it.
-        again: the command that goes on with it all after Ctrl-C.
+        runs: to be trained or resumed.
+        display: of the progress.
+        again: the command that resumes all of them, for the message after Ctrl-C.
 
     Raises:
-        UserError: a run cannot go on. If none of them had an epoch yet, no new run is left behind.
+        UserError: a run cannot be trained. If no run has an epoch yet, the folders of new runs are discarded.
     """
     loaded: tuple[DataConfig, Dataset] | None = None
     try:
@@ -74,7 +97,7 @@ def train_all(runs: list[Run], display: Display, again: str) -> None:
                     loaded = run.recipe.data, run.load(display.reading)
                 _train(run, loaded[1], display)
     except KeyboardInterrupt:
-        end(f"stopped; go on with: {again}", INTERRUPTED)
+        end(f"stopped; resume with: {again}", INTERRUPTED)
     except UserError:
         if not any((run.folder.path / METRICS).exists() for run in runs):
             for run in runs:
@@ -85,7 +108,7 @@ def train_all(runs: list[Run], display: Display, again: str) -> None:
 
 @contextmanager
 def no_empty_folders(folders: list[Path]) -> Iterator[None]:
-    """After a user's mistake, the folders that were made and stayed empty are removed again."""
+    """Removes new folders that are still empty after a UserError."""
     made = {path for folder in folders for path in (folder, *folder.parents) if not path.exists()}
     try:
         yield
@@ -97,14 +120,15 @@ def no_empty_folders(folders: list[Path]) -> Iterator[None]:
 
 
 def epochs_done(run: Run) -> int:
-    """How many epochs of a run stand in its metrics."""
+    """The number of epochs in the metrics of a run."""
     path = run.folder.path / METRICS
     return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
-def _train(run: Run, pictures: Dataset, display: Display) -> None:
+def _train(run: Run, dataset: Dataset, display: Display) -> None:
     name = f"{run.recipe.name} seed {run.recipe.runtime.seed}"
-    config = run.build(Provided(dataset=pictures))
+    keep_freed_memory(device_of(run.recipe.runtime.device))
+    config = run.build(Provided(dataset=dataset))
     try:
         display.epochs(run.train(config, display.track), name, config.recipe.stages, epochs_done(run))
     except OSError as error:
@@ -112,16 +136,16 @@ def _train(run: Run, pictures: Dataset, display: Display) -> None:
     student = _summary(run)["student"]
     accuracy = f"top-1 {student['top1_last']:.2f}% (last epoch)"
     if student["top1_best"] is not None:
-        accuracy += f", {student['top1_best']:.2f}% (best by validation)"
+        accuracy += f", {student['top1_best']:.2f}% (best epoch by validation)"
     display.say(f"{name}: {accuracy}  {run.folder.path / PAGE}")
 
 
 def _check_level(folder: Path, seeds: list[int] | None) -> None:
-    """A folder holds one run or a run for each seed, not both."""
+    """A folder contains one run, or one run per seed, but not both."""
     if seeds is None and any(folder.glob(f"seed*/{RECIPE}")):
-        raise UserError(f"{folder} holds runs of several seeds; choose another folder with --out")
+        raise UserError(f"{folder} contains runs of several seeds; choose another folder with --out")
     if seeds is not None and (folder / RECIPE).exists():
-        raise UserError(f"{folder} holds a run without --seeds; choose another folder with --out")
+        raise UserError(f"{folder} contains a run without --seeds; choose another folder with --out")
 
 
 def _print_json(runs: list[Run], *, several: bool) -> None:

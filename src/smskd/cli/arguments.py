@@ -1,0 +1,41 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smskd.cli import completion
+from smskd.errors import UserError
+
+SEEDS = 2**31
+"""Seeds are less than this."""
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A YAML file, or the name of a recipe of the package (smskd recipe lists them).",
+        autocompletion=completion.recipes,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY.PATH=VALUE", help="Changes to the recipe: training.epochs=10 stages.1.anchor.weight=0"),
+]
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs, or folders with runs below them.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """The seeds in a comma-separated list.
+
+    Raises:
+        UserError: it is not a list of distinct integers from 0 to 2^31 - 1.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    seeds = [int(part) for part in parts if part.isdecimal()]
+    if len(seeds) < len(parts) or len(set(seeds)) < len(parts) or max(seeds) >= SEEDS:
+        raise UserError(f"--seeds: '{text}' is not a list of distinct integers such as 0,1,2")
+    return seeds

@@ -1,0 +1,120 @@
+"""The commands that list and show methods, anchors, strategies, models and recipes, and write new terms."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smskd.cli import completion
+from smskd.cli.arguments import AsJson, Overrides
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help=r"Folder of both files.  \[default: here, or their places in a checkout of smskd]"
+    ),
+]
+
+
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One method in full.", autocompletion=completion.methods)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the distillation methods: formula, paper, hyper-parameters."""
+    from smskd.cli.show_methods import print_method, print_methods
+
+    if name is None:
+        print_methods(as_json=as_json)
+    else:
+        print_method(name, as_json=as_json)
+
+
+def anchors(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One anchor in full.", autocompletion=completion.anchors)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the anchors, which keep the student close to the reference: formula, paper, hyper-parameters."""
+    from smskd.cli.show_anchors import print_anchor, print_anchors
+
+    if name is None:
+        print_anchors(as_json=as_json)
+    else:
+        print_anchor(name, as_json=as_json)
+
+
+def strategies(as_json: AsJson = False) -> None:
+    """List the strategies, which turn the methods of a recipe into stages."""
+    from smskd.cli.show_strategies import print_strategies
+
+    print_strategies(as_json=as_json)
+
+
+def models(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One model in full.", autocompletion=completion.models)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the models: parameters, multiply-accumulates, features."""
+    from smskd.cli.show_models import print_model, print_models
+
+    if name is None:
+        print_models(as_json=as_json)
+    else:
+        print_model(name, as_json=as_json)
+
+
+def recipe(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE", help="One recipe, resolved.", autocompletion=completion.recipes),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """List the recipes of the package, or print one with all defaults filled in."""
+    from smskd.cli.show_recipes import print_recipe, print_recipes
+
+    if name is None:
+        print_recipes()
+    else:
+        print_recipe(name, overrides or [])
+
+
+def new_method(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the file, without .py: own_method")],
+    folder: Folder = None,
+) -> None:
+    """Write the file of a distillation method and its test: a working example to be edited."""
+    from smskd.cli.new_method import write_new_method
+
+    written = write_new_method(name, folder)
+    typer.echo(f"{written.method}\n{written.test}\nits name in a recipe: {written.recipe_name}")
+
+
+def new_anchor(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the file, without .py: own_anchor")],
+    folder: Folder = None,
+) -> None:
+    """Write the file of an anchor and its test: a working example to be edited."""
+    from smskd.cli.new_anchor import write_new_anchor
+
+    written = write_new_anchor(name, folder)
+    typer.echo(f"{written.anchor}\n{written.test}\nits name in a recipe: {written.recipe_name}")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the program."""
+    for function, name, example in (
+        (methods, "methods", "methods rkd"),
+        (anchors, "anchors", "anchors reference_kl"),
+        (strategies, "strategies", "strategies"),
+        (models, "models", "models resnet20"),
+        (recipe, "recipe", "recipe digits/fitnet-kd.yaml anchor.weight=0.3"),
+        (new_method, "new-method", "new-method own_method"),
+        (new_anchor, "new-anchor", "new-anchor own_anchor"),
+    ):
+        app.command(name, epilog=f"Example: smskd {example}")(function)

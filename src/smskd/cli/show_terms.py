@@ -1,0 +1,28 @@
+"""The description of a method or an anchor on the terminal."""
+
+from textwrap import indent
+
+from smskd.cli.printing import console, print_pairs, print_title
+from smskd.methods._describe import TermDescription
+
+
+def print_term(term: TermDescription, *facts: tuple[str, str]) -> None:
+    """Prints title, paper, formula, hyper-parameters and notes.
+
+    Args:
+        term: the description.
+        facts: further labels and texts below the paper.
+    """
+    print_title(f"{term.name}: {term.title}")
+    print_pairs(("paper", term.paper + (f" (arXiv {term.arxiv})" if term.arxiv else "")), *facts)
+    if term.formula:
+        print_title("\nformula")
+        console.print(indent(term.formula, "  "), markup=False, highlight=False, soft_wrap=True)
+    if term.hyperparameters:
+        print_title("\nhyper-parameters")
+        print_pairs(
+            *((item.name, f"{item.text} ({item.type}, default {item.default})") for item in term.hyperparameters)
+        )
+    if term.differences:
+        print_title("\nnotes")
+        print_pairs(*(("-", difference) for difference in term.differences))
