@@ -70,10 +70,13 @@ class Step:
 
     def batches(self, groups: Iterable[BatchGroup]) -> Iterable[Batch]:
         """The batches of an epoch. Those of a group have the outputs of the frozen networks, computed once for all of
-        them, where the networks see each image by itself; a step that is captured must have them too."""
+        them, where the networks see each image by itself; a step that is captured must have them too. A single batch
+        keeps its keys, by which the step finds the teacher's outputs in their cache."""
         for group in groups:
             if self.objective.sees_images_alone and (self.captures or len(group.sizes) > 1):
                 yield from precompute([group], self.frozen_forward)
+            elif len(group.sizes) == 1 and not self.captures:
+                yield group.batch
             elif self.captures:
                 for batch in split(group):
                     yield replace(batch, outputs=self.frozen_forward(batch), keys=None)
