@@ -50,7 +50,7 @@ def test_nothing_is_left_behind() -> None:
     assert all(not part._forward_hooks and part.training for part in module.modules())
 
 
-def test_pictures_that_the_model_cannot_take() -> None:
+def test_images_that_the_model_cannot_take() -> None:
     model = create("resnet8_w2")
     with pytest.raises(UserError, match="does not accept images of 1x8x8"):
         macs(model, (1, 8, 8))

@@ -1,4 +1,4 @@
-"""Any network of one's own as a feature model."""
+"""Any network as a feature model."""
 
 import copy
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from smskd.models import adapt, create, describe
 from smskd.models.hooks import HookedModel
 
 
-def pictures(size: int = 32) -> Tensor:
+def images(size: int = 32) -> Tensor:
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
@@ -65,28 +65,28 @@ def hook_count(module: nn.Module) -> int:
     return sum(len(part._forward_hooks) for part in module.modules())
 
 
-def test_a_feature_model_is_given_back_as_it_is() -> None:
+def test_a_feature_model_is_returned_as_it_is() -> None:
     model = create("resnet8_w2")
-    assert adapt(model, pictures()) is model
-    with pytest.raises(UserError, match="features: this model has its own"):
-        adapt(model, pictures(), {"map": "layer1"})
+    assert adapt(model, images()) is model
+    with pytest.raises(UserError, match="features: this model already has features"):
+        adapt(model, images(), {"map": "layer1"})
 
 
 def test_a_plain_network() -> None:
     module = plain().eval()
-    model = adapt(module, pictures())
+    model = adapt(module, images())
     assert model.feature_names == ("stem", "stage1", "stage2", "pooled")
     assert model.wrapped is module
     assert model.classifier is module[8]
-    read = model.extract(pictures(), [*model.feature_names, "logits"])
-    stem = module[0](pictures())
+    read = model.extract(images(), [*model.feature_names, "logits"])
+    stem = module[0](images())
     stage1 = module[2](module[1](stem))
     stage2 = module[5](module[4](module[3](stage1)))
     assert torch.equal(read["stem"], stem)
     assert torch.equal(read["stage1"], stage1)
     assert torch.equal(read["stage2"], stage2)
     assert torch.equal(read["pooled"], stage2.mean(dim=(2, 3)))
-    assert torch.equal(read["logits"], module(pictures()))
+    assert torch.equal(read["logits"], module(images()))
     assert describe(model, (3, 32, 32)).features == {
         "stem": (4, 32, 32),
         "stage1": (4, 32, 32),
@@ -97,7 +97,7 @@ def test_a_plain_network() -> None:
 
 def test_resnet18_of_torchvision() -> None:
     module = torchvision.models.resnet18(num_classes=10).eval()
-    model = adapt(module, pictures())
+    model = adapt(module, images())
     assert isinstance(model, HookedModel)
     assert model.sources == {
         "stem": "conv1",
@@ -117,14 +117,14 @@ def test_resnet18_of_torchvision() -> None:
     assert model.classifier is module.fc
 
 
-def test_the_global_pooling_of_larger_pictures_is_no_stage() -> None:
-    model = adapt(torchvision.models.resnet18(num_classes=10), pictures(64))
+def test_the_global_pooling_of_larger_images_is_no_stage() -> None:
+    model = adapt(torchvision.models.resnet18(num_classes=10), images(64))
     assert list(describe(model, (3, 64, 64)).features.values())[-2] == (512, 2, 2)
 
 
 def test_mobilenet_v3_of_torchvision() -> None:
     module = torchvision.models.mobilenet_v3_small(num_classes=10).eval()
-    model = adapt(module, pictures())
+    model = adapt(module, images())
     features = describe(model, (3, 32, 32)).features
     assert features == {
         "stem": (16, 16, 16),
@@ -135,36 +135,36 @@ def test_mobilenet_v3_of_torchvision() -> None:
         "stage5": (576, 1, 1),
         "pooled": (1024,),
     }
-    read = model.extract(pictures(), ["pooled", "logits"])
+    read = model.extract(images(), ["pooled", "logits"])
     assert model.classifier is module.classifier[3]
     assert torch.equal(module.classifier[3](read["pooled"]), read["logits"])
 
 
 def test_a_network_without_maps() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 7), nn.ReLU(), nn.Linear(7, 5))
-    model = adapt(module, pictures())
+    model = adapt(module, images())
     layout = describe(model, (3, 32, 32))
     assert layout.features == {"pooled": (7,)}
     assert layout.stem is None
     assert layout.stages == ()
-    assert model.extract(pictures(), ["pooled"])["pooled"].min() == 0
+    assert model.extract(images(), ["pooled"])["pooled"].min() == 0
 
 
 def test_a_gate_is_no_stage_and_the_last_map_is_pooled_without_a_linear_layer() -> None:
     module = Gated().eval()
-    model = adapt(module, pictures())
+    model = adapt(module, images())
     assert describe(model, (3, 32, 32)).features == {
         "stem": (4, 16, 16),
         "stage1": (5, 16, 16),
         "pooled": (5,),
     }
     assert model.classifier is None
-    read = model.extract(pictures(), ["pooled", "logits"])
+    read = model.extract(images(), ["pooled", "logits"])
     assert torch.equal(read["pooled"], read["logits"])
 
 
 def test_a_normalisation_in_front_is_not_the_stem() -> None:
-    model = adapt(nn.Sequential(nn.InstanceNorm2d(3), plain()), pictures())
+    model = adapt(nn.Sequential(nn.InstanceNorm2d(3), plain()), images())
     assert isinstance(model, HookedModel)
     assert model.sources["stem"] == "1.0"
     assert model.sources["stage1"] == "1.2"
@@ -172,19 +172,19 @@ def test_a_normalisation_in_front_is_not_the_stem() -> None:
 
 def test_the_last_call_of_a_module_counts() -> None:
     module = Repeating().eval()
-    model = adapt(module, pictures(), {"map": "conv"})
-    read = model.extract(pictures(), ["map"])["map"]
-    assert torch.equal(read, module.conv(module.conv(pictures())))
+    model = adapt(module, images(), {"map": "conv"})
+    read = model.extract(images(), ["map"])["map"]
+    assert torch.equal(read, module.conv(module.conv(images())))
 
 
-def test_a_mapping_is_put_in_network_order_and_pooled_is_found_besides() -> None:
-    model = adapt(plain(), pictures(), {"late": "5", "early": "2"})
+def test_a_mapping_is_sorted_in_network_order_and_pooled_is_added() -> None:
+    model = adapt(plain(), images(), {"late": "5", "early": "2"})
     assert model.feature_names == ("early", "late", "pooled")
 
 
-def test_a_mapping_may_say_what_pooled_is() -> None:
+def test_a_mapping_may_define_pooled() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 7), nn.ReLU(), nn.Linear(7, 6), nn.Linear(6, 5))
-    model = adapt(module, pictures(), {"pooled": "2"})
+    model = adapt(module, images(), {"pooled": "2"})
     assert describe(model, (3, 32, 32)).features == {"pooled": (7,)}
 
 
@@ -193,32 +193,32 @@ def test_a_mapping_may_say_what_pooled_is() -> None:
     [
         ({"map": "convv"}, "feature 'map': the model has no module 'convv'; did you mean 'conv'"),
         ({"map": "unused"}, "'unused' is not called"),
-        ({"logits": "fc"}, "not called logits"),
-        ({"map.preact": "conv"}, r"not called logits or \*\.preact"),
+        ({"logits": "fc"}, "logits and .* are reserved names"),
+        ({"map.preact": "conv"}, r"logits and \*\.preact are reserved names"),
     ],
 )
-def test_what_is_wrong_with_a_mapping(features: dict[str, str], message: str) -> None:
+def test_mistakes_in_a_mapping(features: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        adapt(Repeating(), pictures(), features)
+        adapt(Repeating(), images(), features)
 
 
-def test_a_module_that_gives_neither_a_map_nor_a_vector() -> None:
+def test_a_module_that_outputs_neither_a_map_nor_a_vector() -> None:
     module = nn.Sequential(nn.Flatten(2), nn.Flatten(), nn.Linear(3 * 32 * 32, 5))
-    with pytest.raises(UserError, match=r"gives \[2, 3, 1024\], neither a map"):
-        adapt(module, pictures(), {"map": "0"})
+    with pytest.raises(UserError, match=r"has shape \[2, 3, 1024\]; a map"):
+        adapt(module, images(), {"map": "0"})
 
 
 def test_an_unknown_name_is_a_key_error_and_leaves_no_hooks() -> None:
-    model = adapt(plain(), pictures())
+    model = adapt(plain(), images())
     with pytest.raises(KeyError, match="stage9"):
-        model.extract(pictures(), ["stem", "stage9"])
+        model.extract(images(), ["stem", "stage9"])
     assert hook_count(model) == 0
 
 
 def test_hooks_are_gone_after_the_call_and_after_an_error() -> None:
-    model = adapt(plain(), pictures())
+    model = adapt(plain(), images())
     assert hook_count(model) == 0
-    model.extract(pictures(), model.feature_names)
+    model.extract(images(), model.feature_names)
     assert hook_count(model) == 0
     with pytest.raises(RuntimeError):
         model.extract(torch.zeros(2, 1, 32, 32), model.feature_names)
@@ -229,28 +229,28 @@ def test_hooks_are_gone_after_the_call_and_after_an_error() -> None:
 
 
 def test_a_copy_reads_its_own_weights() -> None:
-    model = adapt(plain().eval(), pictures())
+    model = adapt(plain().eval(), images())
     twin = copy.deepcopy(model)
     with torch.no_grad():
         twin.wrapped[0].weight.zero_()  # type: ignore[index]
-    ours = model.extract(pictures(), ["stem"])["stem"]
-    theirs = twin.extract(pictures(), ["stem"])["stem"]
+    ours = model.extract(images(), ["stem"])["stem"]
+    theirs = twin.extract(images(), ["stem"])["stem"]
     assert twin.classifier is not model.classifier
     assert ours.std() > 0.1
     assert theirs.std(dim=(0, 2, 3)).max() < 1e-6
 
 
 def test_gradients_flow_through_features() -> None:
-    model = adapt(plain(), pictures())
-    model.extract(pictures(), ["stage1"])["stage1"].square().mean().backward()
+    model = adapt(plain(), images())
+    model.extract(images(), ["stage1"])["stage1"].square().mean().backward()
     assert model.wrapped[0].weight.grad.abs().max() > 0  # type: ignore[index]
 
 
-def test_looking_for_features_changes_nothing() -> None:
+def test_discovery_changes_nothing() -> None:
     module = plain().train()
     module[1].eval()
     before = copy.deepcopy(module.state_dict())
-    adapt(module, pictures())
+    adapt(module, images())
     assert all(torch.equal(before[key], tensor) for key, tensor in module.state_dict().items())
     assert module.training
     assert not module[1].training
@@ -266,8 +266,8 @@ def test_logits_in_an_output_object() -> None:
         def forward(self, x: Tensor) -> SimpleNamespace:
             return SimpleNamespace(logits=self.net(x))
 
-    model = adapt(Wrapping().eval(), pictures())
-    assert torch.equal(model(pictures()), model.wrapped.net(pictures()))  # type: ignore[operator,union-attr]
+    model = adapt(Wrapping().eval(), images())
+    assert torch.equal(model(images()), model.wrapped.net(images()))  # type: ignore[operator,union-attr]
     assert model.classifier is not None
 
 
@@ -277,4 +277,4 @@ def test_an_output_without_logits() -> None:
             return x, x
 
     with pytest.raises(UserError, match="output is a tuple"):
-        adapt(Two(), pictures())
+        adapt(Two(), images())

@@ -71,7 +71,7 @@ def test_modes_and_buffers_are_left_as_they_were(training: bool) -> None:
     assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
 
 
-def test_buffers_that_move_in_eval_mode_are_put_back() -> None:
+def test_buffers_that_change_in_eval_mode_are_restored() -> None:
     module = Counting()
     inside, replaced = module.inside, module.replaced
     describe(adapt(module, torch.zeros(2, 3, 8, 8)), (3, 8, 8))
@@ -81,18 +81,18 @@ def test_buffers_that_move_in_eval_mode_are_put_back() -> None:
     assert replaced.item() == 0
 
 
-def test_modes_are_put_back_after_an_error() -> None:
+def test_modes_are_restored_after_an_error() -> None:
     model = create("vgg8").train()
     with pytest.raises(UserError):
         describe(model, (3, 4, 4))
     assert all(module.training for module in model.modules())
 
 
-def test_it_follows_the_type_of_the_weights() -> None:
+def test_images_have_the_type_of_the_weights() -> None:
     assert describe(create("resnet8_w2").double(), (3, 8, 8)).classes == 100
 
 
-def test_it_follows_the_device_of_the_weights() -> None:
+def test_images_lie_on_the_device_of_the_weights() -> None:
     assert describe(create("resnet8_w2").to("meta"), (3, 8, 8)).features["pooled"] == (8,)
 
 
@@ -103,7 +103,7 @@ def test_it_follows_the_device_of_the_weights() -> None:
         ("resnet8", (1, 32, 32), "does not accept images of 1x32x32 .*to have 3 channels"),
     ],
 )
-def test_pictures_that_the_model_cannot_take(name: str, shape: tuple[int, int, int], message: str) -> None:
+def test_images_that_the_model_cannot_take(name: str, shape: tuple[int, int, int], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         describe(create(name), shape)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Weights on disk: our own, and published checkpoints."""
+"""Weights on disk: files that smskd writes, and published checkpoints."""
 
 import argparse
 import os
@@ -93,7 +93,7 @@ def test_shared_and_strided_tensors(tmp_path: Path) -> None:
     assert torch.equal(target[0].weight, torch.arange(9.0).view(3, 3).t())
 
 
-def test_of_an_adapted_model_the_module_is_meant(tmp_path: Path) -> None:
+def test_weights_of_an_adapted_model_are_those_of_its_module(tmp_path: Path) -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
     save_weights(adapt(module, torch.zeros(2, 3, 2, 2)), tmp_path / "w.safetensors")
     assert list(load_file(tmp_path / "w.safetensors")) == ["1.bias", "1.weight"]
@@ -103,7 +103,7 @@ def test_of_an_adapted_model_the_module_is_meant(tmp_path: Path) -> None:
 
 
 def repdistiller(state: dict[str, Tensor]) -> dict[str, Any]:
-    """What RepDistiller saves of a teacher."""
+    """A checkpoint as RepDistiller saves it for a teacher."""
     weight = nn.Parameter(torch.zeros(3))
     optimizer = torch.optim.SGD([weight], lr=0.05, momentum=0.9)
     weight.grad = torch.ones(3)
@@ -151,7 +151,7 @@ def test_a_numpy_scalar_from_before_numpy_2(tmp_path: Path) -> None:
     assert same(target, model(1))
 
 
-def test_half_precision_is_taken_over(tmp_path: Path) -> None:
+def test_half_precision_is_converted(tmp_path: Path) -> None:
     torch.save(model(1).half().state_dict(), tmp_path / "half.pth")
     target = model(2)
     load_weights(target, tmp_path / "half.pth")
@@ -167,7 +167,7 @@ def test_checkpoints_from_before_the_batch_counter(tmp_path: Path) -> None:
     assert same(target, model(1))
 
 
-def test_a_model_that_calls_a_part_module(tmp_path: Path) -> None:
+def test_a_model_with_a_part_called_module(tmp_path: Path) -> None:
     def part() -> nn.Module:
         return nn.Sequential(OrderedDict(module=nn.Linear(2, 2)))
 
@@ -179,14 +179,14 @@ def test_a_model_that_calls_a_part_module(tmp_path: Path) -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     assert_refused(tmp_path / "w.pth", "there is no file .*w.pth")
-    assert_refused(tmp_path, "holds no student.safetensors")
+    assert_refused(tmp_path, "has no student.safetensors")
     with pytest.raises(UserError, match="there is no file"):
         read_metadata(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"hello, this is no checkpoint", bytes(range(256))])
-def test_a_file_that_is_no_checkpoint(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_that_is_not_a_checkpoint(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert_refused(tmp_path / name, f"{name} cannot be read")
 
@@ -202,13 +202,13 @@ def test_a_truncated_file(tmp_path: Path) -> None:
 
 def test_objects_are_not_unpickled(tmp_path: Path) -> None:
     torch.save({"model": model(1).state_dict(), "share": Fraction(1, 2)}, tmp_path / "w.pth")
-    assert_refused(tmp_path / "w.pth", "it holds a fractions.Fraction; only weights and plain data")
+    assert_refused(tmp_path / "w.pth", "it contains a fractions.Fraction; only tensors and plain data")
 
 
 @pytest.mark.parametrize("checkpoint", [[1, 2], {"epoch": 3}, {"model": {}}, {"model": {"a": 3}}])
 def test_a_checkpoint_without_weights(tmp_path: Path, checkpoint: object) -> None:
     torch.save(checkpoint, tmp_path / "w.pth")
-    assert_refused(tmp_path / "w.pth", "holds no weights, neither at its top nor under model, state_dict, net")
+    assert_refused(tmp_path / "w.pth", "no state dict, neither at its top level nor under model, state_dict, net")
 
 
 def test_missing_and_unexpected_keys(tmp_path: Path) -> None:

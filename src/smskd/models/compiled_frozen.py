@@ -9,6 +9,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from smskd.interfaces.features import FeatureModel
 from smskd.models.compiled import Program, quiet_compiler
+from smskd.models.dry_run import preserve_state
 from smskd.models.probe import close
 
 Extract = Callable[[Tensor], dict[str, Tensor]]
@@ -34,7 +35,7 @@ def compiled_extract(model: FeatureModel, images: Tensor, names: Collection[str]
         return tuple(found[name] for name in order)
 
     try:
-        with torch.no_grad():
+        with preserve_state(model):
             program = _compile(make_fx(features)(images), images)
             same = all(close(*pair) for pair in zip(program(images), features(images), strict=True))
     except Exception as error:  # compiling is optional: the network runs as well without it

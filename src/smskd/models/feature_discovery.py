@@ -1,4 +1,4 @@
-"""Finding the features of an unknown network by watching which module puts out what in one forward pass."""
+"""Discovers the features of an arbitrary network from the outputs of its modules in one forward pass."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,14 +19,18 @@ _POOLING = (*_ADAPTIVE, nn.AvgPool2d, nn.MaxPool2d)
 
 @dataclass(frozen=True)
 class Source:
-    """Where a feature is read: at which module, and what of it."""
+    """Where a feature is read.
+
+    Attributes:
+        module: the name of the module.
+        what: its output, its first input flattened to [N, width], or the mean of its output over the image.
+    """
 
     module: str
     what: Literal["output", "input", "mean"]
-    """The output, the flattened first input, or the output's mean over the picture."""
 
     def read(self, inputs: tuple[Any, ...], output: Any) -> Tensor:
-        """The feature, from what the module was called with and what it gave."""
+        """The feature, from the module's positional arguments and its output."""
         if self.what == "input":
             first: Tensor = inputs[0]
             return first.flatten(start_dim=1)
@@ -36,7 +40,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """The features of a network in network order, and the linear layer whose output the logits are."""
+    """The result of :func:`discover`.
+
+    Attributes:
+        features: the features by name, in network order.
+        classifier: the name of the linear layer whose output is the logits; None where there is none.
+    """
 
     features: Mapping[str, Source]
     classifier: str | None
@@ -54,32 +63,32 @@ class _Call:
 
 
 def logits_of(output: object) -> Tensor:
-    """The logits in a network's output: the output itself, or its ``logits`` (as of a transformers model).
+    """The logits [N, classes] in a network's output: the output itself, or its attribute ``logits`` (transformers).
 
     Raises:
-        UserError: there are none.
+        UserError: the output is neither a tensor nor has a tensor as ``logits``.
     """
     logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
     if not isinstance(logits, Tensor):
         kind = type(output).__name__
-        raise UserError(f"the model's output is a {kind}; a classifier gives a tensor of logits [N, classes]")
+        raise UserError(f"the model's output is a {kind}; that of a classifier is a tensor of logits [N, classes]")
     return logits
 
 
 def discover(module: nn.Module, example: Tensor, mapping: Mapping[str, str] | None = None) -> Found:
-    """Find the features in a forward pass in eval mode that leaves the modes and buffers as they were.
+    """Discovers the features in a forward pass in eval mode; modes, buffers and random state are left as they were.
 
     Args:
-        module: a network that maps pictures to logits.
-        example: some pictures [N, channels, height, width].
-        mapping: feature names to module names, instead of the maps that would be found. ``pooled`` is found
+        module: a network that maps images to logits.
+        example: images [N, channels, height, width].
+        mapping: feature names to module names, in place of the maps that would be discovered. ``pooled`` is discovered
             nevertheless, unless it is among them.
 
     Raises:
-        UserError: the network takes no such pictures or gives no logits, or the mapping names what there is
-            not.
+        UserError: the network does not accept such images or returns no logits, or the mapping names a module that does
+            not exist, is not called, or outputs neither a map nor a vector.
     """
-    calls, logits = _watch(module, example)
+    calls, logits = _recorded_calls(module, example)
     sources = _maps(calls) if mapping is None else _mapped(mapping, module, calls)
     linear = next((call for call in reversed(calls) if isinstance(call.module, nn.Linear)), None)
     if POOLED not in sources:
@@ -88,14 +97,15 @@ def discover(module: nn.Module, example: Tensor, mapping: Mapping[str, str] | No
     return Found(sources, classifier)
 
 
-def _watch(module: nn.Module, example: Tensor) -> tuple[list[_Call], Tensor]:
+def _recorded_calls(module: nn.Module, example: Tensor) -> tuple[list[_Call], Tensor]:
+    """The calls of all submodules in order of completion, and the logits."""
     calls: list[_Call] = []
     names = {part: name for name, part in module.named_modules() if name}
 
-    def note(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def record(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         calls.append(_Call(names[part], part, output))
 
-    handles = [part.register_forward_hook(note) for part in names]
+    handles = [part.register_forward_hook(record) for part in names]
     try:
         with preserve_state(module), as_user_error(tuple(example.shape[1:])):
             output = module(like_weights(module, example))
@@ -106,11 +116,11 @@ def _watch(module: nn.Module, example: Tensor) -> tuple[list[_Call], Tensor]:
 
 
 def _maps(calls: list[_Call]) -> dict[str, Source]:
-    """``stem``: the first map; ``stage1`` and so on: the last map of each resolution.
+    """The features ``stem``, the first map, and ``stage1`` and so on, the last map of each resolution.
 
-    Of each resolution the outermost modules count: the strided convolution within a block comes last, but the
-    stage ended with the block before. No maps are: what precedes the first weights (a normalisation), what a
-    global pooling leaves, and what is smaller than a later map (the inside of a squeeze-and-excitation).
+    At each resolution the outermost modules count: the strided convolution within a block is called last, but the stage
+    ends with the block before. Three kinds of outputs are not maps: those before the first parameters (a
+    normalisation), those of global pooling, and those smaller than a later map (inside squeeze-and-excitation).
     """
     pooled = {id(call.output) for call in calls if _pools_globally(call)}
     weighted = dropwhile(lambda call: not any(True for _ in call.module.parameters()), calls)
@@ -146,7 +156,7 @@ def _pools_globally(call: _Call) -> bool:
 
 
 def _pooled(linear: _Call | None, maps: list[Source]) -> dict[str, Source]:
-    """What the last linear layer reads; without one, the mean of the last map."""
+    """The input of the last linear layer; without one, the mean of the last map."""
     if linear is not None:
         return {POOLED: Source(linear.name, "input")}
     return {POOLED: Source(maps[-1].module, "mean")} if maps else {}
@@ -158,15 +168,15 @@ def _mapped(mapping: Mapping[str, str], module: nn.Module, calls: list[_Call]) -
     for feature, name in mapping.items():
         where = f"feature {feature!r}"
         if feature == LOGITS or feature.endswith(PREACTIVATION):
-            raise UserError(f"{where}: a feature of your own is not called {LOGITS} or *{PREACTIVATION}")
+            raise UserError(f"{where}: {LOGITS} and *{PREACTIVATION} are reserved names; choose another")
         if name not in known:
             raise UserError(f"{where}: the model has no module {name!r}{nearest(name, known)}")
         if name not in last:
             raise UserError(f"{where}: the module {name!r} is not called in a forward pass")
         output = last[name][1].output
         if not isinstance(output, Tensor) or output.ndim not in (2, 4):
-            given = list(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
-            wanted = "neither a map [N, C, H, W] nor a vector [N, width]"
-            raise UserError(f"{where}: the module {name!r} gives {given}, {wanted}")
+            found = f"shape {list(output.shape)}" if isinstance(output, Tensor) else f"type {type(output).__name__}"
+            wanted = "a map [N, C, H, W] or a vector [N, width] is needed"
+            raise UserError(f"{where}: the output of the module {name!r} has {found}; {wanted}")
     in_order = sorted(mapping.items(), key=lambda item: last[item[1]][0])
     return {feature: Source(name, "output") for feature, name in in_order}

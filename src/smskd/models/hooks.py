@@ -1,4 +1,4 @@
-"""Any network as a feature model: its features are read by forward hooks on named modules."""
+"""Any network as a feature model, whose features are read by forward hooks on its modules."""
 
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -12,15 +12,15 @@ from smskd.models.feature_discovery import Found, Source, discover, logits_of
 
 
 class HookedModel(FeatureModel):
-    """A network of the user's. Hooks are on it only while :meth:`extract` runs.
+    """A user's network as a feature model. Hooks are registered only while :meth:`extract` runs.
 
-    The whole network is run whatever is asked for. Of a module that is called several times in a forward
-    pass, the last call counts. A feature that a later module changes in place (a ReLU after a batch norm) is
-    read changed.
+    The whole network is run, whichever features are read, and it cannot be continued from one of them. Of a module that
+    is called several times in a forward pass, the last call counts. Of a feature that a later module changes in place
+    (a ReLU after a batch norm), the changed values are read.
 
     Args:
-        module: the network, not copied.
-        found: where its features are.
+        module: the network, which is not copied.
+        found: where its features are read.
     """
 
     def __init__(self, module: nn.Module, found: Found) -> None:
@@ -43,7 +43,7 @@ class HookedModel(FeatureModel):
 
     @property
     def sources(self) -> Mapping[str, str]:
-        """The module at which each feature is read."""
+        """The name of the module at which each feature is read, by feature."""
         return {feature: source.module for feature, source in self._found.features.items()}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,29 +70,29 @@ class HookedModel(FeatureModel):
 
 
 def adapt(module: nn.Module, example: Tensor, features: Mapping[str, str] | None = None) -> FeatureModel:
-    """Make the features of any classifier readable by name.
+    """Makes the features of any classifier readable by name.
 
     Args:
-        module: a network that maps pictures to logits [N, classes]. A feature model is given back as it is.
-        example: some pictures [N, channels, height, width], on which the network is run once in eval mode.
-        features: feature names to names of modules, whose outputs they are. By default they are found:
-            ``stem`` is the first map that a module puts out, ``stage1`` and so on the last map of each
-            resolution, ``pooled`` the flattened input of the last ``nn.Linear`` (without one, the mean of the
-            last map). A network without maps has ``pooled`` alone. ``pooled`` is found also where
-            ``features`` does not name it.
+        module: a network that maps images to logits [N, classes], or to an object with an attribute ``logits``. A
+            feature model is returned as it is.
+        example: images [N, channels, height, width], on which the network is run once in eval mode.
+        features: feature names to names of the modules whose outputs they are. By default they are discovered:
+            ``stem`` is the first map that a module outputs, ``stage1`` and so on are the last map of each resolution,
+            ``pooled`` is the flattened input of the last ``nn.Linear`` (without one, the mean of the last map). A
+            network without maps has ``pooled`` alone. It is discovered also where ``features`` does not name it.
 
     Returns:
         The feature model; it holds the module itself, not a copy.
 
     Raises:
-        UserError: the network takes no such pictures or gives no logits; it is a feature model already and
-            ``features`` is given; ``features`` names a module that there is not, that is not called, or that
-            gives neither a map nor a vector.
+        UserError: the network does not accept such images or returns no logits; it is a feature model already and
+            ``features`` is given; ``features`` names a module that does not exist, is not called, or outputs neither a
+            map nor a vector.
     """
     if isinstance(module, FeatureModel):
         if features:
             own = ", ".join(module.feature_names)
-            raise UserError(f"features: this model has its own ({own}); a mapping is for other modules")
+            raise UserError(f"features: this model already has features ({own}); leave the mapping out")
         return module
     return HookedModel(module, discover(module, example, features))
 

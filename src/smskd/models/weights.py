@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, and foreign checkpoints of which nothing but plain data is unpickled."""
+"""Weights on disk: safetensors, and checkpoints of other programs, read without executing code in them."""
 
 import argparse
 import re
@@ -17,7 +17,7 @@ from smskd.interfaces.features import FeatureModel
 from smskd.runs.atomic_files import metadata_of, write_tensors
 
 RUN_WEIGHTS = "student.safetensors"
-"""The weights in the folder of a run."""
+"""Name of the file of the student's weights in the folder of a run."""
 
 _CONTAINERS = ("model", "state_dict", "net")
 _PARALLEL = "module."
@@ -27,19 +27,20 @@ _FOREIGN = re.compile(r"GLOBAL ([\w.]*\w)")
 
 
 def load_weights(module: nn.Module, path: str | Path) -> None:
-    """Load weights into a model, all of them or none.
+    """Loads weights into a model, all of them or none.
+
+    Values are converted to the type of the model's parameters. The prefix ``module.`` of ``DataParallel`` is removed. A
+    batch norm's ``num_batches_tracked``, which old checkpoints lack, may be missing.
 
     Args:
-        module: the model; of an adapted one, the wrapped module is meant.
-        path: a ``.safetensors`` file, the folder of a run, or a checkpoint written by ``torch.save``
-            (``.pth``, ``.pt``), which is read with ``weights_only=True``. The weights of a checkpoint stand
-            at its top or under ``model``, ``state_dict`` or ``net``. The prefix ``module.`` of
-            ``DataParallel`` is dropped. A batch norm's ``num_batches_tracked``, which old checkpoints lack,
-            may be missing.
+        module: the model; for an adapted one, the wrapped module.
+        path: a ``.safetensors`` file, the folder of a run, or a checkpoint written by ``torch.save`` (``.pth``,
+            ``.pt``), which is read with ``weights_only=True``. The state dict of a checkpoint is the checkpoint itself,
+            or its entry ``model``, ``state_dict`` or ``net``.
 
     Raises:
-        UserError: there is no such file, it cannot be read, or its weights are not the model's: keys missing
-            or too many, other shapes, integers for floating-point numbers.
+        UserError: there is no such file, it cannot be read, or its weights do not fit the model: missing or unexpected
+            keys, different shapes, integers instead of floating-point numbers.
     """
     target = _saved(module)
     file = _file(Path(path))
@@ -50,10 +51,10 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
 
 
 def check_classes(model: FeatureModel, path: str | Path) -> None:
-    """Refuses weights whose classifier tells another number of classes apart than the model's.
+    """Refuses weights whose classifier has another number of output classes than the model's.
 
     Args:
-        model: the model. One without a last linear layer is not checked.
+        model: the model. One without a final linear layer is not checked.
         path: as for :func:`load_weights`.
 
     Raises:
@@ -67,32 +68,35 @@ def check_classes(model: FeatureModel, path: str | Path) -> None:
     found = _without_prefix(_read(file), current).get(key)
     if found is not None and found.dim() == 2 and len(found) != len(current[key]):
         raise UserError(
-            f"weights: {file} tells {len(found)} classes apart and the data have {len(current[key])} "
+            f"weights: {file} has {len(found)} output classes, the data {len(current[key])} "
             f"({key} is {list(found.shape)} in the file and {list(current[key].shape)} in the model)"
         )
 
 
 def save_weights(module: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a model's weights and buffers as safetensors; the file is there whole or not at all.
+    """Writes a model's parameters and buffers as safetensors, atomically: the file is complete or absent.
 
-    Tensors that the model shares are written under each of their names.
+    A tensor that the model shares is written under each of its names.
 
     Args:
-        module: the model; of an adapted one, the wrapped module is meant.
-        path: the file; a file of that name is replaced.
-        metadata: what else is to be known of them, text by text.
+        module: the model; for an adapted one, the wrapped module.
+        path: the file; an existing file is replaced.
+        metadata: texts by key, stored in the header of the file.
     """
     write_tensors(Path(path), _saved(module).state_dict(), metadata)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """What :func:`save_weights` was told of the weights.
+    """The metadata that :func:`save_weights` stored with the weights.
 
     Args:
         path: a ``.safetensors`` file, or the folder of a run.
 
+    Returns:
+        Texts by key; empty where none were stored.
+
     Raises:
-        UserError: there is no such file or it cannot be read.
+        UserError: there is no such file, or it cannot be read.
     """
     file = _file(Path(path))
     try:
@@ -109,7 +113,7 @@ def _saved(module: nn.Module) -> nn.Module:
 def _file(path: Path) -> Path:
     file = path / RUN_WEIGHTS if path.is_dir() else path
     if not file.is_file():
-        hint = f"the folder {path} holds no {RUN_WEIGHTS}" if path.is_dir() else f"there is no file {path}"
+        hint = f"the folder {path} has no {RUN_WEIGHTS}" if path.is_dir() else f"there is no file {path}"
         raise UserError(f"weights: {hint}")
     return file
 
@@ -127,10 +131,10 @@ def _read_checkpoint(file: Path) -> object:
     try:
         with torch.serialization.safe_globals(_harmless_globals()):
             return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file that is no checkpoint raises whatever the unpickler stumbles over
+    except Exception as error:  # on a file that is not a checkpoint the unpickler raises errors of any type
         foreign = _FOREIGN.search(str(error))
-        reason = f"it holds a {foreign[1]}" if foreign else "it is no checkpoint"
-        raise UserError(f"weights: {file} cannot be read: {reason}; only weights and plain data are") from error
+        reason = f"it contains a {foreign[1]}" if foreign else "it is not a checkpoint"
+        raise UserError(f"weights: {file} cannot be read: {reason}; only tensors and plain data are read") from error
 
 
 def _unreadable(file: Path, error: Exception) -> UserError:
@@ -139,7 +143,7 @@ def _unreadable(file: Path, error: Exception) -> UserError:
 
 
 def _harmless_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """What published checkpoints hold beside tensors: numpy scalars and command-line options."""
+    """Types in published checkpoints beside tensors: numpy scalars and command-line options."""
     scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
     numbers = (np.float64, np.float32, np.int64, np.int32, np.bool_)
     return [
@@ -147,7 +151,7 @@ def _harmless_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], s
         np.dtype,
         *(type(np.dtype(number)) for number in numbers),
         (scalar, "numpy._core.multiarray.scalar"),
-        (scalar, "numpy.core.multiarray.scalar"),  # where it was before numpy 2
+        (scalar, "numpy.core.multiarray.scalar"),  # its place before numpy 2
     ]
 
 
@@ -159,13 +163,13 @@ def _weights_of(checkpoint: object, file: Path) -> Mapping[str, Tensor]:
         if isinstance(candidate, Mapping) and candidate and all(map(torch.is_tensor, candidate.values())):
             return candidate
     places = ", ".join(_CONTAINERS)
-    raise UserError(f"weights: {file} holds no weights, neither at its top nor under {places}")
+    raise UserError(f"weights: {file} contains no state dict, neither at its top level nor under {places}")
 
 
 def _without_prefix(weights: Mapping[str, Tensor], current: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Without the prefix of ``DataParallel``, unless the model itself calls its weights so."""
-    ours, theirs = (all(key.startswith(_PARALLEL) for key in keys) for keys in (current, weights))
-    if ours or not theirs:
+    """The weights without the prefix of ``DataParallel``, unless the model's own names have it."""
+    in_model, in_file = (all(key.startswith(_PARALLEL) for key in keys) for keys in (current, weights))
+    if in_model or not in_file:
         return weights
     return {key.removeprefix(_PARALLEL): tensor for key, tensor in weights.items()}
 
@@ -198,6 +202,6 @@ def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _some(things: list[str]) -> str:
-    shown = ", ".join(things[:_SHOWN])
-    return shown if len(things) <= _SHOWN else f"{shown}, ... ({len(things)} in all)"
+def _some(items: list[str]) -> str:
+    shown = ", ".join(items[:_SHOWN])
+    return shown if len(items) <= _SHOWN else f"{shown}, ... ({len(items)} in all)"

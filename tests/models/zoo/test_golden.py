@@ -1,4 +1,4 @@
-"""The models of the zoo give what the published ones gave: keys, sizes, costs, features and logits."""
+"""The models of the zoo equal the published ones: keys, sizes, costs, features and logits."""
 
 import json
 import math
@@ -24,7 +24,7 @@ every_model = pytest.mark.parametrize("name", MODELS)
 
 @dataclass
 class Seen:
-    """What is kept of a model once it has been built, filled and run in float64."""
+    """Facts of a model that was built, filled and run in float64."""
 
     keys: list[list[Any]]
     parameters: int
@@ -52,7 +52,7 @@ def fill(model: nn.Module) -> None:
             old.copy_(torch.randn(old.shape, generator=generator) * 0.05)
 
 
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.randn(GOLDEN["input_shape"], generator=torch.Generator().manual_seed(GOLDEN["input_seed"]))
 
 
@@ -66,7 +66,7 @@ def seen(name: str) -> Seen:
     fill(model)
     model.double().eval()
     with torch.no_grad():
-        tensors = model.extract(pictures().double(), {*names, *before, LOGITS})
+        tensors = model.extract(images().double(), {*names, *before, LOGITS})
     return Seen(keys, parameters(model), cost, names, before, norms_before_relu(model), tensors)
 
 
@@ -142,4 +142,4 @@ def test_logits_in_single_precision(name: str) -> None:
     fill(model)
     model.eval()
     with torch.no_grad():
-        assert_near(model(pictures()), MODELS[name]["logits"], 2e-5)
+        assert_near(model(images()), MODELS[name]["logits"], 2e-5)

@@ -1,4 +1,4 @@
-"""MobileNetV2 of half width for small pictures (Sandler et al. 2018, arXiv 1801.04381)."""
+"""MobileNetV2 of half width for small images (Sandler et al. 2018, arXiv 1801.04381)."""
 
 from typing import cast
 
@@ -26,7 +26,7 @@ _GROUPS = (  # expansion, channels at full width, blocks, stride
 
 
 class InvertedResidual(nn.Module):
-    """Widens, convolves each channel by itself, and narrows without a ReLU; a shortcut where sizes agree."""
+    """1x1 expansion, depthwise 3x3 and linear 1x1 convolution; a shortcut where input and output have one shape."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -49,11 +49,10 @@ class InvertedResidual(nn.Module):
 
 
 class _Classifier(nn.Linear):
-    """The linear layer that stands in a container of one, as ``classifier.0``.
+    """The linear layer in a container of one, whose name in a state dict is ``classifier.0``.
 
-    :attr:`MobileNetV2.classifier` gives the layer, not the container. What walks by attributes to
-    ``classifier.0`` (``get_submodule``, ``torch.func.functional_call``) therefore asks the layer itself for
-    its ``0``.
+    :attr:`MobileNetV2.classifier` is the layer, not the container. What resolves ``classifier.0`` by attributes
+    (``get_submodule``, ``torch.func.functional_call``) therefore looks up ``0`` on the layer itself.
     """
 
 
@@ -61,14 +60,14 @@ setattr(_Classifier, "0", property(lambda layer: layer))
 
 
 class MobileNetV2(ZooModel):
-    """MobileNetV2, as RepDistiller builds it: stem of stride 2, the second and fifth group of stride 1.
+    """MobileNetV2 as in RepDistiller: the stem of stride 2, the second and fifth group of blocks of stride 1.
 
-    Stages end after the second, third, fifth and seventh group of blocks. Their outputs are linear (no ReLU),
-    so there are no pre-activations.
+    Stages end with the second, third, fifth and seventh group of blocks. Their outputs are linear (no ReLU), so there
+    are no pre-activations.
 
     Args:
         classes: number of classes.
-        channels: channels of the pictures.
+        channels: channels of the images.
         width: multiplies the channels of the stem and of the blocks.
     """
 
@@ -89,7 +88,7 @@ class MobileNetV2(ZooModel):
         self.conv2 = nn.Sequential(
             nn.Conv2d(inputs, last, kernel_size=1, bias=False), nn.BatchNorm2d(last), nn.ReLU(inplace=True)
         )
-        # The checkpoints call the container as the property below is called, so it is entered by hand.
+        # Its name in published checkpoints is that of the property below, so it cannot be assigned as an attribute.
         self._modules["classifier"] = nn.Sequential(_Classifier(last, classes))
         init_convolutions(self)
         init_small_linear(self.classifier)
@@ -104,7 +103,7 @@ class MobileNetV2(ZooModel):
 
     @property
     def stage_norms(self) -> tuple[nn.BatchNorm2d, ...]:
-        """The last batch norm of each stage's last block, though no ReLU follows; a shortcut may be added behind it."""
+        """The last batch norm of each stage's last block. No ReLU follows; a shortcut may be added to its output."""
         groups = (cast(nn.Sequential, self.blocks[number]) for number in _STAGE_ENDS)
         return tuple(cast(nn.BatchNorm2d, cast(InvertedResidual, group[-1]).conv[-1]) for group in groups)
 

@@ -1,4 +1,4 @@
-"""The names of the zoo, without torch, for whoever only wants to list them."""
+"""The names of the models of the zoo, in a file that does not import torch."""
 
 _NAMES = (
     "resnet8",
@@ -36,5 +36,5 @@ _NAMES = (
 
 
 def names() -> tuple[str, ...]:
-    """The names that :func:`smskd.models.create` knows, in the order of the catalog."""
+    """The names of the models of the zoo, in the order of the catalog. torch is not imported."""
     return _NAMES

@@ -1,4 +1,4 @@
-"""ResNets for small pictures: three stages of basic blocks (He et al. 2016, arXiv 1512.03385)."""
+"""ResNets for small images: three stages of basic blocks (He et al. 2016, arXiv 1512.03385)."""
 
 from typing import cast
 
@@ -13,12 +13,12 @@ from smskd.models.zoo.projection import projection
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution without bias that keeps the size, but for the stride."""
+    """A 3x3 convolution without bias, padded so that only the stride changes the resolution."""
     return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; gives their sum before the ReLU."""
+    """Two 3x3 convolutions and a shortcut. The output is their sum, before the ReLU."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -39,14 +39,14 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(ZooModel):
-    """A ResNet of 6n+2 layers, as RepDistiller builds it: 1x1 projections where the width changes.
+    """A ResNet of 6n+2 layers with 1x1 projections where the width changes, as in RepDistiller.
 
     Args:
         depth: number of layers, 6n+2: 8, 14, 20, 32, 44, 56, 110.
         stem: channels of the first convolution.
-        widths: channels of the three stages, the second and third of which halve the picture.
+        widths: channels of the three stages, the second and third of which halve the resolution.
         classes: number of classes.
-        channels: channels of the pictures.
+        channels: channels of the images.
 
     Raises:
         UserError: the depth is not 6n+2.
@@ -80,7 +80,7 @@ class ResNet(ZooModel):
 
     @property
     def stage_norms(self) -> tuple[nn.BatchNorm2d, ...]:
-        """The second batch norm of each stage's last block; the shortcut is added behind it."""
+        """The second batch norm of each stage's last block. The shortcut is added to its output, before the ReLU."""
         return tuple(cast(BasicBlock, stage[-1]).bn2 for stage in (self.layer1, self.layer2, self.layer3))
 
     def steps(self) -> tuple[Step, ...]:

@@ -1,4 +1,4 @@
-"""ResNet-50 for small pictures: four stages of bottleneck blocks (He et al. 2016, arXiv 1512.03385).
+"""ResNet-50 for small images: four stages of bottleneck blocks (He et al. 2016, arXiv 1512.03385).
 
 The stem is a 3x3 convolution of stride 1 without max pooling, as in RepDistiller.
 """
@@ -18,7 +18,7 @@ _EXPANSION = 4
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions beside a shortcut; gives their sum before the ReLU."""
+    """1x1, 3x3 and 1x1 convolutions and a shortcut. The output is their sum, before the ReLU."""
 
     def __init__(self, inputs: int, inner: int, stride: int) -> None:
         super().__init__()
@@ -47,8 +47,8 @@ class ResNet50(ZooModel):
 
     Args:
         classes: number of classes.
-        channels: channels of the pictures.
-        width: channels of the stem, and inside of the first stage's blocks.
+        channels: channels of the images.
+        width: channels of the stem, and of the 3x3 convolutions of the first stage.
     """
 
     stage_count = 4
@@ -70,7 +70,7 @@ class ResNet50(ZooModel):
 
     @property
     def stage_norms(self) -> tuple[nn.BatchNorm2d, ...]:
-        """The third batch norm of each stage's last block; the shortcut is added behind it."""
+        """The third batch norm of each stage's last block. The shortcut is added to its output, before the ReLU."""
         stages = (self.layer1, self.layer2, self.layer3, self.layer4)
         return tuple(cast(Bottleneck, stage[-1]).bn3 for stage in stages)
 

@@ -1,4 +1,4 @@
-"""ShuffleNet for small pictures (Zhang et al. 2018, arXiv 1707.01083), three groups."""
+"""ShuffleNet for small images (Zhang et al. 2018, arXiv 1707.01083), three groups."""
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +13,9 @@ _GROUPS = 3
 
 
 class Unit(nn.Module):
-    """Grouped 1x1, channel-wise 3x3 and grouped 1x1 convolution beside a shortcut, before the last ReLU.
+    """Grouped 1x1, depthwise 3x3 and grouped 1x1 convolution and a shortcut. The output is that before the last ReLU.
 
-    With stride 2 the shortcut is an average pooling and is appended to the channels, otherwise it is added.
+    With stride 2 the shortcut is an average pooling and is concatenated to the channels, otherwise it is added.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -43,13 +43,13 @@ class Unit(nn.Module):
 
 
 class ShuffleNetV1(ZooModel):
-    """ShuffleNet, as RepDistiller builds it: a 1x1 stem of stride 1, stages of 4, 8 and 4 units.
+    """ShuffleNet as in RepDistiller: a 1x1 stem of stride 1, stages of 4, 8 and 4 units.
 
-    A ReLU follows the second convolution of a unit too, which the paper leaves out.
+    Unlike in the paper, a ReLU follows the second convolution of a unit too.
 
     Args:
         classes: number of classes.
-        channels: channels of the pictures.
+        channels: channels of the images.
     """
 
     stage_count = 3

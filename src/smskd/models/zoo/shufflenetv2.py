@@ -1,4 +1,4 @@
-"""ShuffleNetV2 for small pictures (Ma et al. 2018, arXiv 1807.11164), width 1."""
+"""ShuffleNetV2 for small images (Ma et al. 2018, arXiv 1807.11164), width 1."""
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +12,14 @@ _STEM = 24
 
 
 class Unit(nn.Module):
-    """Leaves half of the channels as they are, convolves the others; before the ReLU and the shuffle."""
+    """Convolves half of the channels and keeps the others. The output is that before the ReLU and the shuffle."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         half = width // 2
         self.conv1 = _pointwise(half, half)
         self.bn1 = nn.BatchNorm2d(half)
-        self.conv2 = _channelwise(half, stride=1)
+        self.conv2 = _depthwise(half, stride=1)
         self.bn2 = nn.BatchNorm2d(half)
         self.conv3 = _pointwise(half, half)
         self.bn3 = nn.BatchNorm2d(half)
@@ -33,18 +33,18 @@ class Unit(nn.Module):
 
 
 class DownUnit(nn.Module):
-    """Halves the picture in two branches, whose channels are joined before the ReLU and the shuffle."""
+    """Halves the resolution in two branches, which are concatenated. The output is that before ReLU and shuffle."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         half = outputs // 2
-        self.conv1 = _channelwise(inputs, stride=2)
+        self.conv1 = _depthwise(inputs, stride=2)
         self.bn1 = nn.BatchNorm2d(inputs)
         self.conv2 = _pointwise(inputs, half)
         self.bn2 = nn.BatchNorm2d(half)
         self.conv3 = _pointwise(inputs, half)
         self.bn3 = nn.BatchNorm2d(half)
-        self.conv4 = _channelwise(half, stride=2)
+        self.conv4 = _depthwise(half, stride=2)
         self.bn4 = nn.BatchNorm2d(half)
         self.conv5 = _pointwise(half, half)
         self.bn5 = nn.BatchNorm2d(half)
@@ -59,21 +59,20 @@ class DownUnit(nn.Module):
 
 
 class ShuffledStage(Stage):
-    """The ReLU acts on all channels. Those that a unit kept have passed one before: it leaves them be."""
+    """Units with a ReLU and a channel shuffle behind each. On the channels that a unit keeps the ReLU has no effect."""
 
     def activate(self, x: Tensor, inplace: bool = False) -> Tensor:
         return shuffle_channels(F.relu(x, inplace=inplace), groups=2)
 
 
 class ShuffleNetV2(ZooModel):
-    """ShuffleNetV2, as RepDistiller builds it: a 1x1 stem of stride 1, one more unit a stage than in the
-    paper.
+    """ShuffleNetV2 as in RepDistiller: a 1x1 stem of stride 1, one unit more per stage than in the paper.
 
-    A stage's pre-activation is what enters its last ReLU, its channels not yet shuffled, as in RepDistiller.
+    A stage's pre-activation is the input of its last ReLU, with channels not yet shuffled.
 
     Args:
         classes: number of classes.
-        channels: channels of the pictures.
+        channels: channels of the images.
     """
 
     stage_count = 3
@@ -108,7 +107,7 @@ def _pointwise(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel_size=1, bias=False)
 
 
-def _channelwise(width: int, stride: int) -> nn.Conv2d:
+def _depthwise(width: int, stride: int) -> nn.Conv2d:
     return nn.Conv2d(width, width, kernel_size=3, stride=stride, padding=1, groups=width, bias=False)
 
 

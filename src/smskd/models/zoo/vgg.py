@@ -1,4 +1,4 @@
-"""VGG networks with batch norm for small pictures (Simonyan and Zisserman 2015, arXiv 1409.1556)."""
+"""VGG networks with batch norm for small images (Simonyan and Zisserman 2015, arXiv 1409.1556)."""
 
 from typing import cast
 
@@ -16,7 +16,7 @@ _POOLED_HEIGHT = 8
 
 
 class VGG(ZooModel):
-    """Five blocks of 3x3 convolutions, as RepDistiller builds them; features are read before the pooling.
+    """Five blocks of 3x3 convolutions, as in RepDistiller. Features are read before the pooling.
 
     The first block is the stem. The first three are followed by 2x2 max pooling, the fourth only where its output is 8
     high, for images 64 to 71 high (in RepDistiller: exactly 64), the fifth by the global average and a linear layer.
@@ -24,7 +24,7 @@ class VGG(ZooModel):
     Args:
         layers: number of convolutions of each block.
         classes: number of classes.
-        channels: channels of the pictures.
+        channels: channels of the images.
     """
 
     stage_count = 4
@@ -36,7 +36,7 @@ class VGG(ZooModel):
         self.block2 = _block(layers[2], _WIDTHS[1], _WIDTHS[2])
         self.block3 = _block(layers[3], _WIDTHS[2], _WIDTHS[3])
         self.block4 = _block(layers[4], _WIDTHS[3], _WIDTHS[4])
-        # The checkpoints call the linear layer as the property below is called, so it is entered by hand.
+        # Its name in published checkpoints is that of the property below, so it cannot be assigned as an attribute.
         self._modules["classifier"] = nn.Linear(_WIDTHS[4], classes)
         init_convolutions(self)
         init_small_linear(self.classifier)
@@ -47,7 +47,7 @@ class VGG(ZooModel):
 
     @property
     def stage_norms(self) -> tuple[nn.BatchNorm2d, ...]:
-        """The last layer of each block but the first, which is the stem."""
+        """The last batch norm of each block but the first, which is the stem."""
         blocks = (self.block1, self.block2, self.block3, self.block4)
         return tuple(cast(nn.BatchNorm2d, block[-1]) for block in blocks)
 
@@ -72,7 +72,7 @@ def _before(stage: str) -> str:
 
 
 def _block(layers: int, inputs: int, width: int) -> nn.Sequential:
-    """Convolutions and batch norms with ReLUs between them, but not after the last."""
+    """Convolutions and batch norms with ReLUs between them, but not behind the last."""
     parts: list[nn.Module] = []
     for number in range(layers):
         if number > 0:

@@ -14,9 +14,9 @@ from smskd.models.zoo.resnet import conv3x3
 
 
 class PreactivationBlock(nn.Module):
-    """Batch norm, ReLU and convolution, twice, beside a shortcut.
+    """Batch norm, ReLU and convolution, twice, and a shortcut.
 
-    Where the width changes the shortcut starts after the first batch norm and ReLU, otherwise before them.
+    Where the width changes, the shortcut starts behind the first batch norm and ReLU, otherwise in front of them.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -75,18 +75,17 @@ class WideStage(nn.Module):
 
 
 class WideResNet(ZooModel):
-    """A wide ResNet of 6n+4 layers, as RepDistiller builds it, without dropout.
+    """A wide ResNet of 6n+4 layers without dropout, as in RepDistiller.
 
-    Its stem and stage features are raw sums: no batch norm, no ReLU. A stage's pre-activation is the batch
-    norm that comes next applied to it. The network computes that anyway and here does so once, where the
-    official code does it once more for the feature, which moves the running statistics twice a step in train
-    mode.
+    Stem and stage features have neither batch norm nor ReLU. A stage's pre-activation is the output of the batch norm
+    that follows the stage, so it lies behind the stage's feature. It is computed once; the official code computes it
+    once more to read it, which updates the running statistics twice in each training step.
 
     Args:
         depth: number of layers, 6n+4: 16, 28, 40.
-        widen: the stages have 16, 32 and 64 channels times this.
+        widen: factor of the stages' 16, 32 and 64 channels.
         classes: number of classes.
-        channels: channels of the pictures.
+        channels: channels of the images.
 
     Raises:
         UserError: the depth is not 6n+4.
