@@ -19,7 +19,7 @@ from smskd.interfaces.objective import Objective
 from smskd.interfaces.terms import Method, TermInputs
 from smskd.methods.simkd import SimKD, simkd_loss
 from smskd.methods.srrl import SRRL
-from smskd.models import create, describe, save_weights
+from smskd.models import adapt, create, describe, save_weights
 from smskd.models.frozen import Frozen
 from smskd.objective import build_objective
 from smskd.objective.student_head import StudentWithHead, rebuild_head
@@ -132,6 +132,17 @@ def test_the_raw_last_map_of_a_wide_resnet_is_not_compared(method: Method) -> No
     assert last == "stage3"
     assert float(target(raw).detach().min()) == 0
     assert not torch.allclose(target(raw), raw.relu())
+
+
+class WideResNet(nn.Sequential):
+    """A network with the name of a family of the zoo."""
+
+
+def test_a_network_with_the_name_of_a_family_of_the_zoo_is_not_one_of_it() -> None:
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    assert ClassifierInput(_info(_model("wrn_16_1", seed=0))[0]).normalises
+    assert not ClassifierInput(_info(adapt(WideResNet(*layers), X))[0]).normalises
 
 
 @pytest.mark.parametrize(

@@ -68,12 +68,12 @@ def test_huge_logits(loss: Callable[[Tensor, Tensor], Tensor], scale: float, dty
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("value", [0.0, 3.3, -1000.1])
-@pytest.mark.parametrize("alike", ["one sample", "all samples", "samples of the batch"])
-def test_logits_that_are_all_alike(
-    loss: Callable[[Tensor, Tensor], Tensor], alike: str, value: float, dtype: torch.dtype
+@pytest.mark.parametrize("equal", ["one sample", "all samples", "samples of the batch"])
+def test_logits_that_are_all_equal(
+    loss: Callable[[Tensor, Tensor], Tensor], equal: str, value: float, dtype: torch.dtype
 ) -> None:
     student, teacher = _logits(dtype, 0), _logits(dtype, 1)
-    match alike:
+    match equal:
         case "one sample":
             student[2] = value
         case "all samples":
@@ -125,7 +125,7 @@ def test_a_probability_that_is_rounded_to_zero_still_counts() -> None:
     assert float(own) == pytest.approx(2000.0, rel=1e-3)
 
 
-def test_alike_values_have_neither_correlation_nor_gradient() -> None:
+def test_equal_values_have_neither_correlation_nor_gradient() -> None:
     x = torch.tensor([[1.0, 2.0, 4.0], [0.1, 0.1, 0.1]], requires_grad=True)
     result = correlation(x, torch.tensor([[2.0, 4.0, 8.0], [1.0, 2.0, 3.0]]), dim=1)
     assert result.tolist() == pytest.approx([1.0, 0.0])

@@ -52,7 +52,7 @@ class SRRLSpec(ClassifierSpec):
 
 
 class KDSVDSpec(Spec):
-    """The teacher's vectors with the signs of the file, once they have been found equal but for signs."""
+    """The teacher's vectors with the signs of the file, after a check that they are equal up to signs."""
 
     def evaluate(self, file: GoldenFile, method: Method, inputs: TermInputs, state: nn.Module) -> Mapping[str, Tensor]:
         assert isinstance(method, KDSVD)

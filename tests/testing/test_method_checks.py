@@ -223,7 +223,7 @@ class PicklesItsState(KD):
 
 
 class OneArchitecture(FitNet):
-    """Takes only equal shapes, and says so in its own way."""
+    """Refuses different shapes with an exception that is not a UserError."""
 
     def build(self, student: ModelInfo, teacher: ModelInfo | None, data: DataInfo) -> nn.Module:
         if teacher is None or student.shapes != teacher.shapes:

@@ -91,7 +91,7 @@ def stages(anchor: Anchor) -> None:
 
 
 def _objective(anchor: Anchor, student: FeatureModel, teacher: Frozen, reference: Frozen) -> Objective:
-    """Of a stage with KD, the anchor having been told of the end of the stage before."""
+    """The objective of a stage with KD, after ``end_of_stage`` of the previous stage."""
     objective = build_objective(
         student,
         teacher,
