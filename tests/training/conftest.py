@@ -1,0 +1,21 @@
+"""Fixtures of the tests of training."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.kills import Killer, watch_moments
+from tests.support.stage_starts import StageStart, watch_stage_starts
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[StageStart]:
+    """The state of training when the first epoch of each stage begins."""
+    return watch_stage_starts(monkeypatch)
+
+
+@pytest.fixture
+def killer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Killer]:
+    """Watches every moment at which a run does something that a kill could spoil."""
+    with watch_moments(monkeypatch) as killer:
+        yield killer
