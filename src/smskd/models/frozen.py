@@ -25,9 +25,9 @@ class Frozen(nn.Module):
     Args:
         model: to freeze.
         example: images [N, channels, height, width], for whose shape the network is examined; None: nothing is folded,
-            and of :attr:`sees_images_alone` and of buffers that change in eval mode only the types of layers tell.
-        copy: whether the model is copied and left as it is (default). Otherwise it is taken over; nothing else may hold
-            it then.
+            and :attr:`sees_images_alone` is derived from the types of the layers alone.
+        copy: whether the model is copied and left as it is (default). Otherwise it is taken over, and may be moved to
+            the CPU; nothing else may hold it then.
     """
 
     def __init__(self, model: FeatureModel, example: Tensor | None = None, copy: bool = True) -> None:
@@ -38,8 +38,11 @@ class Frozen(nn.Module):
         """Whether the features of whole batches are computed by a compiled program; those of others are not."""
         self._prepare((copy_of(model) if copy else model).requires_grad_(False).eval())
 
-    def _prepare(self, model: FeatureModel) -> None:
-        """Makes the network that runs, which is the model itself where that is enough."""
+    def _prepare(self, model: FeatureModel, device: torch.device | None = None) -> None:
+        """Makes the network that runs, on the device (None: where the model lies).
+
+        It is the model itself where no other is needed.
+        """
         behaviour = behaviour_of(model, self._example)
         folding = folded(model, self._example) if self._example is not None else None
         running = folding.model if folding is not None else None
@@ -52,10 +55,11 @@ class Frozen(nn.Module):
         computed for several batches at once."""
         if running is None:
             running = copy_of(model) if behaviour.changes_buffers else model
+        running.to(device=device, memory_format=torch.channels_last)
         if running is not model:
             model.cpu()
         # In a tuple: a parent that walks its modules to train or to unfreeze them does not come here.
-        self._networks = (model, running.to(memory_format=torch.channels_last))
+        self._networks = (model, running)
         self._forget_programs()
 
     def _forget_programs(self) -> None:
@@ -164,9 +168,7 @@ class Frozen(nn.Module):
             return
         missing_keys.extend(prefix + key for key in found.missing_keys)
         unexpected_keys.extend(prefix + key for key in found.unexpected_keys if strict)
-        self._prepare(self.model)
-        if device is not None:
-            self._running.to(device)
+        self._prepare(self.model, device)
 
 
 def _storage(tensor: Tensor) -> int:
