@@ -56,7 +56,9 @@ def _group(config: OptimizerConfig, group: ParameterGroup) -> dict[str, Any]:
 
 
 def carry_state(old: torch.optim.Optimizer, new: torch.optim.Optimizer) -> None:
-    """Gives the new optimizer the old one's state of the parameters that both have."""
+    """Gives the new optimizer the old one's state of the parameters that both have, if they are of one kind."""
+    if type(new) is not type(old):  # AdamW cannot go on from the momentum of SGD, nor SGD from AdamW's moments
+        return
     for group in new.param_groups:
         for parameter in group["params"]:
             if parameter in old.state:
