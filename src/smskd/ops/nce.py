@@ -38,7 +38,7 @@ def softplus_values(x: Tensor, dim: int) -> Tensor:
     while product.shape[dim] > count:
         one, other = product.chunk(2, dim)
         product = torch.addcmul(one, one, other).add_(other)
-    return x.relu().sum(dim) + product.log1p().sum(dim) + rest.log1p().sum(dim)
+    return x.relu().sum(dim) + product.log1p_().sum(dim) + rest.log1p_().sum(dim)
 
 
 class _SoftplusSum(torch.autograd.Function):
