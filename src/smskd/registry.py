@@ -243,7 +243,11 @@ def _attribute(path: str) -> Any:
 METHODS = ClassRegistry("method", "smskd.methods", "smskd.methods", "smskd.interfaces.terms:Method")
 ANCHORS = ClassRegistry("anchor", "smskd.anchors", "smskd.anchors", "smskd.interfaces.terms:Anchor")
 STRATEGIES = ClassRegistry(
-    "strategy", "smskd.strategies", "smskd.strategies", "smskd.strategies.base:Strategy", frozenset({"base", "resolve"})
+    "strategy",
+    "smskd.strategies",
+    "smskd.strategies",
+    "smskd.strategies.base:Strategy",
+    frozenset({"base", "resolve", "resolved"}),
 )
 MODELS = FactoryRegistry("model", "smskd.models", "smskd.models.zoo.names:names", "smskd.models.zoo.catalog:factory")
 DATA = FactoryRegistry(

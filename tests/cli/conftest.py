@@ -21,14 +21,14 @@ def narrow() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("teacher") / "run"
-    fine("train", "digits/teacher", *TINY, "student.model=resnet8", "--out", folder, "--quiet")
+    fine("train", "digits/teacher", *TINY, "student.name=resnet8", "--out", folder, "--quiet")
     return folder
 
 
 @pytest.fixture(scope="session")
 def taught(teacher: Path) -> tuple[str, ...]:
     """The words that make a recipe of the digits tiny and give it its teacher."""
-    return (*TINY, "teacher.model=resnet8", f"teacher.weights={teacher}")
+    return (*TINY, "teacher.name=resnet8", f"teacher.weights={teacher}")
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.program import TINY, fine, mistake
 
 
@@ -24,7 +26,7 @@ def test_a_run_has_the_accuracy_of_its_summary(runs: Path) -> None:
     student = summary_of(runs / "seed0")["student"]
     assert (found["top1"], found["top5"]) == (student["top1"], student["top5"])
     assert found["model"] == student["model"] == "resnet8_w4"
-    assert found["pictures"] == 64
+    assert found["images"] == 64
     assert found["weights"] == str(runs / "seed0" / "student.safetensors")
 
 
@@ -43,7 +45,7 @@ def test_a_folder_stands_for_the_runs_in_it(runs: Path) -> None:
 def test_loose_weights_with_a_recipe(here: Path, runs: Path) -> None:
     shutil.copy(runs / "seed0" / "student.safetensors", here / "loose.safetensors")
     assert mistake("eval", "loose.safetensors") == (
-        "loose.safetensors is in no run's folder; say with --recipe which data and model it belongs to"
+        "loose.safetensors is not in the folder of a run; give the recipe with its data and student: --recipe RECIPE"
     )
     words = [word for override in TINY for word in ("--set", override)]
     (found,) = evaluated("loose.safetensors", "--recipe", "digits/teacher", *words)
@@ -52,8 +54,8 @@ def test_loose_weights_with_a_recipe(here: Path, runs: Path) -> None:
 
 
 def test_changes_to_the_recipe(runs: Path) -> None:
-    (found,) = evaluated(runs / "seed0", "--set", "data.test_limit=10")
-    assert found["pictures"] == 10
+    (found,) = evaluated(runs / "seed0", "--set", "data.subset.test=10")
+    assert found["images"] == 10
     assert mistake("eval", runs / "seed0", "--set", "foo") == "'foo' is not of the form key.path=value"
 
 
@@ -67,4 +69,15 @@ def test_the_table_shows_the_whole_path(runs: Path) -> None:
 
 def test_a_folder_without_a_finished_run(here: Path) -> None:
     (here / "empty").mkdir()
-    assert mistake("eval", "empty") == "empty holds no finished run (no student.safetensors in it)"
+    assert mistake("eval", "empty") == "empty contains no finished run (no student.safetensors in it)"
+
+
+@pytest.mark.parametrize("methods", ["simkd", "simkd,kd"])
+def test_a_student_with_the_head_of_simkd(here: Path, taught: tuple[str, ...], methods: str) -> None:
+    fine("train", "digits/kd", *taught, f"methods={methods}", "--out", "r", "-q")
+    stages = methods.count(",") + 1
+    (found,) = evaluated("r")
+    student = summary_of(here / "r")["student"]
+    assert (found["top1"], found["top5"]) == (student["top1"], student["top5"])
+    (of_stage,) = evaluated(here / "r" / "stages" / str(stages) / "student.safetensors")
+    assert of_stage["top1"] == student["top1"]

@@ -18,7 +18,10 @@ COMMANDS = (
     "compare",
     "report",
     "methods",
+    "anchors",
+    "strategies",
     "new-method",
+    "new-anchor",
     "models",
     "recipe",
     "demo",
@@ -47,7 +50,7 @@ def without_torch(*words: str, **environment: str) -> str:
 
 
 def completed(*words: str) -> list[str]:
-    """What bash is told to complete the last word with."""
+    """The words with which bash completes the last one."""
     environment = {
         "_SMSKD_COMPLETE": "complete_bash",
         "COMP_WORDS": " ".join(["smskd", *words]),
@@ -61,7 +64,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     text = fine(*command.split(), "--help")
     assert f"Usage: smskd {command}" in text
     assert f"Example: smskd {command}" in text
-    assert "[default: runs/<recipe's name>]" in text or command != "train"
+    assert "[default: runs/<name>]" in text or command != "train"
     assert max(map(len, text.splitlines())) <= 80
     assert fine(*command.split(), "-h") == text
 
@@ -112,10 +115,11 @@ def test_completion_of_recipes(here: Path) -> None:
     assert completed("eval", "x", "--recipe", "digits/pl") == ["digits/plain.yaml"]
 
 
-def test_completion_of_methods_and_models() -> None:
+def test_completion_of_methods_models_and_anchors() -> None:
     assert completed("methods", "fit") == ["fitnet"]
     assert {"kd", "rkd", "crd"} <= set(completed("methods", ""))
     assert completed("models", "wrn_40") == ["wrn_40_1", "wrn_40_2"]
+    assert completed("anchors", "l2") == ["l2_sp"]
 
 
 def test_a_completed_recipe_can_be_read() -> None:
@@ -138,7 +142,7 @@ def test_list_of_recipes() -> None:
         (["demo", "--epochs", "x"], "Invalid value for '--epochs': "),
     ],
 )
-def test_wrong_words_are_told_in_one_line(words: list[str], message: str) -> None:
+def test_wrong_arguments_give_one_line(words: list[str], message: str) -> None:
     outcome = smskd(*words)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.count("\n") == 1

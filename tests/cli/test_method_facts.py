@@ -1,4 +1,4 @@
-"""What `smskd methods` tells of each method beside its description: what it reads and learns, golden cases."""
+"""`smskd methods`: taps, trained modules, pretraining and golden cases of each method."""
 
 import json
 import sys
@@ -13,26 +13,23 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "losses"
 
 
 @pytest.mark.parametrize(
-    ("name", "reads", "learns", "phase_epochs"),
+    ("name", "taps", "trains", "pretraining_epochs"),
     [
         ("kd", ("logits",), (), 0),
         ("mlkd", ("logits", "logits@strong"), (), 0),
         ("fitnet", ("stage2",), ("regressor",), 0),
         ("crd", ("pooled",), ("embed_student", "embed_teacher"), 0),
-        ("ab", ("stage1.preact", "stage2.preact", "stage3"), ("connector",), 30),
+        ("ab", ("stage1.preact", "stage2.preact", "stage3.preact"), ("connector",), 30),
         ("fsp", ("stem", "stage1", "stage2", "stage3"), (), 30),
         ("ft", ("stage3",), ("paraphraser", "translator"), 30),
     ],
 )
-def test_what_a_method_does(name: str, reads: tuple[str, ...], learns: tuple[str, ...], phase_epochs: int) -> None:
+def test_facts(name: str, taps: tuple[str, ...], trains: tuple[str, ...], pretraining_epochs: int) -> None:
     facts = method_facts(name)
-    assert (set(facts.learns), facts.phase_epochs) == (set(learns), phase_epochs)
-    assert tuple(tap.removesuffix(".preact") for tap in facts.reads) == tuple(
-        tap.removesuffix(".preact") for tap in reads
-    )
+    assert (facts.taps, set(facts.trains), facts.pretraining_epochs) == (taps, set(trains), pretraining_epochs)
 
 
-def test_names_in_few_words() -> None:
+def test_consecutive_names_are_contracted() -> None:
     assert compact(("stem", "stage1", "stage2", "stage3", "pooled")) == "stem stage1-3 pooled"
     assert compact(("stage1.preact", "stage2.preact")) == "stage1-2.preact"
     assert compact(("stage1.preact", "stage2")) == "stage1.preact stage2"
@@ -41,20 +38,23 @@ def test_names_in_few_words() -> None:
     assert compact(()) == ""
 
 
-def test_the_table_says_so() -> None:
+def test_the_table_has_the_facts() -> None:
     rows = {line.split()[0]: line.split() for line in fine("methods").splitlines() if not line.startswith(" ")}
     golden = len(list(GOLDEN.glob("fitnet__*.safetensors")))
     assert rows["fitnet"] == ["fitnet", "feature", "stage2", "regressor", "100", str(golden)]
     assert rows["ft"][-3:] == ["30", "200", str(len(list(GOLDEN.glob("ft__*.safetensors"))))]
-    assert rows["method"] == ["method", "kind", "reads", "learns", "phase", "weight", "golden"]
+    assert rows["method"] == ["method", "kind", "reads", "trains", "phase", "weight", "golden"]
 
 
-def test_a_method_in_full_says_so() -> None:
+def test_a_method_in_full_has_the_facts() -> None:
     words = " ".join(fine("methods", "ft").split())
-    assert "learns paraphraser, translator phase 30 epochs before the stage golden equals 4 results" in words
-    assert "learns nothing of its own phase none before the stage" in " ".join(fine("methods", "kd").split())
-    told = json.loads(fine("methods", "ft", "--json"))
-    assert (told["reads"], told["phase_epochs"], told["golden_cases"]) == (["stage3"], 30, 4)
+    assert (
+        "trains paraphraser, translator pretraining 30 epochs before the stage golden equals published code in 4 tests"
+        in words
+    )
+    assert "trains no layers of its own pretraining none" in " ".join(fine("methods", "kd").split())
+    facts = json.loads(fine("methods", "ft", "--json"))
+    assert (facts["taps"], facts["pretraining_epochs"], facts["golden_cases"]) == (["stage3"], 30, 4)
 
 
 def test_a_method_that_takes_neither_pair_is_listed_nevertheless(
@@ -66,12 +66,12 @@ def test_a_method_that_takes_neither_pair_is_listed_nevertheless(
         "from smskd.methods.kd import KD\n"
         "@dataclass(frozen=True)\n"
         "class Picky(KD):\n"
-        "    def taps(self, student, teacher):\n"
+        "    def reads(self, student, teacher):\n"
         "        raise UserError('nothing will do')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert method_facts("picky:Picky") == MethodFacts()
     printed = fine("methods", "picky:Picky")
-    assert "learns nothing of its own" in " ".join(printed.split())
+    assert "trains no layers of its own" in " ".join(printed.split())
     assert "golden none" in " ".join(printed.split())
     del sys.modules["picky"]

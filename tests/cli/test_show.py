@@ -1,4 +1,4 @@
-"""`smskd compare`, `report`, `methods`, `models`: what they print."""
+"""The output of `smskd compare`, `report`, `methods`, `anchors`, `strategies` and `models`."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 import pytest
 
 from smskd.models.zoo import names as listing
-from smskd.registry import METHODS
+from smskd.registry import ANCHORS, METHODS, STRATEGIES
 from tests.support.program import fine
 
 
@@ -83,7 +83,7 @@ def test_a_method_in_full(name: str) -> None:
     outside = printed.replace(formula, "").splitlines()
     assert max(map(len, outside)) <= 80
     words = " ".join(printed.split())
-    for text in (described["paper"], described["taps"], *described["differences"]):
+    for text in (described["paper"], described["reads"], *described["differences"]):
         assert text.split()[0] in words
 
 
@@ -91,6 +91,30 @@ def test_methods_as_json() -> None:
     listed = json.loads(fine("methods", "--json"))
     assert [method["name"] for method in listed] == list(METHODS.names())
     assert json.loads(fine("methods", "kd", "--json")) in listed
+
+
+def test_anchors() -> None:
+    lines = fine("anchors").splitlines()
+    assert [line.split()[0] for line in lines[1:-1] if not line.startswith(" ")] == list(ANCHORS.names())
+    listed = json.loads(fine("anchors", "--json"))
+    assert [anchor["name"] for anchor in listed] == list(ANCHORS.names())
+    assert all(anchor["formula"] and anchor["hyperparameters"] for anchor in listed)
+
+
+@pytest.mark.parametrize("name", ANCHORS.names())
+def test_an_anchor_in_full(name: str) -> None:
+    described = json.loads(fine("anchors", name, "--json"))
+    printed = fine("anchors", name)
+    assert printed.startswith(f"{name}: {described['title']}"[:70])
+    assert all(f"  {item['name']} " in printed for item in described["hyperparameters"])
+
+
+def test_strategies() -> None:
+    listed = json.loads(fine("strategies", "--json"))
+    assert [strategy["name"] for strategy in listed] == list(STRATEGIES.names())
+    assert {"sequential", "joint"} <= {strategy["name"] for strategy in listed}
+    printed = " ".join(fine("strategies").split())
+    assert all(strategy["summary"] in printed for strategy in listed)
 
 
 def test_a_model_in_full() -> None:

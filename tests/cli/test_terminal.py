@@ -1,4 +1,4 @@
-"""What a terminal shows: one moving line that leaves nothing behind but what came out."""
+"""The output on a terminal: a progress bar that is removed at the end, and the results."""
 
 import io
 import os
@@ -11,13 +11,13 @@ from typing import TextIO
 from rich.console import Console
 
 from smskd.cli.progress import Display
-from tests.support.program import PROCESS, fine
+from tests.support.program import PROCESS, TINY, fine
 
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 
 
 def on_a_terminal(*words: object) -> str:
-    """What the program writes to a terminal of 80 columns."""
+    """The output of the program on a terminal of 80 columns."""
     leader, follower = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([*PROCESS, *map(str, words)], stdout=follower, stderr=follower, env=environment)
@@ -27,14 +27,14 @@ def on_a_terminal(*words: object) -> str:
         while chunk := os.read(leader, 65536):
             written += chunk
     except OSError:
-        pass  # how a terminal says that nobody writes to it any more
+        pass  # the end of the output of a pseudo-terminal
     os.close(leader)
     assert process.wait() == 0, written.decode()
     return written.decode()
 
 
 def screen(written: str) -> list[str]:
-    """The lines that stay on a terminal after this was written."""
+    """The lines that remain on a terminal after this output."""
     lines, row, column = [""], 0, 0
     position = 0
     while position < len(written):
@@ -89,7 +89,7 @@ def test_nothing_when_quiet() -> None:
     file = io.StringIO()
     display = display_on(file, quiet=True)
     with display.shown():
-        display.say("words")
+        display.say("text")
         assert list(display.reading(range(2), 2)) == [0, 1]
     assert (display.bars, file.getvalue()) == (None, "")
 
@@ -111,21 +111,21 @@ def test_the_bar_moves_within_an_epoch() -> None:
         task = display._run = display.bars.add_task("run", total=3, note="")
         for _ in display.track([None] * 4, 4, "epoch 1"):  # type: ignore[list-item]
             seen.append(display.bars.tasks[task].completed)
-        for _ in display.track([None] * 4, 4, "preparing ft, epoch 1"):  # type: ignore[list-item]
+        for _ in display.track([None] * 4, 4, "pretraining ft, epoch 1"):  # type: ignore[list-item]
             assert display.bars.tasks[task].completed == 1.0
     assert seen == [0.0, 0.25, 0.5, 0.75]
 
 
-def test_reading_pictures_is_shown() -> None:
+def test_reading_images_is_shown() -> None:
     file = io.StringIO()
     display = display_on(file)
     with display.shown():
         assert list(display.reading(range(5), 5)) == [0, 1, 2, 3, 4]
-    assert "reading pictures" in file.getvalue()
+    assert "reading images" in file.getvalue()
     assert display.bars is not None
     assert not display.bars.tasks
 
 
 def test_a_file_gets_no_control_characters(here: Path) -> None:
     assert "\x1b" not in fine("methods", "kd")
-    assert "\x1b" not in fine("train", "digits/teacher", "data.train_limit=64", "data.test_limit=32", "epochs=1")
+    assert "\x1b" not in fine("train", "digits/teacher", *TINY)

@@ -1,4 +1,4 @@
-"""`smskd train`: what it prints, what it leaves on disk."""
+"""`smskd train`: its output and its files."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from smskd.recipe import read, to_yaml
+from smskd.session import absolute_paths
+from smskd.strategies.resolve import resolve
 from tests.support.program import TINY, everything_in, fine, mistake, same_weights, smskd
 
 FILES = {"recipe.yaml", "environment.json", "metrics.jsonl", "summary.json", "student.safetensors", "report.html"}
@@ -18,10 +20,25 @@ def test_a_plain_line_an_epoch_and_one_at_the_end(here: Path) -> None:
     assert lines[0].startswith("teacher seed 0  epoch 1  stage 1  lr 0.05  total ")
     assert lines[1].startswith("teacher seed 0  epoch 2  stage 1  lr 0.005  total ")
     summary = json.loads((here / "runs" / "teacher" / "summary.json").read_text())
-    last, best = summary["student"]["top1_last"], summary["student"]["top1_best"]
     page = Path("runs/teacher/report.html")
-    assert lines[2] == f"teacher seed 0: top-1 {last:.2f}% (last epoch), {best:.2f}% (best)  {page}"
+    assert lines[2] == f"teacher seed 0: top-1 {summary['student']['top1_last']:.2f}% (last epoch)  {page}"
     assert page.is_file()
+
+
+def test_with_a_validation_split_the_best_epoch_is_selected_on_it(here: Path) -> None:
+    words = ("train", "digits/teacher", *TINY, "data.validation.count=32", "training.epochs=3", "--out", "r")
+    lines = fine(*words).splitlines()
+    metrics = [json.loads(line) for line in Path("r/metrics.jsonl").read_text().splitlines()]
+    best = max(metrics, key=lambda entry: entry["validation_top1"])
+    assert f"  validation {metrics[0]['validation_top1']:.2f}%" in lines[0]
+    summary = json.loads(Path("r/summary.json").read_text())
+    student = summary["student"]
+    assert summary["data"]["validation_samples"] == 32
+    assert (student["best_epoch"], student["top1_best"]) == (best["epoch"], best["test_top1"])
+    assert f"{best['test_top1']:.2f}% (best epoch by validation)" in lines[-1]
+    assert "best epoch by validation" in Path("r/report.html").read_text()
+    (row,) = json.loads(fine("compare", "r", "--json"))
+    assert row["top1_best_mean"] == best["test_top1"]
 
 
 def test_what_is_on_disk(runs: Path) -> None:
@@ -59,28 +76,28 @@ def test_the_recipe_on_disk_is_resolved_and_its_paths_are_absolute(
     assert recipe.teacher is not None
     assert recipe.teacher.weights == str(teacher.resolve())
     assert recipe.stages is not None
-    assert recipe.stages[0].until == 2
+    assert recipe.stages[0].ends_after == 2
 
 
 def test_the_root_of_the_data_becomes_absolute(here: Path) -> None:
-    shown = yaml.safe_load(fine("recipe", "cifar10/teachers/resnet20", "data.root=there"))
-    assert shown["data"]["root"] == "there"
-    fine("train", "digits/teacher", *TINY, "data.root=there", "-q")
-    assert read("runs/teacher/recipe.yaml").data.root == str(here / "there")
+    shown = yaml.safe_load(fine("recipe", "cifar10/teachers/resnet20", "data.source.root=there"))
+    assert shown["data"]["source"]["root"] == "there"
+    recipe = absolute_paths(read("cifar10/teachers/resnet20", ["data.source.root=there"]))
+    assert recipe.data.source.options["root"] == str(here / "there")
 
 
 def test_the_same_seed_gives_the_same_run(here: Path, runs: Path, taught: tuple[str, ...]) -> None:
-    fine("train", "digits/fitnet-kd", *taught, "seed=1", "--out", "again", "-q")
+    fine("train", "digits/fitnet-kd", *taught, "runtime.seed=1", "--out", "again", "-q")
     assert same_weights(here / "again" / "student.safetensors", runs / "seed1" / "student.safetensors")
 
 
-def test_a_name_with_brackets_is_not_taken_for_markup(here: Path) -> None:
+def test_a_name_with_brackets_is_not_markup(here: Path) -> None:
     printed = fine("train", "digits/teacher", *TINY, "name='[bold]x[/bold]'", "--out", "[red]r")
     assert printed.count("[bold]x[/bold] seed 0") == 3
     assert "[red]r/report.html" in printed
 
 
-def test_a_module_of_ones_own_in_the_working_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_in_the_working_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "my_own_net.py").write_text(
         "from torch import nn\n"
         "def net(num_classes):\n"
@@ -102,34 +119,35 @@ def test_recipe_prints_what_train_writes(here: Path) -> None:
     fine("train", "shown.yaml", "-q", "--out", "indirect")
     assert (here / "direct" / "recipe.yaml").read_text() == (here / "indirect" / "recipe.yaml").read_text() == shown
     assert same_weights(here / "direct" / "student.safetensors", here / "indirect" / "student.safetensors")
-    assert to_yaml(read("shown.yaml")) == shown
+    assert to_yaml(resolve(read("shown.yaml")).as_mapping()) == shown
 
 
-def test_a_folder_that_holds_another_run_is_left_as_it_is(here: Path, runs: Path) -> None:
+def test_a_folder_with_another_run_is_not_changed(here: Path, runs: Path) -> None:
     before = everything_in(runs)
     for words in (("--out", runs / "seed0"), ("--out", runs, "--seeds", "5,1")):
         message = mistake("train", "digits/teacher", *TINY, *words)
-        assert "holds another run; choose another folder with --out, or go on with that run: smskd resume" in message
-    assert "holds runs of several seeds" in mistake("train", "digits/teacher", *TINY, "--out", runs)
+        assert "holds another run; choose another folder with --out, or resume that run: smskd resume" in message
+    assert "contains runs of several seeds" in mistake("train", "digits/teacher", *TINY, "--out", runs)
     message = mistake("train", "digits/teacher", *TINY, "--out", runs / "seed0", "--seeds", "0,1")
-    assert "holds a run without --seeds" in message
+    assert "contains a run without --seeds" in message
     assert everything_in(runs) == before
 
 
-def test_what_lay_in_the_folder_before_stays(here: Path) -> None:
+def test_other_files_in_the_folder_stay(here: Path) -> None:
     (here / "r").mkdir()
     (here / "r" / "notes.txt").write_text("mine")
-    mistake("train", "digits/teacher", *TINY, "student.model=nosuch", "--out", "r")
+    mistake("train", "digits/teacher", *TINY, "student.name=nosuch", "--out", "r")
     assert everything_in(here / "r") == {"notes.txt": b"mine"}
     fine("train", "digits/teacher", *TINY, "--out", "r", "-q")
     assert (here / "r" / "notes.txt").read_text() == "mine"
 
 
-def test_a_loss_that_explodes_leaves_the_epochs_that_were_done(here: Path) -> None:
-    outcome = smskd("train", "digits/teacher", *TINY, "epochs=9", "optimizer.learning_rate=1e12", "--seeds", "0,1")
+def test_a_diverging_loss_leaves_the_finished_epochs(here: Path) -> None:
+    words = ("train", "digits/teacher", *TINY, "training.epochs=9", "optimizer.learning_rate=1e12")
+    outcome = smskd(*words, "--seeds", "0,1")
     assert outcome.code == 2
     assert outcome.err.startswith("smskd: the loss is no longer finite in epoch ")
     assert outcome.err.count("\n") == 1
     seeds = sorted(path.parent.name for path in here.rglob("recipe.yaml"))
-    # After at least one epoch there is something to look at, otherwise nothing is left.
+    # Runs with at least one epoch stay, others are discarded.
     assert seeds == (["seed0", "seed1"] if list(here.rglob("metrics.jsonl")) else [])

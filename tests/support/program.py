@@ -1,4 +1,4 @@
-"""Running the program: within the test's process, which is fast, or as a process of its own."""
+"""Running the program, in the process of the test, which is fast, or in a process of its own."""
 
 import io
 import os
@@ -12,8 +12,14 @@ from unittest import mock
 import torch
 from safetensors.torch import load_file
 
-TINY = ("data.train_limit=128", "data.test_limit=64", "epochs=2", "schedule.decay_epochs=[1]", "device=cpu")
-"""Makes a recipe of the digits take a fraction of a second."""
+TINY = (
+    "data.subset.train=128",
+    "data.subset.test=64",
+    "training.epochs=2",
+    "schedule.decay_at=[1]",
+    "runtime.device=cpu",
+)
+"""Overrides with which a recipe of the digits takes a fraction of a second."""
 
 MAIN = "from smskd.cli import main; main()"
 PROCESS = (sys.executable, "-c", MAIN)
@@ -21,7 +27,7 @@ PROCESS = (sys.executable, "-c", MAIN)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the program ended, and what it printed."""
+    """Exit code and output of the program."""
 
     code: int
     out: str
@@ -29,11 +35,11 @@ class Outcome:
 
 
 def smskd(*words: object) -> Outcome:
-    """Runs the program's ``main`` with these words on the command line."""
+    """Runs ``main`` with these arguments."""
     from smskd.cli import main
 
     out, err = io.StringIO(), io.StringIO()
-    code: object = "main has not ended the program"
+    code: object = "main returned"
     with (
         mock.patch.object(sys, "argv", ["smskd", *map(str, words)]),
         redirect_stdout(out),
@@ -48,14 +54,14 @@ def smskd(*words: object) -> Outcome:
 
 
 def fine(*words: object) -> str:
-    """What the program prints, all having gone well."""
+    """The output of the program, which must succeed without a message on stderr."""
     outcome = smskd(*words)
     assert (outcome.code, outcome.err) == (0, ""), outcome
     return outcome.out
 
 
 def mistake(*words: object) -> str:
-    """The one line that the program says of a mistake."""
+    """The message of the program, which must fail with exit code 2 and one line."""
     outcome = smskd(*words)
     assert (outcome.code, outcome.out) == (2, ""), outcome
     assert outcome.err.startswith("smskd: ")
@@ -65,18 +71,18 @@ def mistake(*words: object) -> str:
 
 
 def start(*words: object, code: str = MAIN) -> "subprocess.Popen[str]":
-    """The program, or other code that calls it, as a process of its own, one thread."""
+    """Starts the program, or other code that calls it, in a process of its own with one thread."""
     command = [sys.executable, "-c", code, *map(str, words)]
     added = {"OMP_NUM_THREADS": "1", "COLUMNS": "80"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | added)
 
 
 def same_weights(one: Path, other: Path) -> bool:
-    """Whether two files hold the same tensors, bit for bit; the order of their metadata says nothing."""
+    """Whether two files have bitwise equal tensors; metadata are ignored."""
     ours, theirs = load_file(one), load_file(other)
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:
-    """All files below a folder with what is in them, and the folders."""
+    """The contents of all files below a folder, and its folders, by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}

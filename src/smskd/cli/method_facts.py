@@ -29,12 +29,12 @@ class MethodFacts:
     """Facts of a method with its default hyper-parameters, for a ``resnet8`` that learns from a wider network.
 
     Attributes:
-        reads: the taps of the student.
+        taps: of the student, as in ``stage2`` or ``logits@strong``.
         trains: the names of the modules that the method trains beside the student, without their numbers.
         pretraining_epochs: of the phase before the stage; 0: there is none.
     """
 
-    reads: tuple[str, ...] = ()
+    taps: tuple[str, ...] = ()
     trains: tuple[str, ...] = ()
     pretraining_epochs: int = 0
 

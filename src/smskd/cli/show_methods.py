@@ -30,7 +30,7 @@ def print_methods(*, as_json: bool) -> None:
         table.columns[column].justify = "right"
     for method, facts in described:
         numbers = (facts.pretraining_epochs or "", f"{method.published_weight:g}", method.golden_cases or "")
-        cells = (method.name, method.kind, compact(facts.reads), " ".join(facts.trains), *map(str, numbers))
+        cells = (method.name, method.kind, compact(facts.taps), " ".join(facts.trains), *map(str, numbers))
         table.add_row(*cells, *([escape(method.title)] if titled else []))
     console.print(table, highlight=False)
     print_footnote(f"reads, trains: for a {STUDENT} that learns from a {TEACHERS[0]}")

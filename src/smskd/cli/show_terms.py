@@ -21,7 +21,10 @@ def print_term(term: TermDescription, *facts: tuple[str, str]) -> None:
     if term.hyperparameters:
         print_title("\nhyper-parameters")
         print_pairs(
-            *((item.name, f"{item.text} ({item.type}, default {item.default})") for item in term.hyperparameters)
+            *(
+                (item.name, f"{item.text.rstrip('.')} ({item.type}, default {item.default})")
+                for item in term.hyperparameters
+            )
         )
     if term.differences:
         print_title("\nnotes")
