@@ -1,9 +1,9 @@
-"""What MkDocs calls while it builds: pages and tables from the code, formulas as MathML."""
+"""The hooks of the MkDocs build: pages, tables and diagrams from the code, formulas as MathML."""
 
 import re
 from typing import Any
 
-from generate import commands, formulas, methods, recipe_keys
+from generate import commands, formulas, methods, recipe_keys, run_diagrams
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -13,12 +13,13 @@ TABLES = {
     "methods": lambda _word: methods.table(),
     "recipe-keys": recipe_keys.table,
     "command": commands.reference,
+    "diagram": run_diagrams.figure,
 }
-"""What a comment such as ``<!-- generated: recipe-keys stage -->`` is replaced with."""
+"""Functions that give the replacement of a comment, ``<!-- generated: recipe-keys stage -->``, by its first word."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Puts the methods' pages into the navigation."""
+    """Adds the pages of the methods to the navigation."""
     for section in config.nav or []:
         if isinstance(section, dict) and "Methods" in section:
             index = [page for page in section["Methods"] if page == "methods/index.md"]
@@ -27,17 +28,17 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the methods' pages."""
+    """Adds the pages of the methods."""
     for path, content in methods.pages().items():
         files.append(File.generated(config, path, content=content))
     return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Puts the tables in."""
+    """Replaces the comments by tables and diagrams."""
     return _MARK.sub(lambda match: TABLES[match[1]](match[2]), markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Draws the formulas."""
+    """Converts the formulas to MathML."""
     return formulas.drawn(html)

@@ -1,143 +1,159 @@
-"""The keys of a recipe, from the records that recipes are read into."""
+"""Tables of the keys of a recipe, from the dataclasses that recipes are read into."""
 
 import inspect
 import re
 import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from generate.methods import text
-from smskd.recipe.spec import (
-    ComponentSpec,
-    DataSpec,
-    MethodSpec,
-    ModelSpec,
-    OptimizerSpec,
-    Recipe,
-    ScheduleSpec,
-    StageSpec,
-    TeacherSpec,
-)
+from smskd.config import cache, data, models, optimization, runtime, stage
+from smskd.config.base import ComponentConfig
+from smskd.interfaces.terms import Method
+from smskd.recipe import recipe
+from smskd.registry import ANCHORS
 
-RECORDS: dict[str, type[BaseModel]] = {
-    "recipe": Recipe,
-    "data": DataSpec,
-    "model": ModelSpec,
-    "teacher": TeacherSpec,
-    "optimizer": OptimizerSpec,
-    "schedule": ScheduleSpec,
-    "stage": StageSpec,
-    "method": MethodSpec,
+SETTINGS: dict[str, type[Any]] = {
+    "recipe": recipe.Recipe,
+    "training": recipe.TrainingConfig,
+    "data": data.DataConfig,
+    "subset": data.SubsetConfig,
+    "validation": data.ValidationConfig,
+    "augmentation": data.AugmentationConfig,
+    "loader": data.LoaderConfig,
+    "model": models.ModelConfig,
+    "teacher": models.TeacherConfig,
+    "cache": cache.CacheConfig,
+    "optimizer": optimization.OptimizerConfig,
+    "schedule": optimization.ScheduleConfig,
+    "stage": stage.StageConfig,
+    "runtime": runtime.RuntimeConfig,
+    **{name: ANCHORS.find(name) for name in ("reference_kl", "toward_reference", "l2_sp", "ewc")},
 }
 """The tables of the page, by the word that asks for them."""
 
+_HEADINGS = {
+    "training": "training",
+    "data": "data",
+    "subset": "subset",
+    "validation": "validation",
+    "augmentation": "augmentation",
+    "loader": "loader",
+    "model": "teacher-and-student",
+    "teacher": "teacher-and-student",
+    "cache": "the-teachers-cache",
+    "optimizer": "optimizer",
+    "schedule": "schedule",
+    "stage": "stages",
+    "runtime": "runtime",
+}
+"""Anchors of the headings under which the tables of nested settings are."""
+
+_WORDS: tuple[tuple[Any, str], ...] = (
+    (optimization.Epoch, "epoch or share"),
+    (cache.Size, "size"),
+    (data.Source, "name or mapping"),
+    (stage.Component, "name or mapping"),
+    (stage.OptionalComponent, "name or mapping"),
+    (Method, "method"),
+    (int, "whole number"),
+    (float, "number"),
+    (str, "text"),
+    (bool, "true / false"),
+)
 _ATTRIBUTES = re.compile(r"Attributes:\n(.*?)(?:\n\S|\Z)", re.DOTALL)
 _ENTRY = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {5,}.*)*)", re.MULTILINE)
-_WORDS = {
-    "Recipe.data": "The pictures.",
-    "Recipe.teacher": "The network to learn from; without one, training is plain.",
-    "Recipe.student": "The network to train.",
-    "Recipe.test_batch_size": "Of measuring the accuracy.",
-    "DataSpec.limit_seed": "Which pictures `train_limit` and `test_limit` take.",
-}
-"""Of keys that the record's docstring leaves to the page."""
-
-_NAMES = {int: "whole number", float: "number", str: "text", bool: "true / false", dict: "mapping"}
-_RECORD_NAMES: dict[type[BaseModel], str] = {
-    DataSpec: "[data](#data)",
-    ModelSpec: "[model](#teacher-and-student)",
-    TeacherSpec: "[teacher](#teacher-and-student)",
-    OptimizerSpec: "[optimizer](#optimizer)",
-    ScheduleSpec: "[schedule](#schedule)",
-    StageSpec: "[stage](#stages)",
-    MethodSpec: "[method](#methods)",
-    ComponentSpec: "[anchor](#anchor)",
-}
+_NONE = re.compile(r"\bNone\b")
+_ROLE = re.compile(r":\w+:`~?(?:[a-z_]+\.)*(\w+)`")
 
 
 def table(word: str) -> str:
-    """The table of a record's keys.
+    """The table of the keys of some settings.
 
     Raises:
-        KeyError: no record of this name, or a key that nothing describes.
+        KeyError: there are no settings of this name, or a key has no description.
     """
-    record = RECORDS[word]
-    lines = ["| Key | Value | Default | |", "| --- | --- | --- | --- |"]
-    for key, field in record.model_fields.items():
-        lines.append(f"| `{key}` | {_type(field)} | {_default(field)} | {description(record, key)} |")
-    return "\n".join(lines)
+    cls = SETTINGS[word]
+    hints = get_type_hints(cls, include_extras=True)
+    rows = [
+        f"| `{field.name}` | {_type(hints[field.name])} | {_default(field)} | {description(cls, field.name)} |"
+        for field in fields(cls)
+    ]
+    return "\n".join(["| Key | Value | Default | |", "| --- | --- | --- | --- |", *rows])
 
 
-def description(record: type[BaseModel], key: str) -> str:
-    """What a key is for, as Markdown.
+def description(cls: type[Any], key: str) -> str:
+    """The description of a key, as Markdown.
 
     Raises:
-        KeyError: nothing describes it.
+        KeyError: there is none.
     """
-    written = _WORDS.get(f"{record.__name__}.{key}")
-    return written if written is not None else _sentence(text(_described(record)[key]))
-
-
-def _described(record: type[BaseModel]) -> dict[str, str]:
-    """The entries of the docstring's section Attributes; one for several keys stands for each. A record that extends
-    another one describes what it adds."""
-    (base,) = record.__bases__
-    inherited = _described(base) if issubclass(base, BaseModel) else {}
-    section = _ATTRIBUTES.search(inspect.getdoc(record) or "")
-    entries = _ENTRY.findall(section[1] if section else "")
-    return inherited | {key: " ".join(words.split()) for keys, words in entries for key in keys.split(", ")}
-
-
-def _sentence(words: str) -> str:
+    words = _described(cls)[key]
+    if words.startswith("see "):  # nested settings have a section of their own
+        nested = next(part for part in _parts(get_type_hints(cls)[key]) if is_dataclass(part))
+        words = (inspect.getdoc(nested) or "").partition("\n\n")[0]
+    words = text(_NONE.sub("null", _ROLE.sub(r"`\1`", " ".join(words.split()))))
     words = words[:1].upper() + words[1:]
     return words if words.endswith(".") else words + "."
 
 
-def _type(field: FieldInfo) -> str:
-    return _named(field.annotation) + _range(field.metadata)
+def _described(cls: type[Any]) -> dict[str, str]:
+    """The entries of the docstring's section Attributes, and those of the base class that it refers to."""
+    inherited = {key: words for base in cls.__bases__ if is_dataclass(base) for key, words in _described(base).items()}
+    section = _ATTRIBUTES.search(inspect.getdoc(cls) or "")
+    entries = _ENTRY.findall(section[1] if section else "")
+    own = {key: words for keys, words in entries for key in keys.split(", ")}
+    return {**own, **{key: words for key, words in inherited.items() if own.get(key, "see ").startswith("see ")}}
 
 
-def _named(hint: Any) -> str:
+def _parts(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType, Annotated) else (hint,)
+
+
+def _type(hint: Any) -> str:
+    for known, words in _WORDS:
+        if hint == known:
+            return words
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _named(arguments[0]) + _range(arguments[1:])
+        return _type(arguments[0]) + _range(arguments[1:])
     if origin is Literal:
         return " / ".join(f"`{value}`" for value in arguments)
     if origin in (Union, types.UnionType):
-        return " or ".join(_named(part) for part in arguments if part is not type(None))
+        return " or ".join(_type(part) for part in arguments if part is not type(None))
     if origin is tuple:
-        if Ellipsis in arguments:
-            return f"list of: {_named(arguments[0])}"
-        return f"[{', '.join(map(_named, arguments))}]"
-    if origin is dict:
+        return f"list of: {_type(arguments[0])}"
+    if origin in (dict, Mapping):
         return "mapping"
-    return _RECORD_NAMES.get(hint) or _NAMES[hint]
+    word = next(word for word, cls in SETTINGS.items() if cls is hint)
+    return f"[{word}](#{_HEADINGS[word]})"
 
 
-def _range(constraints: Any) -> str:
-    words = []
-    for constraint in constraints:
-        for kind, attribute, sign in ((Ge, "ge", "≥"), (Gt, "gt", ">"), (Le, "le", "≤"), (Lt, "lt", "<")):
-            if isinstance(constraint, kind):
-                words.append(f"{sign} {getattr(constraint, attribute)}")
+def _range(metadata: tuple[Any, ...]) -> str:
+    limits = [limit for item in metadata for limit in (item.metadata if isinstance(item, FieldInfo) else [item])]
+    signs = ((Ge, "ge", "≥"), (Gt, "gt", ">"), (Le, "le", "≤"), (Lt, "lt", "<"))
+    words = [
+        f"{sign} {getattr(limit, name)}" for limit in limits for kind, name, sign in signs if isinstance(limit, kind)
+    ]
     return f" {', '.join(words)}" if words else ""
 
 
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "needed"
-    value = field.default if field.default is not PydanticUndefined else field.get_default(call_default_factory=True)
+def _default(field: Field[Any]) -> str:
+    if field.default_factory is dict:
+        return "`{}`"
+    if field.default_factory is not MISSING:
+        return "see there"
+    value = field.default
+    if value is MISSING:
+        return "required"
     if value is None:
-        return "nothing"
-    if isinstance(value, BaseModel):
-        own = getattr(value, "name", None)
-        return f"`{own}`" if isinstance(value, ComponentSpec) else "see there"
-    if isinstance(value, tuple | list):
+        return "`null`"
+    if isinstance(value, ComponentConfig):
+        return f"`{value.name}`"
+    if isinstance(value, tuple):
         return f"`[{', '.join(map(str, value))}]`"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value}`" if value != {} else "`{}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"

@@ -1,4 +1,4 @@
-"""The documentation is whole, true and buildable: every name is in it, its examples run, the site is built."""
+"""The documentation is complete and correct: every name is in it, its examples run, the site can be built."""
 
 import json
 import os
@@ -6,28 +6,31 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
-from pydantic import BaseModel
 from typer.testing import CliRunner
 
 import smskd
 from smskd.cli.app import UsageError, app
+from smskd.config.base import ComponentConfig
 from smskd.errors import UserError
-from smskd.recipe.spec import ComponentSpec, Recipe
+from smskd.recipe import Recipe, parse
+from smskd.registry import ANCHORS
+from smskd.strategies.resolve import resolve
 from tests.support.examples import DOCS, ROOT, Example, Reader, examples
 
 sys.path.append(str(DOCS))
 pytest.importorskip("latex2mathml", reason="the packages of the extra 'docs' are not installed")
 
-from generate import commands, formulas, methods, recipe_keys
+from generate import commands, diagrams, formulas, methods, recipe_keys, run_diagrams
 
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 README = ROOT / "README.md"
 
+_NAME = re.compile(r"`(smskd(?:\.\w+)+)`")
 _DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
 _LOADED = re.compile(r'<(?:script|img|iframe|source)[^>]* src="(\w+:)?//|<link[^>]* href="(?:\w+:)?//|url\((?:\w+:)?//')
 
@@ -38,7 +41,7 @@ def text(page: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder from which modules can be imported; they are forgotten afterwards."""
+    """An empty working folder from which modules can be imported, which are unloaded afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
@@ -49,16 +52,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_every_public_name_is_on_a_page_of_the_api() -> None:
-    shown = {name for page in PAGES if page.startswith("api/") for name in _DIRECTIVE.findall(text(page))}
-    public = {
-        *(f"smskd.{name}" for name in smskd.__all__),
+    assert public_names() - shown_names() == set()
+
+
+def public_names() -> set[str]:
+    """Those of the package, and of its two public modules; a name that is in both is that of the module."""
+    found = {
         *(f"smskd.models.{name}" for name in smskd.models.__all__),
         *(f"smskd.data.{name}" for name in smskd.data.__all__),
     }
-    assert public - shown == set()
+    values = [resolved(name) for name in found]
+    return found | {name for name in map("smskd.{}".format, smskd.__all__) if resolved(name) not in values}
 
 
-def test_no_page_shows_a_name_that_there_is_not() -> None:
+def shown_names() -> set[str]:
+    return {name for page in PAGES if page.startswith("api/") for name in _DIRECTIVE.findall(text(page))}
+
+
+def test_every_name_on_a_page_of_the_api_exists() -> None:
     for page in PAGES:
         for name in _DIRECTIVE.findall(text(page)):
             assert resolved(name) is not None, f"{page}: {name}"
@@ -76,11 +87,11 @@ def resolved(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", methods.method_names())
-def test_every_method_has_a_page_whose_formula_can_be_drawn(name: str) -> None:
+def test_every_method_has_a_page_with_its_formula(name: str) -> None:
     page = methods.pages()[f"methods/{name}.md"]
     about = methods.describe(name)
     assert about.title in page.splitlines()[0].replace("\\", "")
-    for field in ("summary", "paper", "formula", "taps", "shapes", "source", "differences"):
+    for field in ("summary", "paper", "formula", "reads", "shapes", "source", "differences"):
         assert getattr(about, field), f"the docstring of {name} has no {field}"
     for item in about.hyperparameters:
         assert item.text, f"the docstring of {name} does not say what {item.name} does"
@@ -116,49 +127,75 @@ def test_the_reference_of_a_command_has_every_flag_of_its_help(name: str) -> Non
 
 def test_every_key_of_a_recipe_is_in_a_table_of_the_page() -> None:
     page = text("guide/recipes.md")
-    for word, record in recipe_keys.RECORDS.items():
-        assert f"<!-- generated: recipe-keys {word} -->" in page, f"guide/recipes.md has no table for {word}"
+    for word, cls in recipe_keys.SETTINGS.items():
+        assert f"<!-- generated: recipe-keys {word} -->" in page, f"guide/recipes.md has no table of {word}"
         table = recipe_keys.table(word)
-        for key in record.model_fields:
-            assert f"| `{key}` |" in table
-            assert len(recipe_keys.description(record, key)) > 3, f"nothing says what {word}.{key} is for"
-    assert records(Recipe) - {ComponentSpec} == set(recipe_keys.RECORDS.values())
+        for field in fields(cls):
+            assert f"| `{field.name}` |" in table
+            assert len(recipe_keys.description(cls, field.name)) > 3, f"{word}.{field.name} has no description"
+    built_in = {ANCHORS.find(name) for name in ANCHORS.builtin_names()}
+    assert settings_in(Recipe) - {ComponentConfig} | built_in == set(recipe_keys.SETTINGS.values())
 
 
-def records(record: type[BaseModel]) -> set[type[BaseModel]]:
-    """The record and those that its fields are made of."""
-    found = {record}
-    for field in record.model_fields.values():
-        hints = [field.annotation]
-        while hints:
-            hint: Any = hints.pop()
-            hints += get_args(hint)
-            if isinstance(hint, type) and issubclass(hint, BaseModel):
-                found |= records(hint)
+def settings_in(cls: type[Any]) -> set[type[Any]]:
+    """The dataclass, and those in the types of its fields."""
+    found = {cls}
+    hints = list(get_type_hints(cls).values())
+    while hints:
+        hint: Any = hints.pop()
+        hints += get_args(hint)
+        if isinstance(hint, type) and is_dataclass(hint):
+            found |= settings_in(hint)
     return found
 
 
-def test_every_room_of_the_package_is_on_the_page_of_the_design() -> None:
+def test_every_package_is_on_the_page_of_the_design() -> None:
     page = text("concepts/design.md")
     rooms = {path.stem for path in (ROOT / "src" / "smskd").iterdir() if not path.name.startswith(("_", "."))}
-    for room in rooms - {"py", "recipes"}:
-        assert re.search(rf"^\|.*`{room}`.*\|.*\|$", page, re.MULTILINE), f"concepts/design.md does not show {room}"
+    for room in rooms - {"py"}:
+        assert re.search(rf"^\|.*`{room}`.*\|.*\|$", page, re.MULTILINE), f"concepts/design.md does not list {room}"
 
 
-def test_every_option_of_the_anchor_is_explained() -> None:
-    page, recipes = text("concepts/smskd.md"), text("guide/recipes.md")
+def test_every_option_of_the_reference_kl_is_explained() -> None:
+    page = text("concepts/smskd.md")
     for field in fields(smskd.ReferenceKL):
         assert f"| `{field.name}`" in page
-        assert f"{field.name}: " in recipes
+
+
+def test_every_name_in_the_text_of_a_concept_exists() -> None:
+    for page in PAGES:
+        if page.startswith("concepts/"):
+            for name in _NAME.findall(text(page)):
+                assert resolved(name) is not None, f"{page}: {name}"
+
+
+@pytest.mark.parametrize("word", list(run_diagrams.DIAGRAMS))
+def test_every_name_in_a_diagram_is_in_the_table_below_it(word: str) -> None:
+    page = text("concepts/how-a-run-works.md")
+    section = page.partition(f"<!-- generated: diagram {word} -->")[2].partition("\n## ")[0]
+    listed = {part for name in _NAME.findall(section) for part in name.split(".")}
+    found = list(diagrams.names(run_diagrams.DIAGRAMS[word]))
+    assert found
+    for name in found:
+        assert set(name.split(".")) <= listed, f"{name} is not in the table of {word}"
+
+
+def test_a_diagram_that_does_not_fit_is_refused() -> None:
+    box = diagrams.Box("A")
+    for diagram, message in (
+        (diagrams.Diagram("", ((diagrams.Box("A" * 60),),), ()), "title"),
+        (diagrams.Diagram("", ((box,), (box,)), (diagrams.Arrow((0, 0), (1, 0), "b" * 40),)), "label"),
+        (diagrams.Diagram("", ((box,), (box,), (box,)), (diagrams.Arrow((0, 0), (2, 0)),)), "next row"),
+        (diagrams.Diagram("", ((box, box), (box, box)), (diagrams.Arrow((0, 0), (1, 1)),)), "above each other"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            diagrams.svg(diagram)
 
 
 def test_a_stage_ends_where_the_page_says() -> None:
-    from smskd.recipe import parse
-    from smskd.strategies.resolve import plan
-
-    around = {"data": "digits", "teacher": {"model": "resnet14", "weights": "teacher"}, "student": "resnet8"}
-    two = plan(parse({**around, "methods": ["fitnet", "kd"]}))
-    three = plan(parse({**around, "methods": ["fitnet", "at", "kd"]}))
+    around = {"data": "digits", "teacher": {"name": "resnet14", "weights": "teacher"}, "student": "resnet8"}
+    two = resolve(parse({**around, "methods": ["fitnet", "kd"]})).stages
+    three = resolve(parse({**around, "methods": ["fitnet", "at", "kd"]})).stages
     assert [stage.last for stage in two] == [150, 240]
     assert [stage.last for stage in three] == [150, 180, 240]
 
@@ -175,19 +212,21 @@ def test_the_examples_of_a_page_run(page: str, folder: Path) -> None:
 
 
 def check_keys(page: str, namespace: dict[str, Any]) -> None:
-    """Every key of a summary, of a line of the metrics and every file of a run is on the page."""
+    """Every key of a summary and of a line of the metrics, and every file of a run, is on the page."""
     assert namespace["summary"]["stages"]
     for key in {*keys(namespace["summary"]), *namespace["epoch"]}:
-        assert f"`{key}`" in page, f"guide/runs.md does not say what {key} is"
+        assert f"`{key}`" in page, f"guide/runs.md does not explain {key}"
     for path in Path("runs/plain/seed0").rglob("*"):
         if path.is_file():
             inside = path.relative_to("runs/plain/seed0")
-            assert any(f"| `{place}` |" in page for place in (inside, *inside.parents)), f"what is {inside}?"
+            assert any(f"| `{place}` |" in page for place in (inside, *inside.parents)), (
+                f"guide/runs.md does not list {inside}"
+            )
 
 
 def keys(value: Any) -> set[str]:
     if isinstance(value, dict):
-        return {*value, *(key for item in value.values() for key in keys(item))}
+        return {*value, *(key for name, item in value.items() if name != "identity" for key in keys(item))}
     return {key for item in value for key in keys(item)} if isinstance(value, list) else set()
 
 
@@ -195,9 +234,9 @@ def test_a_wrong_example_is_noticed(folder: Path) -> None:
     page = (
         "```python\nassert False\n```\n"
         "```console\nsmskd train digits/kd.yaml --nonsense\n```\n"
-        "```console\nsmskd train digits/kd.yaml teacher.weights=x epoch=3\n```\n"
+        "```console\nsmskd train digits/kd.yaml teacher.weights=x training.epoch=3\n```\n"
         "```console\nmake coffee\n```\n"
-        "```yaml\nepochs: many\n```\n"
+        "```yaml\ntraining: {epochs: many}\n```\n"
     )
     blocks = examples(page)
     assert [block.line for block in blocks] == [2, 5, 8, 11, 14]
@@ -228,9 +267,8 @@ def test_the_site_is_built_without_warnings_and_loads_nothing_from_elsewhere(tmp
         assert "<!-- generated" not in page
         assert not re.search(r":(?:func|class|meth|mod|attr):<code>", page), f"{name} shows a role"
     api = "".join(page for name, page in pages.items() if name.startswith("api/"))
-    for module, names in (("smskd", smskd.__all__), ("smskd.models", smskd.models.__all__)):
-        for name in names:
-            assert f'id="{module}.{name}"' in api
+    for name in public_names():
+        assert f'id="{name}"' in api
     for name in methods.method_names():
         assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">' in pages[f"methods/{name}.html"]
         assert f'id="smskd.methods.{name}.{methods.METHODS.find(name).__name__}"' in pages[f"methods/{name}.html"]

@@ -1,4 +1,4 @@
-"""The examples on a page: found, written where they say, run or at least checked."""
+"""The examples on a page of the documentation: found, written to files, run or at least checked."""
 
 import re
 import shlex
@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 from smskd.cli.app import app
 from smskd.recipe import parse, read
 from smskd.recipe.read import load_yaml
-from smskd.strategies.resolve import plan
+from smskd.strategies.resolve import resolve
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 LONG = "<!-- long: only parsed -->"
-"""Stands before a block of commands that would take too long to run."""
+"""Precedes a block of commands that would take too long to run."""
 
 _FENCE = re.compile(
     rf"^(?P<long>{re.escape(LONG)}\n)?```(?P<language>\w+)(?P<info>[^\n]*)\n(?P<code>.*?)^```$",
@@ -29,15 +29,15 @@ _TITLE = re.compile(r'title="([^"]+)"')
 _ASSIGNMENT = re.compile(r"^[A-Z_]+=")
 _TARGET = re.compile(r"^([\w-]+):", re.MULTILINE)
 
-QUICK = {"methods", "models", "recipe"}
-"""Commands that are run wherever they stand."""
+QUICK = {"anchors", "methods", "models", "recipe", "strategies"}
+"""Commands that are run on every page."""
 
 AROUND: dict[str, Any] = {
     "data": "digits",
-    "teacher": {"model": "resnet14", "weights": "runs/teacher"},
+    "teacher": {"name": "resnet14", "weights": "runs/teacher"},
     "student": "resnet8_w4",
 }
-"""What a piece of a recipe is completed with."""
+"""Completes a fragment of a recipe."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Example:
     """A block of code on a page.
 
     Attributes:
-        file: a block with a title is a file of that name.
-        long: its commands are only parsed.
-        line: where it begins on the page.
+        file: its title, the name of a file with this content; None without a title.
+        long: whether its commands are only parsed.
+        line: of the page on which the code begins, from 1.
     """
 
     language: str
@@ -58,7 +58,7 @@ class Example:
 
 
 def examples(page: str) -> list[Example]:
-    """The blocks of a page that have a language, in their order."""
+    """The blocks of a page that have a language, in order."""
     return [
         Example(
             language=match["language"],
@@ -72,11 +72,11 @@ def examples(page: str) -> list[Example]:
 
 
 class Reader:
-    """Somebody who follows a page from top to bottom, in a folder of their own.
+    """Follows a page from top to bottom, in the working folder.
 
     Args:
         name: of the page, for messages.
-        runs_commands: whether the commands are run where they are not quick anyway.
+        runs_commands: whether commands that are not quick are run too.
     """
 
     def __init__(self, name: str, *, runs_commands: bool) -> None:
@@ -85,7 +85,7 @@ class Reader:
         self.namespace: dict[str, Any] = {"__name__": "page"}
 
     def follow(self, example: Example) -> None:
-        """Does what the block says."""
+        """Runs or checks a block."""
         if example.file is not None:
             Path(example.file).write_text(example.code, encoding="utf-8")
         if example.language == "python" and example.file is None:
@@ -102,13 +102,13 @@ class Reader:
             for line in example.code.replace("\\\n", " ").splitlines():
                 self._command(line, example)
         else:
-            assert example.language == "text", f"{self.name}, line {example.line}: what is {example.language}?"
+            assert example.language == "text", f"{self.name}, line {example.line}: unknown language {example.language}"
 
     def _recipe(self, example: Example) -> None:
         if example.file is not None:
-            plan(read(example.file))
+            resolve(read(example.file))
         else:
-            plan(parse({**AROUND, **load_yaml(example.code, self.name)}))
+            resolve(parse({**AROUND, **load_yaml(example.code, self.name)}))
 
     def _command(self, line: str, example: Example) -> None:
         words = shlex.split(line, comments=True)
@@ -129,17 +129,17 @@ class Reader:
 
 
 def check(arguments: list[str]) -> None:
-    """Parses a command, and plans the recipe that it names, without training anything."""
+    """Parses a command, and resolves its recipe, without training."""
     name, *rest = arguments
     if name.startswith("-"):
         return
     group: Any = typer.main.get_command(app)
     context = group.commands[name].make_context(name, rest)
     if name == "train":
-        plan(read(context.params["recipe"], context.params["overrides"] or []))
+        resolve(read(context.params["recipe"], context.params["overrides"] or []))
 
 
 def run(arguments: list[str]) -> None:
-    """Runs a command, which must succeed."""
+    """Runs a command, which has to succeed."""
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, f"smskd {shlex.join(arguments)}: {result.exception!r}\n{result.output}"
