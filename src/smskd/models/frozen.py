@@ -55,7 +55,9 @@ class Frozen(nn.Module):
         computed for several batches at once."""
         if running is None:
             running = copy_of(model) if behaviour.changes_buffers else model
-        running.to(device=device, memory_format=torch.channels_last)
+        running.to(memory_format=torch.channels_last)
+        if device is not None:
+            running.to(device)
         if running is not model:
             model.cpu()
         # In a tuple: a parent that walks its modules to train or to unfreeze them does not come here.
