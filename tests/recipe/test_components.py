@@ -1,35 +1,47 @@
-"""Methods and anchors out of a recipe: unknown names, unknown hyper-parameters, wrong values."""
+"""Components of a recipe: unknown names, unknown hyper-parameters, wrong values."""
 
 from dataclasses import fields
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 
+from smskd.config.base import ComponentConfig
 from smskd.errors import UserError
-from smskd.recipe.components import anchor_of, hyperparameters, method_of
-from smskd.recipe.spec import ComponentSpec, MethodSpec
-from smskd.registry import ANCHORS, METHODS
+from smskd.registry import ANCHORS, METHODS, STRATEGIES, ClassRegistry
 
 OF_PYDANTIC = ("Input should", "input should", "valid", "instance of", "dictionary", "dataclass")
 
 
+def method(name: str, where: str = "methods.0", **options: Any) -> Any:
+    return METHODS.make(ComponentConfig(name, options), where)
+
+
+def anchor(name: str, where: str = "anchor", **options: Any) -> Any:
+    return ANCHORS.make(ComponentConfig(name, options), where)
+
+
 def test_a_method_with_hyperparameters() -> None:
-    method = method_of(MethodSpec(name="kd", weight=3, temperature=2), "methods.0")
-    assert hyperparameters(method) == {"temperature": 2.0}
+    assert METHODS.component_of(method("kd", temperature=2)) == ComponentConfig("kd", {"temperature": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("registry", "name"),
+    [(registry, name) for registry in (METHODS, ANCHORS, STRATEGIES) for name in registry.names()],
+)
+def test_the_defaults_of_every_component_are_accepted_when_written_out(registry: ClassRegistry, name: str) -> None:
+    default = registry.find(name)()
+    component = registry.component_of(default)
+    assert component.name == name
+    assert component.options.keys() == {field.name for field in fields(default)}
+    assert registry.make(component, "here") == default
 
 
 @pytest.mark.parametrize("name", METHODS.names())
-def test_the_defaults_of_every_method_are_accepted_when_written_out(name: str) -> None:
-    default = METHODS.find(name)()
-    assert method_of(MethodSpec(name=name, **hyperparameters(default)), "methods.0") == default
-
-
-@pytest.mark.parametrize("name", METHODS.names())
-def test_a_wrong_type_is_told_with_its_place_and_in_our_words(name: str) -> None:
+def test_the_error_of_a_wrong_type_has_the_path_and_no_words_of_pydantic(name: str) -> None:
     hints = get_type_hints(METHODS.find(name))
     for field in fields(METHODS.find(name)):
         with pytest.raises(UserError) as error:
-            method_of(MethodSpec(name=name, **{field.name: {"no": "value"}}), "stages.1.methods.0")
+            method(name, "stages.1.methods.0", **{field.name: {"no": "value"}})
         message = str(error.value)
         assert message.startswith(f"stages.1.methods.0.{field.name}: must be "), (hints[field.name], message)
         assert not any(word in message for word in OF_PYDANTIC), message
@@ -39,34 +51,31 @@ def test_a_wrong_type_is_told_with_its_place_and_in_our_words(name: str) -> None
 @pytest.mark.parametrize("name", METHODS.names())
 def test_an_unknown_hyperparameter_of_a_method(name: str) -> None:
     with pytest.raises(UserError, match=rf"^methods\.0\.nosuch: unknown hyper-parameter of {name}; "):
-        method_of(MethodSpec(name=name, nosuch=3), "methods.0")
+        method(name, nosuch=3)
 
 
 def test_the_nearest_hyperparameter() -> None:
     with pytest.raises(UserError, match=r"^methods\.0\.temprature: .* of kd; did you mean 'temperature'\?$"):
-        method_of(MethodSpec(name="kd", temprature=3), "methods.0")
+        method("kd", temprature=3)
 
 
 def test_values_out_of_range() -> None:
     with pytest.raises(UserError, match=r"^methods\.0: temperature must be positive, not -3\.0$"):
-        method_of(MethodSpec(name="kd", temperature=-3), "methods.0")
+        method("kd", temperature=-3)
     with pytest.raises(UserError, match=r"^methods\.0\.temperature: must be a number, not 'hot'$"):
-        method_of(MethodSpec(name="kd", temperature="hot"), "methods.0")
+        method("kd", temperature="hot")
     with pytest.raises(UserError, match=r"^anchor: weight must be 0 or more, not -1\.0$"):
-        anchor_of(ComponentSpec(name="reference_kl", weight=-1), "anchor")
-    with pytest.raises(UserError, match=r"^anchor\.form: must be 'probability', .* not 'foo'$"):
-        anchor_of(ComponentSpec(name="reference_kl", form="foo"), "anchor")
+        anchor("reference_kl", weight=-1)
+    with pytest.raises(UserError, match=r"^anchor\.tcp: must be 'probability', .* not 'foo'$"):
+        anchor("reference_kl", tcp="foo")
 
 
 def test_unknown_names() -> None:
     with pytest.raises(UserError, match=r"^methods\.0: unknown method 'kdd'; did you mean 'kd'\?$"):
-        method_of(MethodSpec(name="kdd"), "methods.0")
+        method("kdd")
     with pytest.raises(UserError, match=r"^methods\.0: method 'no\.such:Thing': cannot import 'no\.such'"):
-        method_of(MethodSpec(name="no.such:Thing"), "methods.0")
-    with pytest.raises(UserError, match=r"^anchor: 'true_clas' is not an anchor; did you mean 'reference_kl'\?$"):
-        anchor_of(ComponentSpec(name="true_clas"), "anchor")
-
-
-def test_no_anchor() -> None:
-    assert anchor_of(None, "anchor") is None
-    assert ANCHORS.names()
+        method("no.such:Thing")
+    with pytest.raises(UserError, match=r"^anchor: unknown anchor 'reference_k'; did you mean 'reference_kl'\?$"):
+        anchor("reference_k")
+    with pytest.raises(UserError, match=r"^anchor: anchor 'smskd\.methods\.kd:KD' is not a subclass of .*Anchor$"):
+        anchor("smskd.methods.kd:KD")

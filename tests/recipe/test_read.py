@@ -1,18 +1,21 @@
-"""Reading recipes: bases, overrides, shorthands, numbers, and what comes back out as YAML."""
+"""Reading recipes: bases, overrides, shorthands, numbers, errors, and the round trip through YAML."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from smskd.config.base import ComponentConfig
 from smskd.errors import UserError
 from smskd.recipe import Recipe, read, shipped, to_yaml
-from smskd.recipe.read import load_yaml, merged
-from smskd.strategies.resolve import resolved
+from smskd.recipe.files import merged
+from smskd.recipe.yaml_text import load_yaml
+from smskd.strategies.resolve import resolve
 
 BASES = ("protocol", "distillation")
-"""What other recipes are based on; not runs by themselves."""
+"""Files that other recipes are based on, which are not runs themselves."""
 
 PLAIN = "data: digits\nstudent: resnet8_w2\n"
 
@@ -70,7 +73,7 @@ def test_a_text_that_looks_like_a_number_stays_one_when_written_out(here: Path) 
     write(here, r=PLAIN)
     for name in ("1e-3", "12", "true", "null", "2024-01-31", "0x1f", "1_000", "a: b"):
         recipe = read("r.yaml", [f"name='{name}'"])
-        (here / "again.yaml").write_text(to_yaml(recipe))
+        (here / "again.yaml").write_text(to_yaml(resolve(recipe).as_mapping()))
         assert read("again.yaml").name == name
 
 
@@ -84,7 +87,7 @@ def test_a_recipe_is_named_after_its_file_and_not_after_its_base(here: Path) -> 
 def test_bases_merge_deep(here: Path) -> None:
     write(
         here,
-        low=PLAIN + "optimizer: {learning_rate: 0.1, momentum: 0.5}\nepochs: 5\n",
+        low=PLAIN + "optimizer: {learning_rate: 0.1, momentum: 0.5}\ntraining: {epochs: 5}\n",
         middle="base: low.yaml\noptimizer: {learning_rate: 0.2}\n",
         top="base: middle.yaml\noptimizer: {nesterov: true}\nschedule: {name: cosine}\n",
     )
@@ -92,32 +95,32 @@ def test_bases_merge_deep(here: Path) -> None:
     assert recipe.optimizer.learning_rate == 0.2
     assert recipe.optimizer.momentum == 0.5
     assert recipe.optimizer.nesterov
-    assert recipe.epochs == 5
+    assert recipe.training.epochs == 5
     assert recipe.schedule.name == "cosine"
 
 
 def test_of_a_list_of_bases_the_later_wins(here: Path) -> None:
     write(
         here,
-        one=PLAIN + "epochs: 1\nbatch_size: 10\n",
-        two="epochs: 2\nseed: 2\n",
-        r="base: [one.yaml, two]\nseed: 3\n",
+        one=PLAIN + "training: {epochs: 1, batch_size: 10}\n",
+        two="training: {epochs: 2}\nruntime: {seed: 2}\n",
+        r="base: [one.yaml, two]\nruntime: {seed: 3}\n",
     )
     recipe = read("r.yaml")
-    assert (recipe.epochs, recipe.batch_size, recipe.seed) == (2, 10, 3)
+    assert (recipe.training.epochs, recipe.training.batch_size, recipe.runtime.seed) == (2, 10, 3)
 
 
 def test_a_base_is_looked_for_beside_the_file(here: Path) -> None:
     (here / "deep" / "er").mkdir(parents=True)
-    write(here / "deep", base=PLAIN + "epochs: 7\n")
+    write(here / "deep", base=PLAIN + "training: {epochs: 7}\n")
     write(here / "deep" / "er", r="base: ../base.yaml\n")
-    assert read("deep/er/r.yaml").epochs == 7
-    assert read(here / "deep" / "er" / "r").epochs == 7
+    assert read("deep/er/r.yaml").training.epochs == 7
+    assert read(here / "deep" / "er" / "r").training.epochs == 7
 
 
 def test_a_base_may_be_one_of_the_package(here: Path) -> None:
-    write(here, r="base: digits/kd.yaml\nepochs: 3\n", s="base: recipes/digits/kd\n")
-    assert read("r.yaml").epochs == 3
+    write(here, r="base: digits/kd.yaml\ntraining: {epochs: 3}\n", s="base: recipes/digits/kd\n")
+    assert read("r.yaml").training.epochs == 3
     assert methods_of(read("r.yaml")) == methods_of(read("s.yaml")) == ["kd"]
 
 
@@ -164,28 +167,30 @@ def test_methods_in_short(override: str, expected: list[str]) -> None:
 
 def test_shorthand_texts() -> None:
     recipe = read("digits/kd", ["student=vgg8", "teacher=vgg13", "data=digits", "anchor=reference_kl"])
-    assert recipe.student.model == "vgg8"
+    assert recipe.student.name == "vgg8"
     assert recipe.teacher is not None
-    assert recipe.teacher.model == "vgg13"
-    assert (recipe.data.name, recipe.data.train_limit) == ("digits", None)
+    assert recipe.teacher.name == "vgg13"
+    assert (recipe.data.source, recipe.data.subset.train) == (ComponentConfig("digits", {}), None)
+    assert recipe.strategy == ComponentConfig("sequential", {})
+    assert read("digits/kd", ["data.source=digits"]).data.source == ComponentConfig("digits", {})
 
 
 def test_a_key_below_a_shorthand() -> None:
-    recipe = read("digits/kd", ["data=digits", "data.train_limit=5", "methods=kd,rkd", "methods.1.weight=3"])
-    assert recipe.data.train_limit == 5
+    recipe = read("digits/kd", ["data=digits", "data.subset.train=5", "methods=kd,rkd", "methods.1.weight=3"])
+    assert recipe.data.subset.train == 5
     assert recipe.methods is not None
-    assert recipe.methods[1].weight == 3
+    assert recipe.methods[1] == ComponentConfig("rkd", {"weight": 3})
+    assert read("digits/kd", ["data.source.test_samples=9"]).data.source.options == {"test_samples": 9}
 
 
 def test_overrides_reach_into_stages() -> None:
-    stages = "stages=[{methods: fitnet, until: 5}, {methods: kd, until: 8}, {methods: rkd}]"
+    stages = "stages=[{methods: fitnet, ends_after: 5}, {methods: kd, ends_after: 8}, {methods: rkd}]"
     recipe = read("digits/kd", [stages, "anchor.temperature=2", "stages.1.anchor.weight=0", "stages.2.anchor=null"])
     assert recipe.stages is not None
-    _, second, third = recipe.stages
-    assert second.anchor is not None
-    assert second.anchor.hyperparameters == {"temperature": 2, "weight": 0}
+    first, second, third = recipe.stages
+    assert second.anchor == ComponentConfig("reference_kl", {"temperature": 2, "weight": 0})
     assert third.anchor is None
-    assert "anchor" in third.model_fields_set
+    assert first.inherits_anchor
 
 
 def test_an_anchor_is_taken_away_by_null() -> None:
@@ -200,27 +205,27 @@ def test_the_recipes_of_the_package_are_found_from_anywhere(here: Path, name: st
 
 def test_a_file_of_ones_own_comes_before_one_of_the_package(here: Path) -> None:
     (here / "digits").mkdir()
-    write(here / "digits", kd=PLAIN + "epochs: 77\n")
-    assert read("digits/kd.yaml").epochs == 77
+    write(here / "digits", kd=PLAIN + "training: {epochs: 77}\n")
+    assert read("digits/kd.yaml").training.epochs == 77
 
 
 @pytest.mark.parametrize("name", [name for name in shipped.names() if Path(name).stem not in BASES])
 def test_every_recipe_of_the_package_can_be_resolved_and_read_back(here: Path, name: str) -> None:
     recipe = read(name)
-    full = resolved(recipe)
-    (here / "full.yaml").write_text(to_yaml(full))
-    again = read("full.yaml")
-    assert to_yaml(again) == to_yaml(full)
-    assert to_yaml(resolved(again)) == to_yaml(full)
+    mapping = resolve(recipe).as_mapping()
+    (here / "full.yaml").write_text(to_yaml(mapping))
+    again = resolve(read("full.yaml"))
+    assert again.as_mapping() == mapping
+    assert again == resolve(recipe)
     assert recipe.name == Path(name).stem
 
 
 def test_everything_is_filled_in_by_resolving() -> None:
-    text = to_yaml(resolved(read("digits/fitnet-kd")))
-    value = yaml.safe_load(text)
+    value = yaml.safe_load(to_yaml(resolve(read("digits/fitnet-kd", ["training.epochs=80"])).as_mapping()))
     first, second = value["stages"]
-    assert set(value) == set(Recipe.model_fields)
-    assert (first["until"], second["until"]) == (75, value["epochs"])
+    assert set(value) == {field.name for field in fields(Recipe)} - {"methods", "anchor"}
+    assert (first["ends_after"], second["ends_after"]) == (50, 80)
+    assert value["schedule"]["decay_at"] == [50, 60, 70]
     assert first["methods"][0] == {"name": "fitnet", "weight": 100.0, "hint_layer": 2, "regressor": True}
     assert second["methods"] == [{"name": "kd", "weight": 0.9, "temperature": 4.0}]
     assert (first["ce_weight"], second["ce_weight"]) == (1.0, 0.1)
@@ -232,7 +237,7 @@ def test_everything_is_filled_in_by_resolving() -> None:
     ("text", "message"),
     [
         ("a: [1, 2\nb: 3\n", "r.yaml, line 2: not valid YAML (expected ',' or ']', but got ':')"),
-        ("epochs: 1\nepochs: 2\n", "r.yaml, line 2: not valid YAML ('epochs' stands there twice)"),
+        ("epochs: 1\nepochs: 2\n", "r.yaml, line 2: not valid YAML (the key 'epochs' occurs twice)"),
         ("data: !!python/name:os.system\n", "r.yaml: not valid YAML (could not determine a constructor"),
         ("- 1\n", "r.yaml: a recipe is a mapping of keys, this is a list"),
         ("", "r.yaml: a recipe is a mapping of keys, this is empty"),
@@ -244,9 +249,9 @@ def test_everything_is_filled_in_by_resolving() -> None:
         ("base: {a: 1}\n", "r.yaml: base: must be the name of a recipe file or a list of them, not a mapping"),
         ("student: resnet8\n", "r.yaml: data: this key is needed"),
         ("data: digits\n", "r.yaml: student: this key is needed"),
-        (PLAIN + "epoch: 3\n", "r.yaml: epoch: unknown key; did you mean 'epochs'?"),
+        (PLAIN + "epoch: 3\n", "r.yaml: epoch: unknown key; did you mean 'training.epochs'?"),
         (PLAIN + "3: 3\n", "r.yaml: "),
-        (PLAIN + "methods: [kd]\nstages: []\n", "give either methods or stages, not both"),
+        (PLAIN + "methods: [kd]\nstages: []\n", "r.yaml: give either methods or stages, not both"),
     ],
 )
 def test_mistakes_in_a_file(here: Path, text: str, message: str) -> None:
@@ -269,7 +274,7 @@ def test_a_recipe_that_is_not_there(here: Path) -> None:
         read("mine")
     with pytest.raises(UserError, match=r"^digits/kdd: no such recipe file; did you mean 'digits/kd\.yaml'\?$"):
         read("digits/kdd")
-    with pytest.raises(UserError, match=r"^xyzzy: no such recipe file; smskd recipe lists those that come with"):
+    with pytest.raises(UserError, match=r"^xyzzy: no such recipe file; smskd recipe lists those of the package"):
         read("xyzzy")
     with pytest.raises(UserError, match="no such recipe file"):
         read("../digits/kd.yaml")
@@ -279,50 +284,68 @@ OVERRIDES = {
     "epochs": "'epochs' is not of the form key.path=value",
     "=3": "'=3' is not of the form key.path=value",
     "name=[1": "'name=[1': not valid YAML (expected ',' or ']', but got 'the end')",
-    "epohcs=3": "digits/kd: epohcs: unknown key; did you mean 'epochs'?",
+    "epohcs=3": "digits/kd: epohcs: unknown key; did you mean 'training.epochs'?",
+    "momentum=0": "digits/kd: momentum: unknown key; did you mean 'optimizer.momentum'?",
+    "stategy=joint": "digits/kd: stategy: unknown key; did you mean 'strategy'?",
+    "nosuch=3": "digits/kd: nosuch: unknown key; choose from anchor, data, methods, name, ",
+    "training.epohcs=3": "digits/kd: training.epohcs: unknown key; did you mean 'epochs'?",
     "optimizer.momentun=0": "digits/kd: optimizer.momentun: unknown key; did you mean 'momentum'?",
     "stages=[{metods: kd}]": "digits/kd: stages.0.metods: unknown key; did you mean 'methods'?",
-    "data.x=1": "digits/kd: data.x: unknown key; choose from channels, download, flip, ",
-    "epochs=0": "digits/kd: epochs: must be greater than 0, not 0",
-    "epochs=abc": "digits/kd: epochs: must be a whole number, not 'abc'",
-    "epochs=1.5": "digits/kd: epochs: must be a whole number, not 1.5",
-    "epochs=": "digits/kd: epochs: must be a whole number, not null",
-    "epochs=[1]": "digits/kd: epochs: must be a whole number, not a list",
-    "epochs.a=3": "'epochs.a=3': epochs is a number and has no keys",
-    "batch_size=1": "digits/kd: batch_size: must be greater than or equal to 2, not 1",
-    "seed=-1": "digits/kd: seed: must be greater than or equal to 0, not -1",
-    "seed=2147483648": "digits/kd: seed: must be less than 2147483648, not 2147483648",
+    "stages=[{optimizer: {momentun: 0}}]": (
+        "digits/kd: stages.0.optimizer.momentun: unknown key; did you mean 'momentum'?"
+    ),
+    "data.x=1": "digits/kd: data.x: unknown key; choose from augmentation, loader, source, subset, validation",
+    "training.epochs=0": "digits/kd: training.epochs: must be greater than 0, not 0",
+    "training.epochs=abc": "digits/kd: training.epochs: must be a whole number, not 'abc'",
+    "training.epochs=1.5": "digits/kd: training.epochs: must be a whole number, not 1.5",
+    "training.epochs=": "digits/kd: training.epochs: must be a whole number, not null",
+    "training.epochs=[1]": "digits/kd: training.epochs: must be a whole number, not a list",
+    "training.epochs.a=3": "'training.epochs.a=3': training.epochs is a number and has no keys",
+    "training=3": "digits/kd: training: must be a mapping, not 3",
+    "training.batch_size=1": "digits/kd: training.batch_size: must be greater than or equal to 2, not 1",
+    "stages=[{batch_size: 1}]": "digits/kd: stages.0.batch_size: must be greater than or equal to 2, not 1",
+    "runtime.seed=-1": "digits/kd: runtime.seed: must be greater than or equal to 0, not -1",
+    "runtime.seed=2147483648": "digits/kd: runtime.seed: must be less than 2147483648, not 2147483648",
+    "runtime.precision=fp8": "digits/kd: runtime.precision: must be 'fp32', 'bf16' or 'fp16', not 'fp8'",
     "name=3": "digits/kd: name: must be a text, not 3; write it in quotes: '3'",
     "name=true": "digits/kd: name: must be a text, not true; write it in quotes: 'true'",
     "name=[a]": "digits/kd: name: must be a text, not a list",
-    "data.flip=maybe": "digits/kd: data.flip: must be true or false, not 'maybe'",
-    "data.channels=2": "digits/kd: data.channels: must be 1 or 3, not 2",
-    "data.image_size=[3]": "digits/kd: data.image_size.1: this entry is needed",
-    "data.image_size=[3, 3, 3]": "digits/kd: data.image_size: must have 2 entries, not 3",
+    "data.augmentation.flip=maybe": "digits/kd: data.augmentation.flip: must be true or false, not 'maybe'",
+    "data.subset.train=x": "digits/kd: data.subset.train: must be a whole number, not 'x'",
+    "data.validation.fraction=2": "digits/kd: data.validation.fraction: must be less than 1, not 2",
+    "data.validation={fraction: 0.1, count: 3}": ("digits/kd: data.validation: give one of fraction, count and source"),
+    "data.validation.source=3": ("digits/kd: data.validation.source: must be a name, or a mapping with a name, not 3"),
+    "data.source=3": "digits/kd: data.source: must be a name, or a mapping with a name, not 3",
+    "data.loader.kind=fast": "digits/kd: data.loader.kind: must be 'auto', 'memory' or 'streaming', not 'fast'",
     "optimizer.name=adam": "digits/kd: optimizer.name: must be 'sgd' or 'adamw', not 'adam'",
     "optimizer.learning_rate=.inf": "digits/kd: optimizer.learning_rate: must be a finite number, not .inf",
     "optimizer.learning_rate=.nan": "digits/kd: optimizer.learning_rate: must be a finite number, not .nan",
     "optimizer.learning_rate=fast": "digits/kd: optimizer.learning_rate: must be a number, not 'fast'",
     "optimizer.momentum=1": "digits/kd: optimizer.momentum: must be less than 1, not 1",
-    "schedule.decay_epochs=3": "digits/kd: schedule.decay_epochs: must be a list, not 3",
-    "schedule.decay_epochs=[a]": "digits/kd: schedule.decay_epochs.0: must be a whole number, not 'a'",
+    "schedule.decay_at=3": "digits/kd: schedule.decay_at: must be a list, not 3",
+    "schedule.decay_at=[a]": (
+        "digits/kd: schedule.decay_at.0: must be a number of epochs, such as 150, "
+        "or a share of all epochs, such as 5/8, not 'a'"
+    ),
     "stages=3": "digits/kd: stages: must be a list, not 3",
     "stages=[3]": "digits/kd: stages.0: must be a mapping, not 3",
     "stages={a: 1}": "digits/kd: stages: must be a list, not a mapping",
-    "stages.0.until=3": "'stages.0.until=3': the recipe has no list stages; it has methods",
+    "stages.0.ends_after=3": "'stages.0.ends_after=3': the recipe has no list stages; it has methods",
     "methods=3": "digits/kd: methods: must be a list, not 3",
-    "methods=[3]": "digits/kd: methods.0: must be a mapping, not 3",
-    "methods=[{weight: 3}]": "digits/kd: methods.0.name: this key is needed",
-    "methods.0.weight=-3": "digits/kd: methods.0.weight: must be greater than or equal to 0, not -3",
-    "methods.1.weight=3": "'methods.1.weight=3': methods is a list of 1, '1' is not one of its places",
-    "methods.a=3": "'methods.a=3': methods is a list of 1, 'a' is not one of its places",
-    "methods.²=3": "'methods.²=3': methods is a list of 1, '²' is not one of its places",
+    "methods=[3]": "digits/kd: methods.0: must be a name, or a mapping with a name, not 3",
+    "methods=[{weight: 3}]": "digits/kd: methods.0: must be a name, or a mapping with a name, not a mapping",
+    "methods.1.weight=3": "'methods.1.weight=3': methods is a list of 1, '1' is not an index of it",
+    "methods.a=3": "'methods.a=3': methods is a list of 1, 'a' is not an index of it",
+    "methods.²=3": "'methods.²=3': methods is a list of 1, '²' is not an index of it",
     "student=null": "digits/kd: student: must be a mapping, not null",
-    "student={}": "digits/kd: student.model: this key is needed",
+    "student={}": "digits/kd: student.name: this key is needed",
     "teacher=[a]": "digits/kd: teacher: must be a mapping, not a list",
-    "anchor=3": "digits/kd: anchor: must be a mapping, not 3",
+    "teacher.cache.limit=much": (
+        "digits/kd: teacher.cache.limit: must be a size in bytes, such as 500MB or 16GB, not 'much'"
+    ),
+    "anchor=3": "digits/kd: anchor: must be a name, or a mapping with a name, not 3",
     "data=null": "digits/kd: data: must be a mapping, not null",
-    "strategy=random": "digits/kd: strategy: must be 'sequential' or 'joint', not 'random'",
+    "strategy=3": "digits/kd: strategy: must be a name, or a mapping with a name, not 3",
 }
 
 
@@ -330,5 +353,28 @@ OVERRIDES = {
 def test_mistakes_in_an_override(override: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         read("digits/kd", [override])
+    assert str(error.value).startswith(message)
+    assert message.endswith(" ") or str(error.value) == message
+
+
+RESOLVED = {
+    "strategy=random": "strategy: unknown strategy 'random'; choose from joint, sequential",
+    "methods.0.weight=-3": "methods.0.weight: must be a number of 0 or more, not -3",
+    "stages=[{methods: [{name: kd, temperature: hot}]}]": (
+        "stages.0.methods.0.temperature: must be a number, not 'hot'"
+    ),
+    "stages=[{methods: kd}, {methods: kd, anchor: {weigth: 1}}]": (
+        "stages.1.anchor.weigth: unknown hyper-parameter of reference_kl; did you mean 'weight'?"
+    ),
+    "teacher=null": "teacher: kd (stage 1) needs a teacher; ",
+    "stages=[{methods: kd, carry: best}]": "stages.0.carry: best is selected on a validation split and there is none; ",
+}
+
+
+@pytest.mark.parametrize(("override", "message"), RESOLVED.items(), ids=RESOLVED.keys())
+def test_mistakes_that_resolving_finds(override: str, message: str) -> None:
+    recipe = read("digits/kd", [override])
+    with pytest.raises(UserError) as error:
+        resolve(recipe)
     assert str(error.value).startswith(message)
     assert message.endswith(" ") or str(error.value) == message

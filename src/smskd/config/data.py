@@ -47,7 +47,7 @@ class ValidationConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         if sum(value is not None for value in (self.fraction, self.count, self.source)) != 1:
-            raise UserError("validation: give one of fraction, count and source")
+            raise UserError("data.validation: give one of fraction, count and source")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is wrong with a value of a recipe, in the words of recipes and not of the validating library."""
+"""Errors of validation in the words of recipes instead of those of pydantic."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +11,12 @@ _WANTED = {
     "dict": "a mapping",
     "float": "a number",
     "int": "a whole number",
+    "is": "a name, or a mapping with a name",
     "model": "a mapping",
     "string": "a text",
     "tuple": "a list",
 }
-"""What was wanted, by the first word of the validating library's name for the mistake (``int_parsing``)."""
+"""The expected value, by the first word of pydantic's error type: ``int_parsing``; ``is_instance_of`` of components."""
 
 _KINDS: tuple[tuple[type, str], ...] = (
     (bool, "true or false"),
@@ -28,7 +29,7 @@ _KINDS: tuple[tuple[type, str], ...] = (
 
 
 def mistake(details: Mapping[str, Any]) -> str:
-    """One entry of ``ValidationError.errors()`` in words, without its place: `must be a whole number, not 1.5`."""
+    """The message for an entry of ``ValidationError.errors()``, without path: ``must be a whole number, not 1.5``."""
     kind, given = details["type"], details.get("input")
     if kind == "missing":
         return "this entry is needed" if isinstance(details["loc"][-1], int) else "this key is needed"
@@ -41,12 +42,12 @@ def mistake(details: Mapping[str, Any]) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """What a value of a recipe is: `a list`, `empty`."""
+    """The kind of a value of a recipe: ``a list``, ``empty``."""
     return next((words for kind, words in _KINDS if isinstance(value, kind)), "empty")
 
 
 def shown(value: Any) -> str:
-    """A value as one writes it in a recipe; of a list or a mapping only that it is one."""
+    """A value as it is written in a recipe; of a list or a mapping only its kind."""
     if isinstance(value, str):
         return f"'{value}'"
     if value is None or isinstance(value, bool | int | float):

@@ -1,4 +1,4 @@
-"""A recipe: everything that determines a run, with choices that may be left open."""
+"""A recipe: all settings of a run, as the user gives them."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -22,8 +22,8 @@ class TrainingConfig(Config):
 
     Attributes:
         epochs: of the whole run.
-        batch_size: of training.
-        test_batch_size: of evaluation.
+        batch_size: of training, at least 2.
+        test_batch_size: of evaluation; it does not affect the result.
     """
 
     epochs: PositiveInt = 240
@@ -37,16 +37,16 @@ class Recipe(Config):
 
     Attributes:
         data: see :class:`~smskd.config.data.DataConfig`.
-        student: see :class:`~smskd.config.models.ModelConfig`; a name alone stands for a fresh network.
-        name: of the run, for tables and folders.
-        teacher: see :class:`~smskd.config.models.TeacherConfig`; null: there is none, for plain training.
+        student: see :class:`~smskd.config.models.ModelConfig`; a name alone is a network with random weights.
+        name: of the run, for tables and folders; in a file by default the name of the file.
+        teacher: see :class:`~smskd.config.models.TeacherConfig`; null: no teacher, for plain training.
         training, optimizer, schedule: of the whole run.
-        strategy: turns ``methods`` into stages: ``sequential``: one stage a method, in this order; ``joint``: all of
-            them in one stage; one of your own, ``package.module:Name``.
-        methods: shorthand for ``stages``.
+        strategy: turns ``methods`` into stages. ``sequential``: one stage per method, in this order; ``joint``: one
+            stage with all methods; or your own, ``package.module:Name``.
+        methods: shorthand for ``stages``; none: plain training.
         anchor: of every stage that can have one; null: none.
         stages: the stages in full, instead of ``methods``.
-        runtime: where and how it is computed.
+        runtime: device, precision, seed and checkpoints.
     """
 
     data: DataConfig

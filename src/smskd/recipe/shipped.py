@@ -1,20 +1,24 @@
-"""The recipes that come with the package."""
+"""The recipes of the package."""
 
 from pathlib import Path
 
 FOLDERS = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes")
-"""Where they are: in an installed package, in a checkout."""
+"""Their folders: in an installed package, and in a checkout."""
 
 
 def names() -> list[str]:
-    """Every recipe, as ``digits/kd.yaml``."""
+    """The names of all recipes, sorted: ``digits/kd.yaml``."""
     return sorted(
         file.relative_to(folder).as_posix() for folder in FOLDERS if folder.is_dir() for file in folder.rglob("*.yaml")
     )
 
 
 def find(path: Path) -> Path | None:
-    """The file of a recipe that is named ``digits/kd``, ``digits/kd.yaml`` or ``recipes/digits/kd.yaml``."""
+    """The file of a recipe, or None.
+
+    Args:
+        path: its name: ``digits/kd``, ``digits/kd.yaml`` or ``recipes/digits/kd.yaml``.
+    """
     if path.is_absolute() or ".." in path.parts:
         return None
     inside = Path(*path.parts[1:]) if path.parts[:1] == ("recipes",) else path
