@@ -49,7 +49,7 @@ class Frozen(nn.Module):
         self.folds = running is not None
         """Whether batch norms were folded."""
         self.notes: tuple[str, ...] = folding.notes if folding is not None else ()
-        """Sentences on what was not possible and therefore runs in its ordinary form."""
+        """Sentences on optimizations that this network does not allow, and that were left out."""
         self.sees_images_alone = behaviour.sees_images_alone
         """Whether the outputs for an image are the same in every batch. Otherwise they can be neither cached nor
         computed for several batches at once."""

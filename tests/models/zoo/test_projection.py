@@ -1,4 +1,4 @@
-"""A narrow strided projection computes what ``nn.Conv2d`` computes."""
+"""A narrow strided projection is equal to ``nn.Conv2d``, and the zoo uses it where it is needed."""
 
 import pytest
 import torch

@@ -24,7 +24,7 @@ class ZooModel(FeatureModel):
     def steps(self) -> tuple[Step, ...]:
         """The steps in network order.
 
-        The first takes images [N, channels, height, width]; the last, ``logits``, gives [N, classes]. Among them are
+        The first takes images [N, channels, height, width]; the last, ``logits``, returns [N, classes]. Among them are
         all of :attr:`feature_names`, and ``<name>.preact`` for each of :attr:`preactivation_names`. No step changes
         its input in place.
         """

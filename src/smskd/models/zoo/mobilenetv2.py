@@ -51,8 +51,8 @@ class InvertedResidual(nn.Module):
 class _Classifier(nn.Linear):
     """The linear layer in a container of one, whose name in a state dict is ``classifier.0``.
 
-    :attr:`MobileNetV2.classifier` is the layer, not the container. What resolves ``classifier.0`` by attributes
-    (``get_submodule``, ``torch.func.functional_call``) therefore looks up ``0`` on the layer itself.
+    :attr:`MobileNetV2.classifier` is the layer, not the container. Functions that resolve ``classifier.0`` by
+    attributes (``get_submodule``, ``torch.func.functional_call``) therefore find ``0`` on the layer itself.
     """
 
 
