@@ -13,10 +13,11 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import Timer
 
 from smskd.bench.case import Case, random_dataset
-from smskd.bench.step import TimedLoop, assembled
+from smskd.bench.step import TimedLoop, built
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
 from smskd.models import macs
+from smskd.objective.weighted_sum import WeightedSum
 from smskd.runs.atomic_files import write_text
 from smskd.training.compute_policy import fitting_threads
 from smskd.training.epoch import train_batches
@@ -95,14 +96,14 @@ def profiled(case: Case) -> tuple[Profile, dict[str, Any]]:
     Raises:
         UserError: the case cannot be built.
     """
-    setup = assembled(case, random_dataset(case))
-    device = setup.example.device
-    loop = TimedLoop(setup)
+    config = built(case, random_dataset(case))
+    device = config.example.device
+    loop = TimedLoop(config)
     turns = [loop.group, *loop.turns(case.steps)]
     if case.cache != "off":
         loop.fill_cache([*turns, turns[-1]])
     loop.turn(turns[0])
-    loop.step.clock.forget()
+    loop.step.clock.reset()
     for steps in turns[1:]:
         loop.turn(steps)
     cost = loop.step.clock.cost()
@@ -110,7 +111,9 @@ def profiled(case: Case) -> tuple[Profile, dict[str, Any]]:
     kernels = _kernels(loop, turns[-1])
     gflop = _gflop(loop, case.batch_size)
     limits = _limits(device, _TYPES[case.precision])
-    return Profile(cost.step_milliseconds, cost.milliseconds, kernels, gflop, *limits), environment(device)
+    return Profile(cost.step_milliseconds, cost.milliseconds, kernels, gflop, *limits), environment(
+        device, tf32=config.recipe.runtime.tf32
+    )
 
 
 def page(case: Case, measured: Profile, where: dict[str, Any], day: date) -> str:
@@ -157,10 +160,9 @@ def page(case: Case, measured: Profile, where: dict[str, Any], day: date) -> str
 
 def _gflop(loop: TimedLoop, batch_size: int) -> float:
     """The floating-point operations of a step, in 10^9; a cached teacher counts for nothing."""
-    objective = loop.state.objective
-    _, channels, height, width = (int(size) for size in loop.setup.example.shape)
-    shape = (channels, height, width)
-    frozen = [objective.reference, None if objective.cached else objective.teacher]
+    objective, shape = loop.state.objective, loop.config.image_shape
+    assert isinstance(objective, WeightedSum)
+    frozen = [objective.parts.reference, None if objective.frozen.cached else objective.parts.teacher]
     forwards = [macs(network.model, shape) for network in frozen if network is not None]
     return 2e-9 * batch_size * (3 * macs(objective.student, shape) + sum(forwards))
 
@@ -170,7 +172,7 @@ def _kernels(loop: TimedLoop, steps: int) -> list[Kernel]:
     cuda = loop.step.device.type == "cuda"
     profiler = profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])])
     batches = islice(loop.batches, loop.warm_up + steps)
-    with fitting_threads(loop.setup):
+    with fitting_threads(loop.config):
         train_batches(loop.step, _profiled(batches, loop.warm_up, profiler, cuda))
     found: dict[str, tuple[int, float]] = {}
     for event in profiler.events() or ():  # type: ignore[no-untyped-call]

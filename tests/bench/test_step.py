@@ -204,8 +204,8 @@ class TestCommand:
         ("words", "message"),
         [
             (["--method", "kdd"], "unknown method 'kdd'; did you mean 'kd'?"),
-            (["--method", "kd", "--teacher", "resnet57"], "there is no model 'resnet57'; did you mean 'resnet"),
-            (["--method", "kd", "--student", "resnet57"], "there is no model 'resnet57'; did you mean 'resnet"),
+            (["--method", "kd", "--teacher", "resnet57"], "unknown model 'resnet57'; did you mean 'resnet"),
+            (["--method", "kd", "--student", "resnet57"], "unknown model 'resnet57'; did you mean 'resnet"),
             (["--method", "kd", "--stage", 3], "'--stage'"),
             (["--method", "kd", "--steps", 0], "'--steps'"),
             (["--method", "kd", "--steps", "many"], "'--steps'"),

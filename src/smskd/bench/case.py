@@ -9,9 +9,10 @@ from torch import nn
 
 from smskd import models
 from smskd.build import load_model
+from smskd.config.models import ModelConfig
 from smskd.data import Dataset, Images
 from smskd.errors import UserError
-from smskd.recipe import ModelSpec, Recipe, parse
+from smskd.recipe import Recipe, parse
 
 LEARNING_RATE = 0.001
 """Small enough that no training diverges on random images."""
@@ -74,20 +75,17 @@ class Case:
         Raises:
             UserError: an option has a value that a recipe does not take.
         """
-        stages = [{"methods": [self.method], "until": number * self.epochs} for number in range(1, self.stage + 1)]
-        cache = {"cache": self.cache} if self.cache != "off" else {}
+        stages = [{"methods": [self.method], "ends_after": number * self.epochs} for number in range(1, self.stage + 1)]
+        cache = {"cache": {"mode": self.cache}} if self.cache != "off" else {}
         value: dict[str, Any] = {
             "name": "bench",
-            "data": {"name": "random"},
-            "teacher": {"model": self.teacher, **({"weights": str(weights)} if weights else {}), **cache},
-            "student": {"model": self.student},
+            "data": {"source": "random"},
+            "teacher": {"name": self.teacher, **({"weights": str(weights)} if weights else {}), **cache},
+            "student": {"name": self.student},
             "stages": stages,
-            "epochs": self.stage * self.epochs,
-            "batch_size": self.batch_size,
+            "training": {"epochs": self.stage * self.epochs, "batch_size": self.batch_size},
             "optimizer": {"learning_rate": LEARNING_RATE},
-            "compile": self.compile,
-            "precision": self.precision,
-            "device": self.device,
+            "runtime": {"compile": self.compile, "precision": self.precision, "device": self.device},
         }
         return parse(value, source="bench")
 
@@ -114,14 +112,15 @@ def write_teacher(case: Case, dataset: Dataset, path: Path) -> None:
         UserError: there is no such model.
     """
     torch.manual_seed(0)
-    teacher = load_model(ModelSpec(model=case.teacher), dataset, "teacher")
+    teacher = load_model(ModelConfig(case.teacher), dataset, "teacher")
     norms = [module for module in teacher.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.momentum = None
     batches, size = _CALIBRATION
     normalisation = dataset.normalisation()
     with torch.no_grad():
-        for images in torch.split(dataset.train.images[: batches * size], size):
+        assert isinstance(dataset.train, Images)
+        for images in torch.split(dataset.train.pixels[: batches * size], size):
             if len(images) > 1:
                 teacher.train()(normalisation.apply(images))
     models.save_weights(teacher.wrapped, path)

@@ -3,15 +3,17 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from smskd.recipe import ModelSpec, Recipe, read
+from smskd.config.models import ModelConfig
+from smskd.recipe import Recipe, read
 from smskd.runs.folder import ENVIRONMENT, METRICS, SUMMARY
 from smskd.session import begin
 
 RECIPE = "digits/fitnet-kd.yaml"
-SHORT = ("epochs=12", "schedule.decay_epochs=[8,10]")
+SHORT = ("training.epochs=12", "schedule.decay_at=[8,10]")
 """Overrides that shorten the recipe."""
 
 FORMAT = 1
@@ -40,8 +42,8 @@ def bench_run(path: str | None, overrides: Sequence[str], folder: Path) -> dict[
     if recipe.teacher is not None and recipe.teacher.weights is None:
         _train(_teacher(recipe), folder / "teacher")
         teacher_seconds = round(time.perf_counter() - started, 1)
-        teacher = recipe.teacher.model_copy(update={"weights": str(folder / "teacher")})
-        recipe = recipe.model_copy(update={"teacher": teacher})
+        teacher = replace(recipe.teacher, weights=str(folder / "teacher"))
+        recipe = replace(recipe, teacher=teacher)
     summary, epochs = _train(recipe, folder / "run")
     samples = summary["data"]["train_samples"]
     return {
@@ -60,15 +62,15 @@ def bench_run(path: str | None, overrides: Sequence[str], folder: Path) -> dict[
 def _teacher(recipe: Recipe) -> Recipe:
     """The recipe of the teacher: the same without a teacher and methods."""
     assert recipe.teacher is not None
-    spec = {name: getattr(recipe.teacher, name) for name in ModelSpec.model_fields}
-    update = {"name": "teacher", "student": ModelSpec(**spec), "teacher": None, "methods": (), "stages": None}
-    return recipe.model_copy(update=update)
+    own = recipe.teacher
+    student = ModelConfig(own.name, options=own.options, features=own.features)
+    return replace(recipe, name="teacher", student=student, teacher=None, methods=(), stages=None)
 
 
 def _train(recipe: Recipe, folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The summary of the run, and the metrics of each epoch."""
     run = begin(recipe, folder)
-    for _ in run.train(run.setup()):
+    for _ in run.train(run.build()):
         pass
     lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
     return json.loads((folder / SUMMARY).read_text(encoding="utf-8")), [json.loads(line) for line in lines]

@@ -13,13 +13,17 @@ from smskd.bench.baseline_process import BaselineProcess
 from smskd.bench.baseline_turns import baseline_dataset, baseline_options
 from smskd.bench.case import Case, random_dataset, write_teacher
 from smskd.bench.measures import WARM_UP, increase, measures, speed
-from smskd.build import assemble
+from smskd.build import Provided, build
 from smskd.data import Dataset
-from smskd.interfaces.batch import Batch, Progress
+from smskd.data.loaders.batching import BatchGroup, coalesced_batches
+from smskd.interfaces.batch import Progress
+from smskd.strategies.resolve import resolve
 from smskd.training.compute_policy import fitting_threads
 from smskd.training.config import RunConfig
-from smskd.training.epoch import check_finite, train_batches
-from smskd.training.host import environment, forget_peak, keep_freed_memory, memory_in_use, peak_memory
+from smskd.training.epoch import train_batches
+from smskd.training.globals import computing, preserved_globals
+from smskd.training.host import environment, keep_freed_memory, memory_in_use, peak_memory, reset_peak_memory
+from smskd.training.reports import check_finite
 from smskd.training.state import TrainingState
 
 FORMAT = 2
@@ -35,20 +39,21 @@ class TimedLoop:
     The frozen networks are evaluated for ``group`` batches at once; only whole groups of that many steps are timed.
 
     Args:
-        setup: of the recipe of a case; its last stage is timed.
+        config: of the recipe of a case; its last stage is timed.
     """
 
-    def __init__(self, setup: RunConfig) -> None:
-        self.setup = setup
-        keep_freed_memory(setup.example.device)
-        self.state = TrainingState(setup)
-        for index, stage in enumerate(setup.stages):
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        keep_freed_memory(config.example.device)
+        self.state = TrainingState(config)
+        for index in range(len(config.recipe.stages)):
             if index:
-                self.state.reference = self.state.objective.frozen()
-            self.step = self.state.enter(stage, index)
-        self.group = self.step.ahead
+                self.state.end_stage()
+            self.state.begin_stage(index)
+        self.step = self.state.step
+        self.group = coalesced_batches(self.step.device, self.state.stage.batch_size, config.image_shape)
         self.warm_up = max(WARM_UP, self.group)
-        self.batches = self._endless()
+        self.batches = iter(self.step.batches(self._endless()))
 
     def turn(self, steps: int) -> float:
         """Trains and times some steps after a warm-up; returns images per second.
@@ -57,15 +62,16 @@ class TimedLoop:
             UserError: a loss is not finite.
         """
         timed = range(self.warm_up, self.warm_up + steps)
-        with fitting_threads(self.setup):
-            sums = train_batches(self.step, islice(self.batches, timed.stop), timed=timed)
-        check_finite(sums.means()[0], sums.first_broken(), "while it was timed")
+        with computing(self.config.recipe.runtime), fitting_threads(self.config):
+            metrics = train_batches(self.step, islice(self.batches, timed.stop), timed=timed)
+        check_finite(metrics.means()[0], metrics.first_not_finite(), "while it was timed")
         return speed(self.step.clock, steps)
 
     def fill_cache(self, turns: Sequence[int]) -> None:
         """Writes the teacher's outputs for the batches of these turns to its cache."""
-        for batch in islice(self._endless(), sum(turns) + len(turns) * self.warm_up):
-            self.step.frozen_forward(batch)
+        batches = sum(turns) + len(turns) * self.warm_up
+        for group in islice(self._endless(), -(-batches // self.group)):
+            self.step.frozen_forward(group.batch)
 
     def turns(self, steps: int) -> list[int]:
         """The timed steps of each turn: whole groups, at least ``steps`` in total."""
@@ -73,9 +79,9 @@ class TimedLoop:
         each, total = (-(-number // self.group) * self.group for number in (turn_steps, steps))
         return [min(each, total - done) for done in range(0, total, each)]
 
-    def _endless(self) -> Iterator[Batch]:
+    def _endless(self) -> Iterator[BatchGroup]:
         for epoch in count(1):
-            yield from self.setup.train.epoch(epoch, Progress(), self.state.objective.views)
+            yield from self.config.loaders[-1].groups(epoch, Progress(), self.state.objective.views)
 
 
 def bench_step(case: Case) -> dict[str, Any]:
@@ -93,23 +99,24 @@ def bench_step(case: Case) -> dict[str, Any]:
     """
     case.recipe()
     dataset = random_dataset(case)
-    setup = assembled(case, dataset)
-    device = setup.example.device
+    config = built(case, dataset)
+    device = config.example.device
     data = baseline_dataset(case, dataset)
     before = memory_in_use(device)
-    forget_peak(device)
-    loop = TimedLoop(setup)
+    reset_peak_memory(device)
+    with preserved_globals():
+        loop = TimedLoop(config)
     turns = loop.turns(case.steps)
     first = loop.group
     if case.cache != "off":
         loop.fill_cache([first, *turns])
     loop.turn(first)  # not counted: code is compiled, memory is allocated
     memory = increase(peak_memory(device), before)
-    loop.step.clock.forget()
+    loop.step.clock.reset()
     with ExitStack() as stack:
         baseline = None
         if data is not None:
-            options = baseline_options(setup, loop.state.objective)
+            options = baseline_options(config, loop.state.objective)
             baseline = stack.enter_context(BaselineProcess(options, data))
         ratios = _time_in_turn(loop, baseline, turns)
         baseline_measures = baseline.measures() if baseline is not None else None
@@ -121,16 +128,17 @@ def bench_step(case: Case) -> dict[str, Any]:
         **measures(loop.step.clock, memory),
         "baseline": baseline_measures,
         "ratio": round(median(ratios), 3) if ratios else None,
-        "environment": environment(device),
+        "environment": environment(device, tf32=config.recipe.runtime.tf32),
     }
 
 
-def assembled(case: Case, dataset: Dataset) -> RunConfig:
+def built(case: Case, dataset: Dataset) -> RunConfig:
     """The run of a case, with a teacher whose weights are random."""
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "teacher.safetensors"
-        write_teacher(case, dataset, weights)
-        return assemble(case.recipe(weights), dataset)
+        with preserved_globals():
+            write_teacher(case, dataset, weights)
+            return build(resolve(case.recipe(weights)), Provided(dataset=dataset))
 
 
 def _time_in_turn(loop: TimedLoop, baseline: BaselineProcess | None, turns: Sequence[int]) -> list[float]:

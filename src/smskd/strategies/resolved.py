@@ -63,17 +63,17 @@ class ResolvedStage:
         """Whether the best student, or the average, is needed at its end."""
         return which in (self.carry, self.reference)
 
-    def as_mapping(self) -> dict[str, Any]:
-        """As a recipe has it."""
+    def as_mapping(self, recipe: "ResolvedRecipe") -> dict[str, Any]:
+        """As a recipe has it; settings that are the recipe's own are null."""
         return {
             "methods": [_method_mapping(item) for item in self.methods],
             "ends_after": self.last,
             "ce_weight": self.ce_weight,
             "anchor": None if self.anchor is None else ANCHORS.component_of(self.anchor).as_mapping(),
             "schedule": plain(self.schedule),
-            "optimizer": plain(self.optimizer),
-            "batch_size": self.batch_size,
-            "teacher": plain(self.teacher),
+            "optimizer": None if self.optimizer == recipe.optimizer else plain(self.optimizer),
+            "batch_size": None if self.batch_size == recipe.training.batch_size else self.batch_size,
+            "teacher": None if self.teacher == recipe.teacher else plain(self.teacher),
             "optimizer_state": self.optimizer_state,
             "carry": self.carry,
             "reference": self.reference,
@@ -120,7 +120,7 @@ class ResolvedRecipe:
             "optimizer": plain(self.optimizer),
             "schedule": plain(self.schedule),
             "strategy": STRATEGIES.component_of(self.strategy).as_mapping(),
-            "stages": [stage.as_mapping() for stage in self.stages],
+            "stages": [stage.as_mapping(self) for stage in self.stages],
             "runtime": plain(self.runtime),
         }
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from smskd.config.given import is_given
 from smskd.interfaces.features import FeatureModel
 from smskd.models import macs, parameters
 from smskd.models.latency import latency
@@ -33,7 +34,7 @@ def summary(config: RunConfig, state: TrainingState, carried: Accuracy) -> dict[
         "epochs": counters.epoch,
         "data": dict(config.data),
         "student": {
-            **_cost(config.recipe.student.name, state.student, config),
+            **_cost(_model_name(config.recipe.student.name), state.student, config),
             "top1_last": counters.test_top1,
             "top5_last": counters.test_top5,
             "top1_best": counters.best_test_top1,
@@ -58,8 +59,13 @@ def _teacher(config: RunConfig) -> dict[str, Any] | None:
     frozen, settings = found[-1]
     compute = config.recipe.runtime
     accuracy = evaluate(frozen, config.test.epoch(0), classes=config.classes, compute=compute)
-    cost = _cost(settings.name, frozen.model, config)
+    cost = _cost(_model_name(settings.name), frozen.model, config)
     return {**cost, "top1_last": accuracy.top1, "top5_last": accuracy.top5}
+
+
+def _model_name(name: str) -> str:
+    """The name of a model in a recipe, or the class of one that a program has given."""
+    return name[1:-1].rpartition(".")[2] if is_given(name) else name
 
 
 def _cost(name: str, model: FeatureModel, config: RunConfig) -> dict[str, Any]:
