@@ -40,7 +40,8 @@ class Identity:
         """The identity of a resolved recipe's mapping, with the fingerprints of what it only names."""
         settings = {key: value for key, value in _flat(recipe).items() if _matters(key)}
         named = {f"fingerprints.{name}": value for name, value in fingerprints.items()}
-        return cls({"semantics": SEMANTICS, **settings, **named})
+        # As JSON gives them back from a checkpoint: a hyper-parameter may be a tuple, which then is a list.
+        return cls(json.loads(json.dumps({"semantics": SEMANTICS, **settings, **named})))
 
     @property
     def digest(self) -> str:
