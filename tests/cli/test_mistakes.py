@@ -1,4 +1,4 @@
-"""A user's mistake: exit code 2, one line that says what is wrong, where, and what would be right; nothing on disk."""
+"""A user's mistake: exit code 2, one line with the place and the remedy, and no files."""
 
 from pathlib import Path
 
@@ -9,30 +9,31 @@ from safetensors.torch import load_file, save_file
 from tests.support.program import TINY, everything_in, mistake
 
 MISTAKES = {
-    "epohcs=3": "digits/kd: epohcs: unknown key; did you mean 'epochs'?",
-    "epochs=0": "digits/kd: epochs: must be greater than 0, not 0",
+    "epohcs=3": "digits/kd: epohcs: unknown key; did you mean 'training.epochs'?",
+    "training.epochs=0": "digits/kd: training.epochs: must be greater than 0, not 0",
+    "epochs=2": "digits/kd: epochs: unknown key; it is now training.epochs",
     "epochs": "'epochs' is not of the form key.path=value",
     "methods=kdd": "methods.0: unknown method 'kdd'; did you mean 'kd'?",
     "methods=kd,xyz": "methods.1: unknown method 'xyz'; choose from ",
     "methods.0.temprature=3": "methods.0.temprature: unknown hyper-parameter of kd; did you mean 'temperature'?",
     "methods.0.temperature=-3": "methods.0: temperature must be positive, not -3.0",
-    "student.model=resnet21": "student: there is no model 'resnet21'; did you mean 'resnet",
-    "student.options.depth=3": "student: model 'resnet8_w4' takes no option 'depth'",
-    "student=no_such_module:net": "student: model 'no_such_module:net': no_such_module cannot be imported",
-    "teacher.model=resnet21": "teacher: there is no model 'resnet21'; did you mean 'resnet",
+    "student.name=resnet21": "student: unknown model 'resnet21'; did you mean 'resnet",
+    "student.options.depth=3": "student: model 'resnet8_w4' has no option 'depth'",
+    "student=no_such_module:net": "student: model 'no_such_module:net': cannot import 'no_such_module'",
+    "teacher.name=resnet21": "teacher: unknown model 'resnet21'; did you mean 'resnet",
     "teacher.weights=nosuch.pth": "teacher.weights: ",
     "teacher.weights=null": "teacher.weights: a teacher needs trained weights: a .safetensors or .pth file, or the ",
-    "teacher=null": "teacher: kd (stage 1) reads a teacher; name its model and weights",
+    "teacher=null": "teacher: kd (stage 1) needs a teacher; give its name and weights",
     "student.weights=nosuch.safetensors": "student.weights: ",
-    "data.name=digit": "data: no data set is called 'digit'; did you mean 'digits'?",
-    "data={name: cifar10, root: nosuch}": "data: cifar10: no complete files in ",
-    "data=parquet": "data: parquet needs root: the folder with the train and test files",
-    "data.channels=3": "data: channels is an option of parquet; digits has no use for it",
-    "device=gpu": "device: 'gpu' is not here; choose from auto, cpu, cuda, mps",
-    "device=cuda:99": "device: 'cuda:99' is not here; choose from auto, cpu, cuda, mps",
-    "stages=[{epochs: 3}, {until: 2}]": "stages.1.until: stage 2 ends after epoch 2, before it begins (epoch 4)",
-    "stages=[{until: 3, epochs: 3}]": "stages.0: give either until or epochs, not both",
-    "stages=[{until: 20}, {}]": "stages.1: stage 2 ends after epoch 2, before it begins (epoch 21); the recipe's ",
+    "data.source.name=digit": "data.source: unknown data source 'digit'; did you mean 'digits'?",
+    "data.source={name: cifar10, root: nosuch}": "data: cifar10: no complete files in ",
+    "data=parquet": "data.source.root: parquet needs this option",
+    "data.source.channels=3": "data.source.channels: ",
+    "runtime.device=gpu": "device: 'gpu' is not here; choose from auto, cpu, cuda, mps",
+    "runtime.device=cuda:99": "device: 'cuda:99' is not here; choose from auto, cpu, cuda, mps",
+    "stages=[{epochs: 3}, {ends_after: 2}]": "stages.1.ends_after: stage 2 ends after epoch 2, before it begins ",
+    "stages=[{ends_after: 3, epochs: 3}]": "stages.0: give either ends_after or epochs, not both",
+    "stages=[{ends_after: 20}, {}]": "stages.1: stage 2 ends after epoch 2, before it begins (epoch 21); training.",
     "stages=[{methods: {name: fitnet, hint_layer: 9}}]": "fitnet: hint_layer 9 is beyond the student's 3 stages",
 }
 
@@ -47,28 +48,28 @@ def test_mistakes_in_a_recipe(here: Path, taught: tuple[str, ...], override: str
 @pytest.mark.parametrize("seeds", ["a", "1,1", "1,01", "-1", "", ",", "1;2", "²", "2147483648", "1,2,"])
 def test_wrong_seeds(here: Path, seeds: str) -> None:
     message = mistake("train", "digits/teacher", *TINY, "--seeds", seeds)
-    assert message == f"--seeds: '{seeds}' is not a list of different whole numbers such as 0,1,2"
+    assert message == f"--seeds: '{seeds}' is not a list of distinct integers such as 0,1,2"
     assert everything_in(here) == {}
 
 
 def test_a_mistake_leaves_none_of_the_folders_of_several_seeds(here: Path, taught: tuple[str, ...]) -> None:
-    mistake("train", "digits/kd", *taught, "student.model=nosuch", "--seeds", "0,1", "--out", "deep/er")
+    mistake("train", "digits/kd", *taught, "student.name=nosuch", "--seeds", "0,1", "--out", "deep/er")
     assert everything_in(here) == {}
 
 
 def test_anchors(here: Path, taught: tuple[str, ...]) -> None:
     for override, message in (
-        ("anchor=ewcc", "'ewcc' is not an anchor; choose from reference_kl"),
+        ("anchor=ewcc", "anchor: unknown anchor 'ewcc'; did you mean 'ewc'?"),
         ("anchor.weigth=1", "anchor.weigth: unknown hyper-parameter of reference_kl; did you mean 'weight'?"),
         ("anchor.weight=-1", "anchor: weight must be 0 or more, not -1.0"),
-        ("anchor.form=foo", "anchor.form: must be 'probability', 'complement', 'uniform' or 'auto', not 'foo'"),
+        ("anchor.tcp=foo", "anchor.tcp: must be 'probability', 'complement', 'none' or 'auto', not 'foo'"),
     ):
         assert message in mistake("train", "digits/fitnet-kd", *taught, override)
     assert everything_in(here) == {}
 
 
 def test_weights_that_do_not_fit(here: Path, taught: tuple[str, ...], teacher: Path) -> None:
-    message = mistake("train", "digits/kd", *taught, "teacher.model=resnet14")
+    message = mistake("train", "digits/kd", *taught, "teacher.name=resnet14")
     assert message.startswith("teacher.weights: ")
     assert f"{teacher}/student.safetensors does not fit the model: missing layer1.1.conv1.weight, " in message
     message = mistake("train", "digits/kd", *taught, f"student.weights={teacher}")
@@ -83,7 +84,7 @@ def test_a_teacher_with_another_number_of_classes(here: Path, taught: tuple[str,
     save_file(weights, here / "twenty.safetensors")
     message = mistake("train", "digits/kd", *taught, "teacher.weights=twenty.safetensors", "--out", "r")
     assert message.startswith("teacher.weights: ")
-    assert "tells 20 classes apart and the data have 10" in message
+    assert "has 20 output classes, the data 10" in message
     assert "fc.weight is [20, 64] in the file and [10, 64] in the model" in message
     assert list(everything_in(here)) == ["twenty.safetensors"]
 
@@ -137,8 +138,8 @@ def test_pages_that_cannot_be_written(here: Path, runs: Path) -> None:
 
 def test_unknown_methods_and_models() -> None:
     assert mistake("methods", "kdd") == "unknown method 'kdd'; did you mean 'kd'?"
-    assert mistake("models", "resnet21").startswith("there is no model 'resnet21'; did you mean 'resnet")
-    assert "cannot be imported" in mistake("models", "no_such_module:net")
+    assert mistake("models", "resnet21").startswith("unknown model 'resnet21'; did you mean 'resnet")
+    assert "cannot import" in mistake("models", "no_such_module:net")
 
 
 def test_two_ways_to_print_at_once(runs: Path) -> None:

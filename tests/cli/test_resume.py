@@ -1,4 +1,4 @@
-"""Ctrl-C, and going on afterwards."""
+"""Ctrl-C, and resuming afterwards."""
 
 import json
 import os
@@ -9,14 +9,14 @@ import pytest
 
 from tests.support.program import everything_in, fine, mistake, same_weights, start
 
-LONG = ("epochs=9", "schedule.decay_epochs=[4]")
+LONG = ("training.epochs=9", "schedule.decay_at=[4]")
 PATIENCE = 120.0
 CTRL_C = """
 import os, signal
 from smskd.cli import main
 from smskd.runs.folder import RunFolder
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts jobs in the background has it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 append = RunFolder.append_metrics
 
 def stopping(self, line):
@@ -30,7 +30,7 @@ main()
 
 
 def interrupted(epoch: int, *words: object) -> str:
-    """Trains in a process that gets Ctrl-C as soon as the metrics of an epoch are written; what it says to that."""
+    """Trains in a process that gets Ctrl-C when the metrics of an epoch are written; its message."""
     process = start(*words, code=CTRL_C.format(epoch=epoch))
     try:
         out, err = process.communicate(timeout=PATIENCE)
@@ -53,14 +53,14 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, taught: tuple[str, ...]) -
     try:
         out = Path("my runs")
         words = ("train", "digits/fitnet-kd", *taught, *LONG, "--seeds", "3,1", "--out", out, "--json")
-        said = interrupted(3, *words)
+        message = interrupted(3, *words)
     finally:
         os.chdir(before)
-    assert said == "smskd: stopped; go on with: smskd resume 'my runs'\n"
+    assert message == "smskd: stopped; resume with: smskd resume 'my runs'\n"
     return here / out
 
 
-def test_the_stopped_run_can_go_on_from_elsewhere(stopped: Path, here: Path, taught: tuple[str, ...]) -> None:
+def test_the_stopped_run_can_be_resumed_from_elsewhere(stopped: Path, here: Path, taught: tuple[str, ...]) -> None:
     assert epochs_in(stopped / "seed3") == [1, 2, 3]
     assert not (stopped / "seed1" / "metrics.jsonl").exists()
     assert not [name for name in everything_in(stopped) if name.endswith(".tmp")]
@@ -73,18 +73,18 @@ def test_the_stopped_run_can_go_on_from_elsewhere(stopped: Path, here: Path, tau
         assert epochs_in(stopped / f"seed{seed}") == list(range(1, 10))
     assert fine("compare", stopped)
 
-    fine("train", "digits/fitnet-kd", *taught, *LONG, "seed=3", "--out", "straight", "-q")
+    fine("train", "digits/fitnet-kd", *taught, *LONG, "runtime.seed=3", "--out", "straight", "-q")
     for name in ("student.safetensors", "stages/1/student.safetensors"):
         assert same_weights(stopped / "seed3" / name, here / "straight" / name)
 
     message = mistake("resume", stopped)
-    assert message.endswith(f"is finished, nothing is left to train; see it with: smskd compare '{stopped}'")
+    assert message.endswith(f"is finished; show the result with: smskd compare '{stopped}'")
 
 
 def test_resuming_what_is_finished(runs: Path) -> None:
     before = everything_in(runs)
     for path in (runs, runs / "seed0"):
-        assert mistake("resume", path).startswith(f"{path} is finished, nothing is left to train; ")
+        assert mistake("resume", path).startswith(f"{path} is finished; show the result with: ")
     assert everything_in(runs) == before
 
 
@@ -108,13 +108,13 @@ def test_json_of_a_single_run_is_its_summary(here: Path, runs: Path) -> None:
     assert json.loads(fine("resume", folder, "--json")) == json.loads((folder / "summary.json").read_text())
 
 
-def test_what_is_finished_is_told_and_not_trained_again(here: Path, runs: Path) -> None:
+def test_finished_runs_are_counted_and_not_trained_again(here: Path, runs: Path) -> None:
     both = here / "both"
     both.mkdir()
     unfinished(runs, both / "b")
     shutil.copytree(runs / "seed1", both / "a")
     printed = fine("resume", both).splitlines()
-    assert printed[0] == f"1 of 2 runs in {both} is finished already"
+    assert printed[0] == f"1 of 2 runs in {both} is already finished"
     assert printed[1].startswith("fitnet-kd seed 0  epoch 1 ")
     assert printed[-1].startswith("fitnet-kd seed 0: top-1 ")
     assert everything_in(both / "a") == everything_in(runs / "seed1")
@@ -135,6 +135,6 @@ def test_a_recipe_that_no_longer_fits(here: Path, runs: Path) -> None:
     folder = unfinished(runs, here / "r")
     recipe = folder / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("epochs: 2", "epohcs: 2"))
-    assert "recipe.yaml: epohcs: unknown key; did you mean 'epochs'?" in mistake("resume", "r")
+    assert "recipe.yaml: training.epohcs: unknown key; did you mean 'epochs'?" in mistake("resume", "r")
     assert folder.is_dir()
     assert recipe.exists()
