@@ -1,4 +1,4 @@
-"""The walk of CONTRIBUTING.md, taken step by step in a copy of the checkout: every command and every block of code."""
+"""The steps of CONTRIBUTING.md, run in a copy of the checkout: every command and every block of code."""
 
 import json
 import os
@@ -27,22 +27,22 @@ _PROGRAM = "from smskd.cli import main; main()"
 
 @dataclass(frozen=True)
 class Checkout:
-    """A copy of this checkout, in which the walk is taken.
+    """A copy of this checkout, in which the steps are run.
 
     Attributes:
-        outputs: what each program printed last.
+        outputs: the last output of each program.
     """
 
     root: Path
     outputs: dict[str, str] = field(default_factory=dict)
 
     def follow(self, language: str, title: str | None, code: str) -> None:
-        """Does what a block says."""
+        """Runs a block, or makes the edit that it describes."""
         if language == "console":
             for line in code.splitlines():
                 self.run(shlex.split(line))
         elif title is None:
-            pytest.fail(f"what is to be done with this?\n{code}")
+            pytest.fail(f"a block without a title that is no command:\n{code}")
         elif " " not in title and language == "python":
             (self.root / title).write_text(code, encoding="utf-8")
         else:
@@ -68,14 +68,14 @@ class Checkout:
         self.outputs[program] = done.stdout
 
     def docstring(self, code: str) -> None:
-        """Puts a docstring in the place of the file's own."""
+        """Replaces the docstring of the file."""
         path = self.root / "src/smskd/methods/own_method.py"
         text, replaced = _DOCSTRING.subn(lambda match: code, path.read_text(encoding="utf-8"))
         assert replaced == 1
         path.write_text(text, encoding="utf-8")
 
     def spec(self, code: str) -> None:
-        """Puts a line into the table."""
+        """Adds a line to the table."""
         path = self.root / "tests/methods/test_golden.py"
         text = path.read_text(encoding="utf-8")
         first = '        "kd": Spec('
@@ -106,18 +106,18 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_the_walk(checkout: Checkout) -> None:
+def test_the_steps(checkout: Checkout) -> None:
     for block in _FENCE.finditer(PAGE):
         checkout.follow(block["language"], block["title"], block["code"])
     tests = checkout.outputs["pytest"]
     assert " passed" in tests
     assert "failed" not in tests
-    told = " ".join(checkout.outputs["smskd"].split())
-    assert told.startswith("own_method: Fitted features")
-    assert "golden equals 1 result of published code" in told
+    shown = " ".join(checkout.outputs["smskd"].split())
+    assert shown.startswith("own_method: Fitted features")
+    assert "golden equals published code in 1 test" in shown
 
 
-def test_the_walk_notices_a_golden_file_that_does_not_agree(checkout: Checkout) -> None:
+def test_a_golden_file_that_does_not_agree_is_noticed(checkout: Checkout) -> None:
     blocks = [
         block for block in _FENCE.finditer(PAGE) if block["language"] != "console" or "pytest" not in block["code"]
     ]
