@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from smskd import models, session
+from smskd.arguments import StageLike, dataset_of, stage_config, validation_config
 from smskd.build import Provided
 from smskd.config.base import ComponentConfig
 from smskd.config.cache import CacheConfig, CacheMode
@@ -20,8 +20,8 @@ from smskd.config.models import ModelConfig, TeacherConfig
 from smskd.config.optimization import OptimizerConfig, ScheduleConfig
 from smskd.config.runtime import RuntimeConfig
 from smskd.config.stage import StageConfig
-from smskd.data import Augmentation, Dataset, Images, StreamedSamples, split_samples
-from smskd.data.samples import Samples, Split
+from smskd.data import Augmentation, Images
+from smskd.data.samples import Samples
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.interfaces.terms import Anchor, Method, WeightedMethod
@@ -29,10 +29,7 @@ from smskd.objective.student_head import head_descriptions_in, rebuild_head
 from smskd.recipe import Recipe, TrainingConfig, read
 from smskd.strategies.base import Strategy
 from smskd.training.globals import preserved_globals
-from smskd.training.host import device_of
 from smskd.training.run import Report
-
-StageLike = str | Method | WeightedMethod | StageConfig | Sequence[str | Method | WeightedMethod]
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ def distill(
         name=name,
         data=DataConfig(
             ComponentConfig(given(train), {}),
-            validation=_validation_config(validation),
+            validation=validation_config(validation),
             loader=loader or LoaderConfig(),
         ),
         student=ModelConfig(given(student)),
@@ -144,12 +141,12 @@ def distill(
         schedule=schedule or ScheduleConfig(),
         strategy=strategy,
         methods=None if methods is None else tuple(methods),
-        stages=None if stages is None else tuple(map(_stage, stages)) or (StageConfig(),),
+        stages=None if stages is None else tuple(map(stage_config, stages)) or (StageConfig(),),
         anchor=anchor,
         runtime=runtime,
     )
     with preserved_globals():
-        dataset = _dataset(student, train, test, validation, augmentation, runtime)
+        dataset = dataset_of(student, train, test, validation, augmentation, runtime)
         provided = Provided(student, teacher, dataset, augmentation)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "run" if out is None else Path(out)
@@ -228,62 +225,3 @@ def _with(settings: Any, **values: Any) -> Any:
     """The settings with the values that are given."""
     chosen = {name: value for name, value in values.items() if value is not None}
     return replace(settings, **chosen) if chosen else settings
-
-
-def _stage(stage: StageLike) -> StageConfig:
-    if isinstance(stage, StageConfig):
-        return stage
-    single = isinstance(stage, str | Method | WeightedMethod)
-    return StageConfig(methods=(stage,) if single else tuple(stage))  # type: ignore[arg-type]
-
-
-def _validation_config(validation: Any) -> ValidationConfig | None:
-    if validation is None or isinstance(validation, ValidationConfig):
-        return validation
-    if isinstance(validation, float):
-        return ValidationConfig(fraction=validation)
-    return ValidationConfig(source=ComponentConfig(given(validation), {}))
-
-
-def _dataset(
-    student: nn.Module,
-    train: Samples | Images,
-    test: Samples | Images,
-    validation: Samples | Images | ValidationConfig | float | None,
-    augmentation: Augmentation | None,
-    runtime: RuntimeConfig,
-) -> Dataset:
-    """The data as one data set, with as many classes as the student predicts."""
-    shape = _shape(train)
-    classes = _classes(student, shape, device_of(runtime.device))
-    parts = {"train": _split(train, classes), "test": _split(test, classes)}
-    if isinstance(validation, ValidationConfig | float):
-        config = validation if isinstance(validation, ValidationConfig) else ValidationConfig(fraction=validation)
-        parts["train"], parts["validation"] = split_samples(parts["train"], config, classes)
-    elif validation is not None:
-        parts["validation"] = _split(validation, classes)
-    mean, std = ((0.0,) * shape[0], (1.0,) * shape[0])
-    if augmentation is not None:
-        mean, std = augmentation.mean, augmentation.std
-    padding, flip = (0, False) if augmentation is None else (augmentation.padding, augmentation.flip)
-    return Dataset(name=type(train).__name__, mean=mean, std=std, padding=padding, flip=flip, **parts)
-
-
-def _split(samples: Samples | Images, classes: int) -> Split:
-    if not isinstance(samples, Images):
-        return StreamedSamples(samples, tuple(str(label) for label in range(classes)))
-    if samples.classes > classes:
-        raise UserError(f"the images have {samples.classes} classes, the student {classes} output classes")
-    return samples
-
-
-def _shape(samples: Samples | Images) -> tuple[int, int, int]:
-    return samples.shape if isinstance(samples, Images) else StreamedSamples(samples, ()).shape
-
-
-def _classes(student: nn.Module, shape: tuple[int, int, int], device: torch.device) -> int:
-    example = torch.zeros(1, *shape, device=device)
-    try:
-        return models.describe(models.adapt(student.to(device), example), shape).classes
-    except UserError as error:
-        raise UserError(f"student: {error}") from None

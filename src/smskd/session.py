@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from smskd.build import Provided, build, load_data
+from smskd.build import Provided, build
+from smskd.builder.data import load_data
 from smskd.config.base import ComponentConfig
 from smskd.config.data import DataConfig
 from smskd.data import Dataset

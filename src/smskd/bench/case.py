@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from smskd import models
-from smskd.build import load_model
+from smskd.builder.networks import load_model
 from smskd.config.models import ModelConfig
 from smskd.data import Dataset, Images
 from smskd.errors import UserError

@@ -12,7 +12,9 @@ from rich.table import Table
 
 from smskd import models
 from smskd.analysis.format import percent
-from smskd.build import load_data, load_model, test_loader
+from smskd.builder.data import load_data
+from smskd.builder.loaders import test_loader
+from smskd.builder.networks import load_model
 from smskd.cli.progress import Display
 from smskd.config.data import DataConfig
 from smskd.data import Dataset

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Collection, Iterable, Iterator
 
-from smskd.data import mix
+from smskd.data import Loader, mix
 from smskd.data.loaders.batching import coalesced_batches
 from smskd.interfaces.batch import Batch, Progress
 from smskd.teacher_cache import TeacherCache
 from smskd.timing import sampled_steps
-from smskd.training.accuracy import TOP5_CLASSES, evaluate
+from smskd.training.accuracy import TOP5_CLASSES, Accuracy, evaluate
 from smskd.training.config import RunConfig
 from smskd.training.ema import ExponentialMovingAverage
 from smskd.training.metrics import EpochMetrics
@@ -54,32 +54,47 @@ def train_epochs(
         metrics = train_batches(step, track(batches, len(loader), f"epoch {epoch}"), ema, timed=timed)
         cache_hits = cache.share_of_hits() if cache else None
         trained = time.perf_counter()
-        losses, top1, top5 = metrics.means()
-        check_finite(losses, metrics.first_not_finite(), f"in epoch {epoch}")
-        test, validation = (
-            evaluate(step.objective.predictor, data.epoch(0), classes=config.classes, compute=step.compute)
-            if data is not None
-            else None
-            for data in (config.test, config.validation)
-        )
-        assert test is not None
-        yield EpochReport(
-            epoch=epoch,
-            stage=stage + 1,
-            learning_rate=rate,
-            losses=losses,
-            train_top1=top1,
-            train_top5=top5 if config.classes >= TOP5_CLASSES else None,
-            test_top1=test.top1,
-            test_top5=test.top5,
-            images_per_second=round(metrics.samples / (trained - started), 1),
-            seconds=round(time.perf_counter() - started, 3),
-            test=test,
-            validation=validation,
-            validation_top1=None if validation is None else validation.top1,
-            validation_top5=None if validation is None else validation.top5,
-            cache_hits=cache_hits,
-        )
+        check_finite(metrics.means()[0], metrics.first_not_finite(), f"in epoch {epoch}")
+        yield _report(step, config, epoch, stage, rate, metrics, started, trained, cache_hits)
+
+
+def _report(
+    step: Step,
+    config: RunConfig,
+    epoch: int,
+    stage: int,
+    rate: float,
+    metrics: EpochMetrics,
+    started: float,
+    trained: float,
+    cache_hits: float | None,
+) -> EpochReport:
+    """The report of an epoch, with the accuracies of the student at its end."""
+    losses, top1, top5 = metrics.means()
+    test = _accuracy(step, config, config.test)
+    validation = None if config.validation is None else _accuracy(step, config, config.validation)
+    return EpochReport(
+        epoch=epoch,
+        stage=stage + 1,
+        learning_rate=rate,
+        losses=losses,
+        train_top1=top1,
+        train_top5=top5 if config.classes >= TOP5_CLASSES else None,
+        test_top1=test.top1,
+        test_top5=test.top5,
+        images_per_second=round(metrics.samples / (trained - started), 1),
+        seconds=round(time.perf_counter() - started, 3),
+        test=test,
+        validation=validation,
+        validation_top1=None if validation is None else validation.top1,
+        validation_top5=None if validation is None else validation.top5,
+        cache_hits=cache_hits,
+    )
+
+
+def _accuracy(step: Step, config: RunConfig, loader: Loader) -> Accuracy:
+    predictor = step.objective.predictor
+    return evaluate(predictor, loader.epoch(0), classes=config.classes, compute=step.compute)
 
 
 def train_batches(

@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from smskd.training.accuracy import Accuracy
 from smskd.training.caches import teacher_caches
 from smskd.training.compute_policy import CompilePolicy
 from smskd.training.config import RunConfig
+from smskd.training.counters import Counters
 from smskd.training.ema import ExponentialMovingAverage
 from smskd.training.host import reset_peak_memory
 from smskd.training.optimizer import build_optimizer, carry_state, load_state_tensors, state_tensors
@@ -29,48 +30,6 @@ from smskd.training.pretraining import PhaseTrainer
 from smskd.training.reports import EpochReport
 from smskd.training.rng import seed_everything
 from smskd.training.step import Step
-
-
-@dataclass
-class Counters:
-    """The part of a run's state that is not tensors.
-
-    Attributes:
-        epoch: the last that is done. stage: the present one, counted from 0.
-        seconds: spent so far.
-        test_top1, test_top5: of the last epoch.
-        best: validation accuracy of the stage's best epoch; None without a validation split.
-        best_epoch, best_test_top1: of the whole run's best epoch by validation, its number and test accuracy.
-        best_validation_top1: likewise, its validation accuracy.
-        stage_best_test_top1: test accuracy of the stage's best epoch by validation.
-        ema_steps: of the stage's moving average.
-        pretrained: epochs done of the phases before the stage. pretraining_epochs: of all such phases so far.
-        scaler: of float16 gradients.
-        cost: of the stage's steps, once they have been timed.
-        stages: the summaries of the stages that are over.
-    """
-
-    epoch: int = 0
-    stage: int = 0
-    seconds: float = 0.0
-    test_top1: float = 0.0
-    test_top5: float | None = None
-    best: float | None = None
-    best_epoch: int | None = None
-    best_test_top1: float | None = None
-    best_validation_top1: float | None = None
-    stage_best_test_top1: float | None = None
-    ema_steps: int = 0
-    pretrained: int = 0
-    pretraining_epochs: int = 0
-    scaler: dict[str, Any] = field(default_factory=dict)
-    cost: dict[str, Any] | None = None
-    stages: list[dict[str, Any]] = field(default_factory=list)
-
-    def begin_stage(self, stage: int) -> None:
-        """A stage begins."""
-        self.stage, self.pretrained, self.ema_steps = stage, 0, 0
-        self.best = self.stage_best_test_top1 = self.cost = None
 
 
 class TrainingState:

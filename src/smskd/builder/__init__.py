@@ -1,0 +1,1 @@
+"""The parts of :func:`smskd.build.build`: data, networks, loaders."""

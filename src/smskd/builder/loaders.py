@@ -1,0 +1,86 @@
+"""The loaders of a run."""
+
+from dataclasses import replace
+
+import torch
+
+from smskd.config.data import DataConfig
+from smskd.data import Augmentation, Dataset, Loader, mix
+from smskd.data.loaders.make import make_loader
+from smskd.models.frozen import Frozen
+from smskd.strategies.resolved import ResolvedRecipe
+from smskd.teacher_cache import key_of, replayed_seed
+
+_LOADER = 0x4C4F4144
+"""Sets the seed of loaders apart from other uses of the run's seed."""
+
+
+def test_loader(dataset: Dataset, batch_size: int, device: torch.device) -> Loader:
+    """The test images, normalised and nothing else."""
+    return make_loader(
+        dataset.test, batch_size, dataset.normalisation(torch.channels_last), device=device, shuffle=False
+    )
+
+
+def augmentation_of(
+    config: DataConfig, dataset: Dataset, own: Augmentation | None, memory_format: torch.memory_format
+) -> Augmentation:
+    """The transform of training images."""
+    if own is not None:
+        return replace(own, memory_format=memory_format)
+    usual = dataset.augmentation(memory_format)
+    padding, flip = config.augmentation.padding, config.augmentation.flip
+    return replace(
+        usual,
+        padding=usual.padding if padding is None else padding,
+        flip=usual.flip if flip is None else flip,
+    )
+
+
+def training_loaders(
+    recipe: ResolvedRecipe,
+    dataset: Dataset,
+    augmentation: Augmentation,
+    teachers: tuple[Frozen | None, ...],
+    device: torch.device,
+) -> tuple[tuple[Loader, ...], int]:
+    """The loader of each stage, and their seed; stages with the same batch size share one."""
+    modes = {stage.teacher.cache.mode for stage in recipe.stages if stage.teacher is not None}
+    made: dict[int, Loader] = {}
+
+    def loader(batch_size: int, seed: int) -> Loader:
+        return make_loader(
+            dataset.train,
+            batch_size,
+            augmentation,
+            config=recipe.data.loader,
+            seed=seed,
+            device=device,
+            checksums=bool(modes - {"off"}),
+        )
+
+    seed = mix(recipe.runtime.seed, _LOADER)
+    if "replay" in modes:
+        seed = _replayed_seed(recipe, teachers, loader(recipe.stages[0].batch_size, seed), seed, device)
+    for stage in recipe.stages:
+        if stage.batch_size not in made:
+            made[stage.batch_size] = loader(stage.batch_size, seed)
+    return tuple(made[stage.batch_size] for stage in recipe.stages), seed
+
+
+def _replayed_seed(
+    recipe: ResolvedRecipe, teachers: tuple[Frozen | None, ...], loader: Loader, seed: int, device: torch.device
+) -> int:
+    """The seed with which a replay of the teacher's outputs was recorded."""
+    pairs = zip(teachers, recipe.stages, strict=True)
+    found = [
+        (frozen, stage.teacher.cache)
+        for frozen, stage in pairs
+        if frozen is not None and stage.teacher is not None and stage.teacher.cache.mode == "replay"
+    ]
+    if not found:
+        return seed
+    frozen, cache = found[0]
+    runtime = recipe.runtime
+    key = key_of(frozen.model, loader.augmentation_space, cache, device, runtime.precision, tf32=runtime.tf32)
+    return replayed_seed(key, cache, seed)
