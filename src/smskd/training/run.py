@@ -53,7 +53,7 @@ def run(
 
 def _run(config: RunConfig, folder: RunFolder, track: Track, force: bool) -> Generator[Report, None, FeatureModel]:
     if folder.finished:
-        return _load_result(config, folder)
+        return _load_result(config, folder, force)
     checkpoint = folder.load_checkpoint()
     state = TrainingState(config)
     if checkpoint is not None:
@@ -160,11 +160,17 @@ def _by_part(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return parts
 
 
-def _load_result(config: RunConfig, folder: RunFolder) -> FeatureModel:
+def _load_result(config: RunConfig, folder: RunFolder, force: bool) -> FeatureModel:
     """The student of a run that is finished."""
-    begun: Any = folder.load_summary().get("identity")
+    found = folder.load_summary()
+    begun: Any = found.get("identity")
     if isinstance(begun, dict):
-        check_identity(Identity(begun), config.identity, folder.path)
+        check_identity(Identity(begun), config.identity, folder.path, force=force)
+        if found["epochs"] < config.recipe.epochs:
+            raise UserError(
+                f"{folder.path} is finished after {found['epochs']} epochs, and a finished run cannot be lengthened; "
+                "begin another run in another folder"
+            )
     student = TrainingState(config).load_result()
     load_weights(student, folder.path)
     return student
