@@ -1,0 +1,125 @@
+"""Beginning and reopening runs: no run touches another, and a run that cannot begin leaves no files."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import smskd
+from smskd import session
+from smskd.cli.train import resume_runs
+from smskd.errors import UserError
+from smskd.runs.folder import RunFolder
+from tests.support import tiny
+from tests.support.program import everything_in
+from tests.support.recipes import digits_recipe
+
+
+class TestAnotherRun:
+    def test_is_refused_and_nothing_is_changed(self, teacher: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "run"
+        session.begin(digits_recipe(teacher), folder)
+        before = everything_in(folder)
+        with pytest.raises(UserError, match=r"holds another run; choose another folder.*smskd resume"):
+            session.begin(digits_recipe(teacher, runtime={"seed": 9}), folder)
+        assert everything_in(folder) == before
+
+    @pytest.mark.parametrize("name", ["recipe.yaml", "metrics.jsonl", "summary.json", "checkpoint.safetensors"])
+    def test_is_known_by_any_of_its_files(self, name: str, teacher: Path, tmp_path: Path) -> None:
+        (tmp_path / name).write_text("something", encoding="utf-8")
+        with pytest.raises(UserError, match="holds another run"):
+            session.begin(digits_recipe(teacher), tmp_path)
+        assert everything_in(tmp_path) == {name: b"something"}
+
+    def test_no_seed_begins_if_one_is_refused(self, teacher: Path, tmp_path: Path) -> None:
+        session.begin(digits_recipe(teacher), tmp_path / "seed1")
+        before = everything_in(tmp_path)
+        with pytest.raises(UserError, match="seed1 holds another run"):
+            session.begin_seeds(digits_recipe(teacher), [0, 1, 2], tmp_path)
+        assert everything_in(tmp_path) == before
+
+    def test_other_files_in_the_folder_do_not_matter(self, teacher: Path, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+        session.begin(digits_recipe(teacher), tmp_path)
+        assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+    def test_a_file_is_no_folder(self, teacher: Path, tmp_path: Path) -> None:
+        (tmp_path / "run").write_text("", encoding="utf-8")
+        with pytest.raises(UserError, match="is a file; a run needs a folder"):
+            session.begin(digits_recipe(teacher), tmp_path / "run")
+
+
+class TestARunThatCannotBegin:
+    """Its folder is free for the next try."""
+
+    @pytest.mark.parametrize(
+        ("keys", "message"),
+        [
+            ({"teacher": {"name": "resnet8_w4"}}, r"^teacher\.weights: a teacher needs trained weights"),
+            (
+                {"teacher": {"name": "resnet8_w4", "weights": "nowhere.pth"}},
+                r"^teacher\.weights: .*there is no file",
+            ),
+            ({"student": "resnet8_w3"}, r"^student: unknown model 'resnet8_w3'"),
+            ({"methods": [{"name": "fitnet", "hint_layer": 9}]}, "^fitnet: .*hint_layer 9"),
+            ({"optimizer": {"learning_rate": 1e30}}, "no longer finite in epoch 1"),
+        ],
+    )
+    def test_leaves_no_run(self, keys: dict[str, Any], message: str, teacher: Path, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=message):
+            smskd.train(digits_recipe(teacher, **keys), out=tmp_path)
+        assert everything_in(tmp_path) == {}
+
+    def test_but_one_that_is_resumed_stays(self, teacher: Path, tmp_path: Path) -> None:
+        session.begin(digits_recipe(teacher, teacher={"name": "resnet8_w4", "weights": "nowhere.pth"}), tmp_path)
+        (run,) = session.reopen(tmp_path)
+        before = everything_in(tmp_path)
+        with pytest.raises(UserError, match="there is no file"):
+            run.build()
+        assert everything_in(tmp_path) == before
+
+
+class TestThePageIsPartOfTheRun:
+    def test_killed_before_it_was_written(self, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Killed(BaseException):
+            pass
+
+        def kill(_: Path) -> None:
+            raise Killed
+
+        with monkeypatch.context() as patched:
+            patched.setattr(session, "write_run_report", kill)
+            with pytest.raises(Killed):
+                smskd.train(digits_recipe(teacher, runtime={"device": "cpu", "seed": 5}), out=tmp_path)
+        before = tiny.summary(tmp_path)
+        assert not RunFolder(tmp_path).finished
+        resume_runs(tmp_path, quiet=False, as_json=False)
+        assert (tmp_path / "report.html").is_file()
+        assert RunFolder(tmp_path).finished
+        assert tiny.without_times([tiny.summary(tmp_path)]) == tiny.without_times([before])
+        written = everything_in(tmp_path)
+        with pytest.raises(UserError, match="is finished; show the result with"):
+            resume_runs(tmp_path, quiet=False, as_json=False)
+        assert everything_in(tmp_path) == written
+
+
+class TestReopening:
+    def test_nothing_there(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="no such folder"):
+            session.reopen(tmp_path / "nothing")
+        with pytest.raises(UserError, match="holds no run"):
+            session.reopen(tmp_path)
+
+    def test_all_runs_below(self, teacher: Path, tmp_path: Path) -> None:
+        session.begin_seeds(digits_recipe(teacher), [0, 1], tmp_path)
+        assert [run.recipe.runtime.seed for run in session.reopen(tmp_path)] == [0, 1]
+        assert [run.folder.finished for run in session.reopen(tmp_path)] == [False, False]
+
+    def test_paths_hold_from_another_folder(
+        self, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(teacher.parent)
+        session.begin(digits_recipe(Path(teacher.name)), tmp_path / "run")
+        monkeypatch.chdir(tmp_path)
+        (run,) = session.reopen(tmp_path / "run")
+        run.build()
