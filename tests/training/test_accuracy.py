@@ -1,11 +1,11 @@
-"""Accuracy, and what became of each test sample, counted by hand."""
+"""Accuracy and transitions, counted by hand."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from smskd.interfaces.batch import Batch
-from smskd.training.accuracy import Memory, evaluate, hits, memory, percent
+from smskd.training.accuracy import Transitions, evaluate, hits, percent, transitions
 
 LOGITS = torch.tensor(
     [
@@ -31,7 +31,7 @@ def test_fewer_than_five_classes() -> None:
 
 
 class Table(nn.Module):
-    """Says what is written in it, and counts with batch norm."""
+    """Logits from a table, and a batch norm whose statistics must not change."""
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
@@ -70,9 +70,9 @@ def test_percent() -> None:
     assert percent(torch.zeros(0, dtype=torch.bool)) == 0
 
 
-def test_memory_by_hand() -> None:
+def test_transitions_by_hand() -> None:
     before = torch.tensor([1, 1, 1, 1, 1, 1, 0, 0, 0, 0]).bool()
     after = torch.tensor([1, 1, 1, 1, 0, 0, 1, 0, 0, 0]).bool()
-    assert memory(before, after) == Memory(retained=4, forgotten=2, learned=1, never_known=3)
-    assert memory(before, before) == Memory(retained=6, forgotten=0, learned=0, never_known=4)
-    assert memory(after, ~after) == Memory(retained=0, forgotten=5, learned=5, never_known=0)
+    assert transitions(before, after) == Transitions(retained=4, forgotten=2, learned=1, never_known=3)
+    assert transitions(before, before) == Transitions(retained=6, forgotten=0, learned=0, never_known=4)
+    assert transitions(after, ~after) == Transitions(retained=0, forgotten=5, learned=5, never_known=0)
