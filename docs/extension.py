@@ -1,4 +1,4 @@
-"""Reads docstrings as they are written here: roles such as ``:func:`smskd.distill``` as links, Example as a section."""
+"""Converts docstrings for mkdocstrings: roles such as ``:func:`smskd.distill``` to links, Example to a section."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ _ROLE = re.compile(r":(?:func|class|meth|attr|mod|data):`(~?)([\w.]+)`")
 
 
 class HouseStyle(griffe.Extension):
-    """Turns each role into a link, where there is something to link to, and into plain code elsewhere."""
+    """Converts each role to a link if its target is documented, and to code otherwise."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrites an object's docstring."""

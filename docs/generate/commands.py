@@ -1,4 +1,4 @@
-"""The commands of the program, from the functions behind them."""
+"""The reference of the commands, from the signatures of their functions."""
 
 import inspect
 import re
@@ -22,8 +22,8 @@ class _Parameter:
 
 
 def commands() -> dict[str, Callable[..., Any]]:
-    """The function of every command by the command's name, in the order of the program's help; ``bench step`` is the
-    name of a command in a group."""
+    """The function of each command by the name of the command, in the order of ``smskd --help``. The name of a command in
+    a group has two words: ``bench step``."""
     groups = [(f"{group.typer_instance.info.name} ", group.typer_instance) for group in app.registered_groups]
     return {
         prefix + (command.name or command.callback.__name__.replace("_", "-")): command.callback
@@ -35,7 +35,7 @@ def commands() -> dict[str, Callable[..., Any]]:
 
 
 def reference(name: str) -> str:
-    """What a command takes: its line of use and a table of its arguments and options."""
+    """The usage line of a command and a table of its arguments and options."""
     parameters = _parameters(commands()[name])
     arguments = [item for item in parameters if not item.is_option]
     options = [item for item in parameters if item.is_option]
@@ -54,7 +54,7 @@ def _parameters(function: Callable[..., Any]) -> list[_Parameter]:
 
 def _parts(hint: Any) -> tuple[Any, ArgumentInfo | OptionInfo]:
     if get_origin(hint) is not Annotated:
-        raise TypeError(f"a parameter of a command without a help text: {hint}")
+        raise TypeError(f"parameter without a help text: {hint}")
     kind, info = get_args(hint)[:2]
     return kind, info
 
@@ -74,7 +74,7 @@ def _parameter(name: str, default: Any, kind: Any, info: ArgumentInfo | OptionIn
 
 
 def _flags(name: str, info: OptionInfo) -> list[str]:
-    """Inside of Annotated the first flag stands where a default would."""
+    """The flags of an option. Within ``Annotated``, typer keeps the first one as the default."""
     given = [flag for flag in (info.default, *(info.param_decls or ())) if isinstance(flag, str)]
     return given or [f"--{name.replace('_', '-')}"]
 
@@ -85,6 +85,6 @@ def _value(kind: Any) -> str:
 
 
 def _plain(words: str) -> str:
-    """The words of a help text, without its markup, as Markdown."""
+    """A help text as Markdown, without the markup of rich."""
     words = _MARKUP.sub("", words).replace("\\[", "[").replace("  ", " ")
     return re.sub(r"([*_\[\]|])", r"\\\1", words).replace("<", "&lt;")
