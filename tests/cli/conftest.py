@@ -1,4 +1,4 @@
-"""One trained teacher and one finished run of two stages and two seeds, which all tests of the program share."""
+"""A trained teacher and finished runs of two stages with two seeds, which all tests of the program share."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,13 +27,13 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def taught(teacher: Path) -> tuple[str, ...]:
-    """The words that make a recipe of the digits tiny and give it its teacher."""
+    """Overrides with which a recipe of the digits is tiny and has its teacher."""
     return (*TINY, "teacher.name=resnet8", f"teacher.weights={teacher}")
 
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory, taught: tuple[str, ...]) -> Path:
-    """A folder with the runs ``seed0`` and ``seed1`` of FitNets, then KD."""
+    """A folder with two runs of FitNets, then KD: ``seed0`` and ``seed1``."""
     folder = tmp_path_factory.mktemp("runs") / "fitnet-kd"
     fine("train", "digits/fitnet-kd", *taught, "--seeds", "0,1", "--out", folder, "--quiet")
     return folder

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from smskd import train as smskd_train
+from smskd.cli import train
 from smskd.recipe import read, to_yaml
 from smskd.session import absolute_paths
 from smskd.strategies.resolve import resolve
+from smskd.training import host
 from tests.support.program import TINY, everything_in, fine, mistake, same_weights, smskd
 
 FILES = {"recipe.yaml", "environment.json", "metrics.jsonl", "summary.json", "student.safetensors", "report.html"}
@@ -151,3 +154,12 @@ def test_a_diverging_loss_leaves_the_finished_epochs(here: Path) -> None:
     seeds = sorted(path.parent.name for path in here.rglob("recipe.yaml"))
     # Runs with at least one epoch stay, others are discarded.
     assert seeds == (["seed0", "seed1"] if list(here.rglob("metrics.jsonl")) else [])
+
+
+def test_the_program_and_not_the_library_changes_the_allocator(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices: list[str] = []
+    monkeypatch.setattr(train, "keep_freed_memory", lambda device: devices.append(str(device)))
+    fine("train", "digits/teacher", *TINY, "--seeds", "0,1", "-q")
+    assert devices == ["cpu", "cpu"]
+    monkeypatch.setattr(host, "keep_freed_memory", lambda device: pytest.fail("called by the library"))
+    smskd_train(read("digits/teacher", TINY), out=here / "library")

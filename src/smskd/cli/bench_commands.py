@@ -74,7 +74,7 @@ def bench_run(
         str | None,
         typer.Argument(
             metavar="RECIPE",
-            help="A short recipe.  [default: FitNets, then KD on the digits, 12 epochs]",
+            help=r"A short recipe.  \[default: FitNets, then KD on the digits, 12 epochs]",
             autocompletion=completion.recipes,
         ),
     ] = None,
