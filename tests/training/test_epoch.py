@@ -1,4 +1,4 @@
-"""The loop of a run against one written by hand, bit by bit; what it reports; that chance is all in the seed."""
+"""Training by the engine against the same training by hand, the reports of epochs, and losses that are not finite."""
 
 import math
 from dataclasses import dataclass
@@ -10,216 +10,165 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from smskd.anchors.reference_kl import ReferenceKL
+from smskd.config.optimization import OptimizerConfig, ScheduleConfig
+from smskd.config.stage import StageConfig
 from smskd.errors import UserError
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import FeatureLayout, FeatureModel, Reads, TappedOutputs
-from smskd.interfaces.terms import Kind, Method, WeightedMethod
-from smskd.models import adapt
-from smskd.models.frozen import Frozen
+from smskd.interfaces.features import FeatureLayout, Reads
+from smskd.interfaces.terms import Kind, Method, TermInputs, WeightedMethod
 from smskd.ops.divergences import softened_kl
-from smskd.recipe import OptimizerSpec, ScheduleSpec, StageSpec
+from smskd.recipe import Recipe
+from smskd.training.config import RunConfig
 from tests.support import tiny
 
-STEP = ScheduleSpec(decay_epochs=(2,), decay_rate=0.5)
+HALVED = ScheduleConfig(decay_at=(2,), decay_rate=0.5)
+RATES = [0.05, 0.05, 0.025]
+STILL = OptimizerConfig(learning_rate=1e-30, weight_decay=0.0)
+"""The student stays what it is, so that an epoch can be computed from outside."""
 
 
-def one_stage(*methods: str | Method | WeightedMethod, epochs: int = 3) -> tuple[tiny.Stage, ...]:
-    return tiny.stages([(StageSpec(), methods)], epochs=epochs)
+def one_stage(*methods: str | Method | WeightedMethod, epochs: int = 3, **settings: object) -> Recipe:
+    return tiny.recipe([(StageConfig(), methods)], epochs=epochs, schedule=HALVED, **settings)  # type: ignore[arg-type]
 
 
-def rates(epoch: int) -> float:
-    return 0.05 if epoch <= 2 else 0.025
+def by_hand(made: RunConfig, learner: nn.Module, source: nn.Module | None, *, fused: bool) -> dict[str, Tensor]:
+    """The weights after a training loop as plain as can be.
 
-
-def by_hand(*, seed: int, distils: bool, epochs: int = 3, fast: bool = True) -> FeatureModel:
-    """``fast``: with the fused optimizer and the folded teacher of the engine; else the plainest loop there is."""
-    learner, source = tiny.student(), tiny.teacher().eval()
-    if fast:
-        source = Frozen(source, next(tiny.loader(seed=seed).epoch(1)).x)
-    optimizer = torch.optim.SGD(learner.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, fused=fast)
+    Args:
+        made: whose training batches are used.
+        learner: is trained.
+        source: KD's teacher; None: plain training.
+        fused: whether the optimizer is, as the engine's.
+    """
+    optimizer = torch.optim.SGD(learner.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, fused=fused)
     learner.train()
-    for epoch in range(1, epochs + 1):
-        optimizer.param_groups[0]["lr"] = rates(epoch)
-        for item in tiny.loader(seed=seed).epoch(epoch):
-            logits = learner(item.x)
-            loss = F.cross_entropy(logits, item.y)
-            if distils:
-                loss = 0.1 * loss + 0.9 * softened_kl(logits, source(item.x), 4.0)
+    for epoch, rate in enumerate(RATES, start=1):
+        optimizer.param_groups[0]["lr"] = rate
+        for batch in made.loaders[0].epoch(epoch):
+            logits = learner(batch.x)
+            loss = F.cross_entropy(logits, batch.y)
+            if source is not None:
+                loss = 0.1 * loss + 0.9 * softened_kl(logits, source(batch.x), 4.0)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    return learner
+    return tiny.bits(learner)
 
 
 @pytest.mark.parametrize("distils", [False, True], ids=["plain training", "kd"])
 def test_one_stage_without_anchor_is_the_method_alone(distils: bool, tmp_path: Path) -> None:
-    made = tiny.setup(one_stage(*(["kd"] if distils else [])), schedule=STEP, seed=3)
+    """Bit by bit with the engine's folded teacher and fused optimizer, and up to rounding without them."""
+    wanted = one_stage(*(["kd"] if distils else []), seed=3)
+    made, fresh = tiny.built(wanted), tiny.built(wanted)
     tiny.trained(made, tmp_path)
-    assert tiny.same(tiny.bits(made.student), tiny.bits(by_hand(seed=3, distils=distils)))
-    plain = tiny.bits(by_hand(seed=3, distils=distils, fast=False))
-    for name, value in tiny.bits(made.student).items():
+    trained = tiny.bits(made.student)
+    assert tiny.same(trained, by_hand(fresh, fresh.student, fresh.teachers[0] if distils else None, fused=True))
+    plain = by_hand(fresh, tiny.student(), tiny.teacher().eval() if distils else None, fused=False)
+    for name, value in trained.items():
         torch.testing.assert_close(value, plain[name], rtol=1e-4, atol=1e-5)
-
-
-def test_an_anchor_of_weight_zero_is_none(tmp_path: Path) -> None:
-    outcomes = []
-    for place, anchor in enumerate([None, ReferenceKL(weight=0.0), ReferenceKL(weight=0.4)]):
-        planned = tiny.stages([(StageSpec(), ["fitnet"]), (StageSpec(), ["kd"])], epochs=4, anchor=anchor)
-        folder = tmp_path / str(place)
-        tiny.trained(tiny.setup(planned), folder)
-        outcomes.append(tiny.outcome(folder))
-    assert outcomes[0] == outcomes[1]
-    assert outcomes[0]["weights"] != outcomes[2]["weights"]
-    assert outcomes[2]["summary"][0]["stages"][1]["anchor"] == "reference_kl"
-    assert outcomes[0]["summary"][0]["stages"][1]["anchor"] is None
 
 
 class TestReports:
     def test_values_by_hand(self, tmp_path: Path) -> None:
-        """With a learning rate of nearly zero in eval-like conditions the epoch can be told from outside."""
-        made = tiny.setup(one_stage("kd", epochs=1), optimizer=OptimizerSpec(learning_rate=1e-30, weight_decay=0.0))
-        learner = tiny.student().train()
+        made = tiny.built(one_stage("kd", epochs=1, optimizer=STILL))
+        learner, source = tiny.student().train(), tiny.teacher().eval()
         (report,) = tiny.trained(made, tmp_path)
-        right, class_loss, kd, samples = 0, 0.0, 0.0, 0
-        source = tiny.teacher().eval()
-        for item in tiny.loader(seed=0).epoch(1):
+        right, cross_entropy, kd, samples = 0, 0.0, 0.0, 0
+        for batch in made.loaders[0].epoch(1):
             with torch.no_grad():
-                logits, target = learner(item.x), source(item.x)
-            right += int((logits.argmax(1) == item.y).sum())
-            class_loss += float(F.cross_entropy(logits, item.y, reduction="sum"))
+                logits, target = learner(batch.x), source(batch.x)
+            right += int((logits.argmax(1) == batch.y).sum())
+            cross_entropy += float(F.cross_entropy(logits, batch.y, reduction="sum"))
             kd += float(softened_kl(logits, target, 4.0, reduction="none").sum())
-            samples += len(item.y)
+            samples += len(batch.y)
         assert samples == tiny.TRAIN
-        assert report.losses["class"] == pytest.approx(0.1 * class_loss / samples, rel=1e-5)
+        assert report.losses["ce"] == pytest.approx(0.1 * cross_entropy / samples, rel=1e-5)
         assert report.losses["kd"] == pytest.approx(0.9 * kd / samples, rel=1e-5)
-        assert report.losses["total"] == pytest.approx(report.losses["class"] + report.losses["kd"], rel=1e-9)
+        assert report.losses["total"] == pytest.approx(report.losses["ce"] + report.losses["kd"], rel=1e-9)
         assert report.train_top1 == pytest.approx(100 * right / samples)
         learner.eval()
-        (item,) = tiny.evaluation_loader().epoch(0)
-        correct = learner(item.x).argmax(1) == item.y
+        (batch,) = made.test.epoch(0)
+        correct = learner(batch.x).argmax(1) == batch.y
         assert report.test.correct.tolist() == correct.tolist()
         assert report.test_top1 == pytest.approx(100 * float(correct.float().mean()))
+        assert str(report).startswith("epoch 1  stage 1  lr 1e-30  total ")
 
     def test_an_incomplete_batch_counts_by_its_samples(self, tmp_path: Path) -> None:
-        made = tiny.setup(one_stage(epochs=1), optimizer=OptimizerSpec(learning_rate=1e-30, weight_decay=0.0))
-        object.__setattr__(made, "train", tiny.loader(seed=0, batch_size=25))
+        made = tiny.built(one_stage(epochs=1, optimizer=STILL, batch_size=25))
         (report,) = tiny.trained(made, tmp_path)
         learner = tiny.student().train()
         losses = [
-            (len(item.y), float(F.cross_entropy(learner(item.x), item.y).detach()))
-            for item in tiny.loader(seed=0, batch_size=25).epoch(1)
+            (len(batch.y), float(F.cross_entropy(learner(batch.x), batch.y).detach()))
+            for batch in made.loaders[0].epoch(1)
         ]
         assert [count for count, _ in losses] == [25, 25, 10]
-        expected = sum(count * loss for count, loss in losses) / 60
-        assert report.losses["class"] == pytest.approx(expected, rel=1e-5)
+        expected = sum(count * loss for count, loss in losses) / tiny.TRAIN
+        assert report.losses["ce"] == pytest.approx(expected, rel=1e-5)
 
     def test_epochs_stages_and_learning_rates(self, tmp_path: Path) -> None:
-        own = ScheduleSpec(decay_epochs=(1,), learning_rate=0.2)
-        planned = tiny.stages(
-            [
-                (StageSpec(until=2), ["kd"]),
-                (StageSpec(epochs=2, schedule=own), []),
-                (StageSpec(epochs=1), []),
-            ],
-            epochs=2,
-            schedule=STEP,
-        )
-        reports = tiny.trained(tiny.setup(planned, schedule=STEP), tmp_path)
+        own = ScheduleConfig(decay_at=(1,), learning_rate=0.2)
+        stages: list[tuple[StageConfig, tiny.Methods]] = [
+            (StageConfig(ends_after=2), ["kd"]),
+            (StageConfig(epochs=2, schedule=own), []),
+            (StageConfig(epochs=1), []),
+        ]
+        reports = tiny.trained(tiny.built(tiny.recipe(stages, epochs=2, schedule=HALVED, validation=20)), tmp_path)
         assert [report.epoch for report in reports] == [1, 2, 3, 4, 5]
         assert [report.stage for report in reports] == [1, 1, 2, 2, 3]
         assert [report.learning_rate for report in reports] == pytest.approx([0.05, 0.05, 0.2, 0.02, 0.025])
         assert tiny.without_times(tiny.metrics(tmp_path)) == tiny.without_times(
             [report.as_dict() for report in reports]
         )
-        assert list(reports[0].losses) == ["total", "class", "kd"]
+        assert list(reports[0].losses) == ["total", "ce", "kd"]
         assert all(report.seconds > 0 and report.images_per_second > 0 for report in reports)
-
-    def test_a_report_is_a_readable_line(self, tmp_path: Path) -> None:
-        (report,) = tiny.trained(tiny.setup(one_stage(epochs=1)), tmp_path)
-        assert str(report).startswith("epoch 1  stage 1  lr 0.05  total ")
+        for report in reports:
+            assert report.validation is not None
+            assert len(report.validation.correct) == 20
+            assert report.validation_top1 == 5 * int(report.validation.correct.sum())
 
 
 @dataclass(frozen=True)
 class Progressing(Method):
-    """Writes down what its batches say of the stage."""
+    """Notes the progress that its batches bring."""
 
     seen: tuple[list[tuple[int, int]], ...] = ()
 
     kind: ClassVar[Kind] = "response"
     published_weight: ClassVar[float] = 1.0
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
-        return Reads(("logits",), ())
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
+        return Reads(("logits",))
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        self.seen[0].append((batch.progress.epoch, batch.progress.epochs))
-        return {"zero": 0 * student.logits.sum()}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        progress = inputs.batch.progress
+        self.seen[0].append((progress.epoch, progress.epochs))
+        return {"zero": 0 * inputs.student.logits.sum(dim=1)}
 
 
-def test_a_method_is_told_where_its_stage_stands(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Exploding(Progressing):
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        return {"infinite": inputs.student.logits.sum() * math.inf}
+
+
+def test_batches_bring_the_progress_of_their_stage(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     method = WeightedMethod("progressing", Progressing((seen,)), 1.0)
-    planned = tiny.stages([(StageSpec(until=1), []), (StageSpec(until=3), [method])], epochs=3)
-    tiny.trained(tiny.setup(planned), tmp_path)
+    made = tiny.built(tiny.recipe([(StageConfig(ends_after=1), []), (StageConfig(), [method])], epochs=3))
+    seen.clear()
+    tiny.trained(made, tmp_path)
     batches = tiny.TRAIN // tiny.BATCH
     assert seen == [(1, 2)] * batches + [(2, 2)] * batches
 
 
 class TestLossThatIsNotFinite:
-    def test_is_told_with_its_name_and_epoch(self, tmp_path: Path) -> None:
+    def test_is_refused_with_its_name_and_epoch(self, tmp_path: Path) -> None:
         method = WeightedMethod("sp", Exploding(), 1.0)
-        planned = tiny.stages([(StageSpec(until=1), []), (StageSpec(), ["kd", method])], epochs=3)
+        made = tiny.built(tiny.recipe([(StageConfig(ends_after=1), []), (StageConfig(), ["kd", method])], epochs=3))
         with pytest.raises(UserError, match=r"no longer finite in epoch 2 \(sp\): lower optimizer.learning_rate"):
-            tiny.trained(tiny.setup(planned), tmp_path)
+            tiny.trained(made, tmp_path)
         assert len(tiny.metrics(tmp_path)) == 1, "the broken epoch is not among the metrics"
 
     def test_also_from_too_high_a_learning_rate(self, tmp_path: Path) -> None:
-        made = tiny.setup(one_stage(epochs=8), optimizer=OptimizerSpec(learning_rate=1e30))
-        with pytest.raises(UserError, match=r"no longer finite in epoch \d \(class\)"):
+        made = tiny.built(one_stage(epochs=8, optimizer=OptimizerConfig(learning_rate=1e30)))
+        with pytest.raises(UserError, match=r"no longer finite in epoch \d \(ce\)"):
             tiny.trained(made, tmp_path)
-
-
-@dataclass(frozen=True)
-class Exploding(Progressing):
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        return {"infinite": student.logits.sum() * math.inf}
-
-
-def noisy_student(seed: int = 1) -> FeatureModel:
-    """A network of another kind, with dropout."""
-    torch.manual_seed(seed)
-    layers = nn.Sequential(
-        nn.Conv2d(1, 4, 3, stride=2, padding=1),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.Dropout(0.3),
-        nn.Conv2d(4, 6, 3, stride=2, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(6, tiny.CLASSES),
-    )
-    return adapt(layers, tiny.EXAMPLE)
-
-
-class TestDeterminism:
-    def run(self, folder: Path, seed: int = 0, disturbance: int | None = None) -> dict[str, object]:
-        pairs = [(StageSpec(reference="average"), ["vid", tiny.SMALL_CRD]), (StageSpec(), ["kd"])]
-        planned = tiny.stages(pairs, epochs=4, anchor=ReferenceKL())
-        made = tiny.setup(planned, learner=noisy_student(), seed=seed)
-        if disturbance is not None:
-            torch.manual_seed(disturbance)
-        tiny.trained(made, folder)
-        return tiny.outcome(folder)
-
-    def test_the_same_seed_gives_the_same_bits(self, tmp_path: Path) -> None:
-        """Whatever the program drew before."""
-        first = self.run(tmp_path / "1", disturbance=1)
-        torch.rand(17)
-        assert self.run(tmp_path / "2", disturbance=2) == first
-
-    def test_another_seed_gives_others(self, tmp_path: Path) -> None:
-        first, second = (self.run(tmp_path / str(seed), seed) for seed in (0, 1))
-        assert first["weights"] != second["weights"]
-        assert first["metrics"] != second["metrics"]
