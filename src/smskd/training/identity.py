@@ -20,8 +20,15 @@ _IRRELEVANT = ("name", "data.loader.workers")
 
 _CACHE = (".cache.folder", ".cache.limit")
 
-_SAFE = ("runtime.device", "runtime.checkpoint_every", "runtime.compile", "training.test_batch_size")
-"""Keys that change the result by rounding at most; taken with ``force``."""
+_SAFE = (
+    "runtime.device",
+    "runtime.checkpoint_every",
+    "runtime.compile",
+    "training.test_batch_size",
+    "fingerprints.student",
+)
+"""Keys that change the result by rounding at most; taken with ``force``. The student's weights come from the checkpoint,
+whatever its initial weights are."""
 
 
 @dataclass(frozen=True)
