@@ -27,8 +27,8 @@ _SAFE = (
     "training.test_batch_size",
     "fingerprints.student",
 )
-"""Keys that change the result by rounding at most; taken with ``force``. The student's weights come from the checkpoint,
-whatever its initial weights are."""
+"""Keys that change the result by rounding at most; taken with ``force``. The student's weights come from the
+checkpoint, whatever its initial weights are."""
 
 
 @dataclass(frozen=True)
