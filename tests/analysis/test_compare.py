@@ -110,7 +110,7 @@ def test_without_a_validation_split_no_table_has_a_best_epoch(tmp_path: Path) ->
     assert row.top1_best is None
     assert "top-1 best %" not in [column.title for column in columns(rows)]
     assert "best" not in markdown(rows)
-    assert "top-1 best" not in shown_in_terminal(rows, 120)
+    assert "best" not in shown_in_terminal(rows, 120)
     (values,) = json_rows(rows)
     assert (values["top1_best_mean"], values["top1_best_sd"]) == (None, None)
     (read,) = csv.DictReader(io.StringIO(csv_text(rows)))
@@ -158,6 +158,7 @@ def test_the_terminal_table_loses_nothing(rows: list[Row], width: int) -> None:
     for text in ("−12.50", "12.0 s"):
         assert (text in shown) == (width == 120), "where room is scarce, it is in the other forms of the table"
     assert "…" not in shown
+    assert "best: the epoch with the highest accuracy on the validation split" in " ".join(shown.split())
     assert "student resnet8x4 · teacher resnet20 · data digits" in " ".join(shown.split())
     assert "teacher top-1 78.50 %" in " ".join(shown.split())
 

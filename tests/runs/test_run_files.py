@@ -3,6 +3,7 @@
 import json
 import stat
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,12 @@ from smskd.runs.reader import load_run
 from smskd.strategies.resolve import resolve
 from smskd.timing import PARTS
 from smskd.training.accuracy import evaluate
+from smskd.training.pretraining import PretrainingReport
+from smskd.training.reports import EpochReport
 from tests.support import tiny
 from tests.support.program import everything_in
 from tests.support.recipes import digits_recipe
+from tests.support.run_folders import write_run
 
 SEED_3 = {"device": "cpu", "seed": 3}
 
@@ -166,6 +170,35 @@ class TestSummary:
     def test_without_a_teacher(self, teacher: Path, tmp_path: Path) -> None:
         plain = digits_recipe(teacher, teacher=None, methods=[], training={"epochs": 1, "batch_size": 20})
         assert smskd.train(plain, out=tmp_path / "plain").summary["teacher"] is None
+
+
+class TestSyntheticRuns:
+    """Tests of reader, comparison and page use runs that were not trained; they have the format of real ones."""
+
+    @pytest.fixture
+    def synthetic(self, tmp_path: Path) -> Path:
+        return write_run(tmp_path / "run", pretraining=["ab"])
+
+    def test_summary(self, folder: Path, synthetic: Path) -> None:
+        real, made = tiny.summary(folder), tiny.summary(synthetic)
+        assert made.keys() == real.keys()
+        assert made["format"] == real["format"]
+        for part in ("data", "student", "teacher"):
+            assert made[part].keys() == real[part].keys()
+        for made_stage, real_stage in zip(made["stages"], real["stages"], strict=True):
+            assert made_stage.keys() == real_stage.keys()
+            assert made_stage["cost"].keys() <= real_stage["cost"].keys()
+
+    def test_metrics(self, folder: Path, synthetic: Path) -> None:
+        assert tiny.metrics(synthetic)[0].keys() == tiny.metrics(folder)[0].keys()
+        with_validation = write_run(synthetic.parent / "validation", best=60.0)
+        optional = {"cache_hits"}
+        names = {field.name for field in fields(EpochReport)} - {"test", "validation"} - optional
+        assert tiny.metrics(with_validation)[0].keys() == names
+
+    def test_pretraining(self, synthetic: Path) -> None:
+        line = load_run(synthetic).pretraining[0]
+        assert line.keys() == {field.name for field in fields(PretrainingReport)}
 
 
 class TestLoading:

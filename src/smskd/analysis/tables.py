@@ -99,7 +99,7 @@ def rich_table(rows: Sequence[Row], title: str | None = None, width: int = NARRO
     table = Table(
         title=title,
         title_justify="left",
-        caption=escape(" · ".join([*phrases(shared), "in percent"])),
+        caption=_caption(rows, shared),
         caption_justify="left",
         header_style="bold",
         box=box.SIMPLE_HEAD,
@@ -118,6 +118,12 @@ def rich_table(rows: Sequence[Row], title: str | None = None, width: int = NARRO
     for row in rows:
         table.add_row(*(escape(column.text(row)) for column in shown))
     return table
+
+
+def _caption(rows: Sequence[Row], shared: Mapping[str, str]) -> str:
+    best = "\nbest: the epoch with the highest accuracy on the validation split"
+    line = escape(" · ".join([*phrases(shared), "in percent"]))
+    return line + best if any(row.top1_best for row in rows) else line
 
 
 def markdown(rows: Sequence[Row]) -> str:
