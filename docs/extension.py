@@ -1,4 +1,8 @@
-"""Converts docstrings for mkdocstrings: roles such as ``:func:`smskd.distill``` to links, Example to a section."""
+"""Converts docstrings for mkdocstrings.
+
+Roles such as ``:func:`smskd.distill``` become links, Example becomes a section, and an entry for several names an entry
+for each.
+"""
 
 import re
 from typing import Any
@@ -6,17 +10,25 @@ from typing import Any
 import griffe
 
 _EXAMPLE = re.compile(r"^(\s*)Example:$", re.MULTILINE)
+_SEVERAL = re.compile(r"^( +)(\w+(?:, \w+)+): (.*(?:\n\1 +.*)*)", re.MULTILINE)
+"""``    epochs, batch_size: of the whole run.`` with the lines that continue it."""
 _ROLE = re.compile(r":(?:func|class|meth|attr|mod|data):`(~?)([\w.]+)`")
 
 
 class HouseStyle(griffe.Extension):
-    """Converts each role to a link if its target is documented, and to code otherwise."""
+    """Rewrites docstrings. A role becomes a link if its target is documented, and code otherwise."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrites an object's docstring."""
         if obj.docstring is not None:
             value = _EXAMPLE.sub(r"\1Examples:", obj.docstring.value)
+            value = _SEVERAL.sub(_split, value)
             obj.docstring.value = _ROLE.sub(lambda match: _link(obj, match[1], match[2]), value)
+
+
+def _split(entry: re.Match[str]) -> str:
+    indent, names, text = entry.groups()
+    return "\n".join(f"{indent}{name}: {text}" for name in names.split(", "))
 
 
 def _link(obj: griffe.Object, short: str, name: str) -> str:

@@ -22,8 +22,10 @@ class _Parameter:
 
 
 def commands() -> dict[str, Callable[..., Any]]:
-    """The function of each command by the name of the command, in the order of ``smskd --help``. The name of a command in
-    a group has two words: ``bench step``."""
+    """The function of each command by its name, in the order of ``smskd --help``.
+
+    The name of a command in a group has two words: ``bench step``.
+    """
     groups = [(f"{group.typer_instance.info.name} ", group.typer_instance) for group in app.registered_groups]
     return {
         prefix + (command.name or command.callback.__name__.replace("_", "-")): command.callback
