@@ -1,91 +1,30 @@
 """`smskd.distill`: any pair of networks, any map-style data."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
-from torch import Tensor, nn
 
 import smskd
-from smskd import OptimizerSpec, ReferenceKL, ScheduleSpec, StageSpec, UserError
+from smskd import LoaderConfig, OptimizerConfig, ReferenceKL, ScheduleConfig, StageConfig, UserError
 from smskd import session as training
+from smskd.config.base import ComponentConfig
 from smskd.data import Augmentation
-from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
-from smskd.interfaces.terms import DataInfo, Kind, Method, WeightedMethod
+from smskd.interfaces.terms import WeightedMethod
 from smskd.methods.crd import CRD
 from smskd.methods.fitnet import FitNet
 from smskd.methods.kd import KD
-from smskd.models import load_weights, save_weights
-from smskd.objective.student_head import StudentWithHead
-from smskd.recipe import ComponentSpec, MethodSpec, parse
+from smskd.models import load_weights
 from tests.support import tiny
-
-Sample = tuple[Any, int]
-
-
-def network(width: int, seed: int, classes: int = tiny.CLASSES) -> nn.Sequential:
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(1, width, 3, padding=1),
-        nn.BatchNorm2d(width),
-        nn.ReLU(),
-        nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-        nn.BatchNorm2d(2 * width),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Dropout(0.1),
-        nn.Linear(2 * width, classes),
-    )
+from tests.support.own_data import TorchvisionLike, distilled, floats, network
 
 
-def floats(part: str) -> list[Sample]:
-    """A plain list of (tensor, label)."""
-    pictures = getattr(tiny.digits(), part)
-    return [(image.float() / 255, label) for image, label in (pictures[row] for row in range(len(pictures)))]
-
-
-class TorchvisionLike:
-    """A data set of PIL pictures, with its labels in ``targets``."""
-
-    def __init__(self, part: str) -> None:
-        pictures = getattr(tiny.digits(), part)
-        self.images = [Image.fromarray(np.asarray(image[0])) for image in pictures.images]
-        self.targets = pictures.labels.tolist()
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return self.images[index], self.targets[index]
-
-
-def distilled(*, made: nn.Module | None = None, **changes: Any) -> smskd.Result:
-    options: dict[str, Any] = {
-        "student": made or network(2, seed=1),
-        "teacher": network(4, seed=2),
-        "stages": ["fitnet", "kd"],
-        "train": floats("train"),
-        "test": floats("test"),
-        "epochs": 4,
-        "batch_size": tiny.BATCH,
-        "schedule": ScheduleSpec(decay_epochs=(2, 3)),
-        "device": "cpu",
-        **changes,
-    }
-    return smskd.distill(**options)
-
-
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its charts take more time than the runs."""
+    """The charts of the page take more time than the runs."""
     monkeypatch.setattr(training, "write_run_report", lambda _: None)
 
 
@@ -109,7 +48,7 @@ class TestAnyNetworks:
         assert result.summary["student"]["top1"] == pytest.approx(100 * float(right.float().mean()))
 
     def test_it_learns(self) -> None:
-        """Not a measurement: the digits it was trained on are known to a wider network at the end."""
+        """A wider network classifies the digits it was trained on."""
         seen = floats("train")
         result = distilled(
             made=network(8, seed=1),
@@ -117,8 +56,8 @@ class TestAnyNetworks:
             stages=[],
             test=seen,
             epochs=25,
-            optimizer=OptimizerSpec(name="adamw", learning_rate=0.02),
-            schedule=ScheduleSpec(name="cosine"),
+            optimizer=OptimizerConfig(name="adamw", learning_rate=0.02),
+            schedule=ScheduleConfig(name="cosine"),
         )
         assert result.summary["teacher"] is None
         assert result.summary["student"]["top1"] > 60
@@ -131,7 +70,7 @@ class TestAnyNetworks:
 
 
 class TestAnyData:
-    def test_pil_pictures_are_the_pictures_in_memory(self) -> None:
+    def test_pil_images_are_the_images_in_memory(self) -> None:
         augmentation = Augmentation(mean=(0.3,), std=(0.4,), padding=1, flip=False)
         weights = []
         for train, test in (
@@ -152,17 +91,17 @@ class TestAnyData:
     def test_workers_change_nothing(self) -> None:
         students = [network(2, seed=1), network(2, seed=1)]
         for workers, student in enumerate(students):
-            distilled(made=student, workers=workers, epochs=1, stages=["kd"])
+            distilled(made=student, loader=LoaderConfig(workers=workers), epochs=1, stages=["kd"])
         assert tiny.same(*map(tiny.bits, students))
 
-    def test_a_wrong_label_is_told(self) -> None:
+    def test_a_label_out_of_range(self) -> None:
         broken = [*floats("train")[:-1], (floats("train")[-1][0], 10)]
         with pytest.raises(UserError, match="sample 59: the label is 10; with 10 classes"):
             distilled(train=broken)
 
     @pytest.mark.parametrize("part", ["train", "test"])
-    def test_more_classes_than_the_student_knows(self, part: str) -> None:
-        with pytest.raises(UserError, match="the pictures have 10 classes, the student tells 7 apart"):
+    def test_more_classes_than_the_student_has(self, part: str) -> None:
+        with pytest.raises(UserError, match="the images have 10 classes, the student 7 output classes"):
             distilled(
                 made=network(2, 1, classes=7),
                 teacher=network(4, 2, classes=7),
@@ -182,15 +121,15 @@ class TestStages:
             [FitNet(), KD()],
             [["fitnet"], [KD()]],
             [WeightedMethod("fitnet", FitNet(), 100.0), ["kd"]],
-            [StageSpec(methods=(MethodSpec(name="fitnet"),)), "kd"],
+            [StageConfig(methods=(ComponentConfig("fitnet", {}),)), "kd"],
             [
-                StageSpec(methods=(MethodSpec(name="fitnet", weight=100.0, hint_layer=2),), until=2),
-                StageSpec(methods=(MethodSpec(name="kd"),), ce_weight=0.1, epochs=2),
+                StageConfig(methods=(ComponentConfig("fitnet", {"weight": 100.0, "hint_layer": 2}),), ends_after=2),
+                StageConfig(methods=("kd",), ce_weight=0.1, epochs=2),
             ],
         ],
         ids=["names", "objects", "lists", "weighted", "spec", "specs"],
     )
-    def test_all_ways_of_saying_it_are_the_same(self, stages: list[Any]) -> None:
+    def test_all_forms_of_a_stage_are_the_same(self, stages: list[Any]) -> None:
         student, expected = network(2, seed=1), network(2, seed=1)
         distilled(made=student, stages=stages)
         distilled(made=expected)
@@ -200,19 +139,19 @@ class TestStages:
         reports: list[Any] = []
         result = distilled(stages=[["fitnet", KD()], []], on_epoch=reports.append)
         assert [stage["methods"] for stage in result.summary["stages"]] == [["fitnet", "kd"], []]
-        assert list(reports[0].losses) == ["total", "class", "fitnet", "kd"]
-        assert list(reports[-1].losses) == ["total", "class", "anchor"]
+        assert list(reports[0].losses) == ["total", "ce", "fitnet", "kd"]
+        assert list(reports[-1].losses) == ["total", "ce", "anchor"]
 
     def test_a_stage_may_have_an_anchor_of_its_own(self) -> None:
-        own = StageSpec(anchor=ComponentSpec(name="reference_kl", weight=0.7))
-        without = StageSpec(anchor=None)
+        own = StageConfig(anchor=ComponentConfig("reference_kl", {"weight": 0.7}))
+        without = StageConfig(anchor=None)
         names = [
             [stage["anchor"] for stage in distilled(stages=["kd", second], anchor=anchor).summary["stages"]]
             for second, anchor in (
                 (own, None),
                 (without, ReferenceKL()),
-                (StageSpec(), ReferenceKL()),
-                (StageSpec(), None),
+                (StageConfig(), ReferenceKL()),
+                (StageConfig(), None),
             )
         ]
         assert names == [[None, "reference_kl"], [None, None], [None, "reference_kl"], [None, None]]
@@ -220,18 +159,18 @@ class TestStages:
     def test_its_weight_is_used(self) -> None:
         reports: dict[float, list[Any]] = {0.7: [], 1.4: []}
         for weight, found in reports.items():
-            own = StageSpec(anchor=ComponentSpec(name="reference_kl", weight=weight))
+            own = StageConfig(anchor=ComponentConfig("reference_kl", {"weight": weight}))
             distilled(
                 stages=[[], own],
                 anchor=None,
-                optimizer=OptimizerSpec(learning_rate=1e-12),
+                optimizer=OptimizerConfig(learning_rate=1e-12),
                 on_epoch=found.append,
             )
         light, heavy = (found[2].losses["anchor"] for found in reports.values())
         assert heavy == pytest.approx(2 * light, rel=1e-4)
 
     def test_epochs_beyond_the_budget(self) -> None:
-        result = distilled(stages=[StageSpec(until=4), StageSpec(epochs=2)])
+        result = distilled(stages=[StageConfig(ends_after=4), StageConfig(epochs=2)])
         assert [stage["epochs"] for stage in result.summary["stages"]] == [[1, 4], [5, 6]]
 
     def test_the_default_schedule_decays_as_published(self) -> None:
@@ -257,7 +196,6 @@ def stopping_after(epochs: int) -> Callable[[Any], None]:
     return on_epoch
 
 
-@pytest.mark.usefixtures("no_page")
 class TestResume:
     @pytest.mark.parametrize("epoch", [1, 2, 3])
     def test_ends_as_if_it_had_not_been_stopped(self, epoch: int, tmp_path: Path) -> None:
@@ -274,10 +212,12 @@ class TestResume:
     def test_of_a_finished_run_gives_its_student(self, tmp_path: Path) -> None:
         first = distilled(out=tmp_path)
         before = tiny.outcome(tmp_path)
-        again = distilled(made=network(2, seed=9), out=tmp_path, resume=True, on_epoch=stopping_after(1))
+        again = distilled(out=tmp_path, resume=True, on_epoch=stopping_after(1))
         assert tiny.same(tiny.bits(again.student), tiny.bits(first.student))
         assert not again.student.training
         assert again.summary == first.summary
+        with pytest.raises(UserError, match=r"was begun with other fingerprints\.student"):
+            distilled(made=network(2, seed=9), out=tmp_path, resume=True)
         assert tiny.outcome(tmp_path) == before
 
     def test_needs_a_run(self, tmp_path: Path) -> None:
@@ -288,23 +228,40 @@ class TestResume:
         assert not (tmp_path / "nothing").exists()
 
     @pytest.mark.parametrize(
-        ("changes", "what"),
+        ("changes", "key"),
         [
-            ({"stages": ["fitnet", "at"]}, "stages"),
-            ({"stages": ["fitnet", KD(temperature=2)]}, "stages"),
-            ({"seed": 4}, "seed"),
-            ({"epochs": 5}, "epochs"),
-            ({"optimizer": OptimizerSpec(learning_rate=0.1)}, "optimizer"),
+            ({"stages": ["fitnet", "at"]}, r"stages\.1\.methods\.0\.name"),
+            ({"stages": ["fitnet", KD(temperature=2)]}, r"stages\.1\.methods\.0\.temperature"),
+            ({"seed": 4}, r"runtime\.seed"),
+            ({"optimizer": OptimizerConfig(learning_rate=0.1)}, r"optimizer\.learning_rate"),
+            ({"teacher": network(4, seed=9)}, r"fingerprints\.teacher"),
+            ({"made": network(2, seed=9)}, r"fingerprints\.student"),
+            ({"train": floats("train")[::-1]}, r"fingerprints\.train"),
         ],
     )
-    def test_needs_the_same_arguments(self, changes: dict[str, Any], what: str, tmp_path: Path) -> None:
+    def test_needs_the_same_arguments(self, changes: dict[str, Any], key: str, begun: Path) -> None:
+        with pytest.raises(UserError, match=rf"was begun with other .*{key}") as caught:
+            distilled(out=begun, resume=True, **changes)
+        assert "\n" not in str(caught.value)
+
+    def test_more_epochs_are_taken_with_force_alone(self, tmp_path: Path) -> None:
+        stages = [StageConfig(methods=("fitnet",), ends_after=2), "kd"]
         with pytest.raises(Stop):
-            distilled(out=tmp_path, on_epoch=stopping_after(1))
-        with pytest.raises(UserError, match=f"holds a run with other .*{what}.*; resume needs the same arguments"):
-            distilled(out=tmp_path, resume=True, **changes)
+            distilled(out=tmp_path, stages=stages, on_epoch=stopping_after(3))
+        with pytest.raises(UserError, match=r"training\.epochs \(4, now 5\).*force=True"):
+            distilled(out=tmp_path, stages=stages, epochs=5, resume=True)
+        assert distilled(out=tmp_path, stages=stages, epochs=5, resume=True, force=True).summary["epochs"] == 5
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def begun(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The folder of a run that was stopped after its first epoch."""
+        folder = tmp_path_factory.mktemp("begun")
+        with pytest.raises(Stop):
+            distilled(out=folder, on_epoch=stopping_after(1))
+        return folder
 
 
-@pytest.mark.usefixtures("no_page")
 class TestFolder:
     def test_weights_are_those_of_the_student(self, tmp_path: Path) -> None:
         result = distilled(out=tmp_path)
@@ -313,7 +270,7 @@ class TestFolder:
         load_weights(fresh, tmp_path)
         assert tiny.same(tiny.bits(fresh), tiny.bits(result.student))
         assert result.summary == tiny.summary(tmp_path)
-        with pytest.raises(UserError, match=r"does not say which model it belongs to"):
+        with pytest.raises(UserError, match="does not name the model it belongs to"):
             smskd.load(tmp_path)
 
     def test_of_another_run_is_left_alone(self, tmp_path: Path) -> None:
@@ -324,7 +281,7 @@ class TestFolder:
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
     def test_is_free_again_if_the_run_cannot_begin(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="the teacher tells 7 classes apart and the student 10"):
+        with pytest.raises(UserError, match="the teacher has 7 output classes, the student 10"):
             distilled(out=tmp_path, teacher=network(4, 2, classes=7))
         distilled(out=tmp_path, stages=["kd"], epochs=1)
 
@@ -333,16 +290,16 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"teacher": network(4, 2, classes=7)}, "the teacher tells 7 classes apart and the student 10"),
-            ({"teacher": None}, "fitnet distils from a teacher, and there is none"),
+            ({"teacher": network(4, 2, classes=7)}, "the teacher has 7 output classes, the student 10"),
+            ({"teacher": None}, r"^teacher: fitnet \(stage 1\) needs a teacher"),
             ({"stages": ["kdd"]}, "unknown method 'kdd'; did you mean 'kd'"),
             ({"stages": ["kd", "kd", "kd", "kd"]}, r"stages\.2: no learning-rate decay"),
-            ({"device": "tpu"}, "device: 'tpu' is not here"),
+            ({"device": "tpu"}, "runtime.device: 'tpu' is not available"),
             (
-                {"optimizer": OptimizerSpec(learning_rate=1e30)},
-                r"no longer finite in epoch 1 \((class|fitnet)",
+                {"optimizer": OptimizerConfig(learning_rate=1e30)},
+                r"no longer finite in epoch 1 \((ce|fitnet)",
             ),
-            ({"batch_size": 0}, "batch_size is 0"),
+            ({"batch_size": 0}, "batch_size: must be"),
         ],
     )
     def test_are_told_in_a_line(self, changes: dict[str, Any], message: str) -> None:
@@ -360,61 +317,3 @@ class TestDeterminism:
         first, second, third = map(tiny.bits, students)
         assert tiny.same(first, second)
         assert not tiny.same(first, third)
-
-
-@dataclass(frozen=True)
-class NewHead(Method):
-    """A method whose layer becomes the student's last one."""
-
-    scale: float = 1.0
-
-    kind: ClassVar[Kind] = "feature"
-    published_weight: ClassVar[float] = 1.0
-    replaces_head: ClassVar[bool] = True
-
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
-        return Reads((student.pooled,), ("logits",))
-
-    def build(self, student: ModelInfo, teacher: ModelInfo, data: DataInfo) -> nn.Module:
-        return nn.Linear(student.shapes[0][0], teacher.classes)
-
-    def transform(self, student: TappedOutputs, state: nn.Module) -> TappedOutputs:
-        return TappedOutputs(self.scale * state(student.features[0]), student.features)
-
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        return {"head": (student.logits - teacher.logits).square().mean()}
-
-
-@pytest.mark.usefixtures("no_page")
-class TestAStudentThatIsTransformed:
-    def test_is_what_is_given_back_saved_and_loaded(self, tmp_path: Path) -> None:
-        save = tmp_path / "teacher.safetensors"
-        save_weights(tiny.teacher(), save)
-        value = {
-            "data": {"name": "digits", "train_limit": tiny.TRAIN, "test_limit": tiny.TEST},
-            "teacher": {"model": "resnet8_w4", "weights": str(save)},
-            "student": "resnet8_w2",
-            "epochs": 3,
-            "batch_size": tiny.BATCH,
-            "schedule": {"decay_epochs": [2]},
-            "device": "cpu",
-            "methods": [f"{NewHead.__module__}:NewHead", "kd"],
-        }
-        result = smskd.train(parse(value), out=tmp_path / "run")
-        x = torch.rand(3, *tiny.SHAPE)
-        loaded = smskd.load(tmp_path / "run")
-        assert isinstance(result.student, StudentWithHead)
-        torch.testing.assert_close(loaded(x), result.student(x), rtol=1e-4, atol=1e-6)
-        assert tiny.same(tiny.bits(loaded), tiny.bits(result.student))
-
-    def test_resumes(self, tmp_path: Path) -> None:
-        whole = distilled(stages=[NewHead(), "kd"], out=tmp_path / "whole")
-        for epoch in (1, 3):
-            folder = tmp_path / str(epoch)
-            with pytest.raises(Stop):
-                distilled(stages=[NewHead(), "kd"], out=folder, on_epoch=stopping_after(epoch))
-            result = distilled(stages=[NewHead(), "kd"], out=folder, resume=True)
-            assert tiny.same(tiny.bits(result.student), tiny.bits(whole.student))
-            assert tiny.outcome(folder) == tiny.outcome(tmp_path / "whole")
-        again = distilled(stages=[NewHead(), "kd"], out=tmp_path / "whole", resume=True)
-        assert tiny.same(tiny.bits(again.student), tiny.bits(whole.student))
