@@ -212,7 +212,7 @@ class TestCommand:
             (["--method", "kd", "--cache", "disk"], "--cache: 'disk' must be off or memory"),
             (["--method", "kd", "--compile", "yes"], "compile: must be 'auto', 'on' or 'off', not 'yes'"),
             (["--method", "kd", "--precision", "fp8"], "precision: must be 'fp32', 'bf16' or 'fp16', not 'fp8'"),
-            (["--method", "kd", "--device", "gpu"], "device: 'gpu' is not here"),
+            (["--method", "kd", "--device", "gpu"], "runtime.device: 'gpu' is not available"),
             (["--method", "kd", "--data-size", 7], "--data-size: 7 images are too few for batches of 8"),
             (["--method", "kd", "--json", "/no/such/folder/file"], "--json: /no/such/folder is no folder"),
             (["--method", "kd", "--json", "/"], "--json: / is a folder"),

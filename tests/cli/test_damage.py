@@ -113,7 +113,7 @@ def test_an_error_of_the_common_anchor_has_its_own_path(recipe: str) -> None:
 
 def test_the_meta_device_is_not_one_to_train_on(here: Path) -> None:
     message = mistake("train", "digits/teacher", *TINY, "runtime.device=meta")
-    assert message == "device: 'meta' is not here; choose from auto, cpu, cuda, mps"
+    assert message == "runtime.device: 'meta' is not available; choose from auto, cpu, cuda, mps"
     assert everything_in(here) == {}
 
 

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from smskd.errors import UserError
-from smskd.runs.file_names import SUMMARY_FORMAT
 from smskd.runs.reader import find_runs, load_run
-from smskd.training import summary
 from tests.support.run_folders import THREE, VALIDATION_PEAK, write_run
 
 
@@ -126,10 +124,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_reading_and_comparing_runs_does_not_import_torch() -> None:
     code = "import sys, smskd.runs.reader, smskd.analysis.tables; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_the_format_is_that_of_the_training_code() -> None:
-    assert summary.SUMMARY_FORMAT == SUMMARY_FORMAT
 
 
 def test_the_best_epoch_is_selected_by_validation(tmp_path: Path) -> None:

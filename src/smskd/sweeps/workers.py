@@ -22,6 +22,7 @@ from smskd.data import Dataset
 from smskd.errors import UserError
 from smskd.interrupts import children_ignore_ctrl_c
 from smskd.session import Run, reopen
+from smskd.training.host import keep_freed_memory
 from smskd.training.reports import EpochReport
 
 _PATIENCE = 5.0
@@ -124,6 +125,7 @@ class _Worker:
 def _serve(connection: Connection) -> None:
     """The work of a worker process: one run after another until the parent closes the pipe."""
     torch.set_num_threads(1)
+    keep_freed_memory(torch.device("cpu"))
     loaded: list[tuple[DataConfig, Dataset]] = []
     while True:
         try:

@@ -29,7 +29,7 @@ def device_of(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # of a meta tensor there is no value
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise UserError(f"device: '{name}' is not here; choose from auto, cpu, cuda, mps") from None
+        raise UserError(f"runtime.device: '{name}' is not available; choose from auto, cpu, cuda, mps") from None
     return device
 
 

@@ -10,11 +10,10 @@ from smskd.config.given import is_given
 from smskd.interfaces.features import FeatureModel
 from smskd.models import macs, parameters
 from smskd.models.latency import latency
+from smskd.runs.file_names import SUMMARY_FORMAT
 from smskd.training.accuracy import Accuracy, evaluate
 from smskd.training.config import RunConfig
 from smskd.training.state import TrainingState
-
-SUMMARY_FORMAT = 2
 
 
 def summary(config: RunConfig, state: TrainingState, carried: Accuracy) -> dict[str, Any]:
