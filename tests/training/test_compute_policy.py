@@ -1,7 +1,6 @@
-"""Where teacher and reference compile."""
+"""Which networks are compiled, in which stages."""
 
 import shutil
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,44 +9,46 @@ import pytest
 import torch
 
 from smskd.anchors.reference_kl import ReferenceKL
-from smskd.config.runtime import ComputeConfig
-from smskd.models import compiled, macs
-from smskd.recipe import StageSpec
+from smskd.config.cache import CacheMode
+from smskd.config.stage import StageConfig
+from smskd.models import compiled_frozen, macs
+from smskd.objective.weighted_sum import WeightedSum
 from smskd.runs.folder import RunFolder
-from smskd.teacher_cache import CacheConfig
-from smskd.training import compute_policy as compilation
+from smskd.training import compute_policy
 from smskd.training.config import RunConfig
+from smskd.training.globals import preserved_globals
 from smskd.training.run import run
 from smskd.training.state import TrainingState
 from tests.support import tiny
+from tests.support.nearly_equal import cached_teacher
 
-FULL = ComputeConfig()
 
-
-def made(compute: ComputeConfig = FULL, cache: Any = "off") -> RunConfig:
-    """A stage of one epoch, and one of nine with a reference."""
-    planned = tiny.stages(
-        [(StageSpec(until=1), ["kd"]), (StageSpec(until=10), ["kd"])], epochs=10, anchor=ReferenceKL()
+def made(cache: CacheMode = "off", epochs: int = 10, **runtime: Any) -> RunConfig:
+    """A stage of one epoch, and another, of nine by default, with a reference."""
+    stages = [(StageConfig(ends_after=1), ["kd"]), (StageConfig(), ["kd"])]
+    return tiny.built(
+        tiny.recipe(stages, epochs=epochs, anchor=ReferenceKL(), teacher=cached_teacher(cache), **runtime)
     )
-    setup = tiny.setup(planned)
-    return replace(setup, compute=compute, cache=CacheConfig(cache), augmentation_space=setup.train.augmentation_space)  # type: ignore[attr-defined]
 
 
-def choices(setup: RunConfig) -> list[tuple[bool, bool, bool]]:
-    """Of student, teacher and reference, in each stage."""
-    trainee, result = TrainingState(setup), []
-    for index, stage in enumerate(setup.stages):
-        trainee.enter(stage, index)
-        teacher, reference = trainee.objective.teacher, trainee.objective.reference
-        assert teacher is not None
-        student = trainee.objective.compiled is not None
-        result.append((student, teacher.compiles, reference is not None and reference.compiles))
-        trainee.reference = trainee.objective.frozen()
+def choices(config: RunConfig) -> list[tuple[bool, bool, bool]]:
+    """Whether student, teacher and reference are compiled, in each stage."""
+    result = []
+    with preserved_globals():
+        state = TrainingState(config)
+        for index in range(len(config.recipe.stages)):
+            state.begin_stage(index)
+            assert isinstance(state.objective, WeightedSum)
+            parts = state.objective.parts
+            assert parts.teacher is not None
+            reference = parts.reference is not None and parts.reference.compiles
+            result.append((parts.extractor is not None, parts.teacher.compiles, reference))
+            state.end_stage()
     return result
 
 
 def test_long_stages_of_large_networks_compile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compilation, "TRAINING_WORTHWHILE", float("inf"))
+    monkeypatch.setattr(compute_policy, "TRAINING_WORTHWHILE", float("inf"))
     teacher, student = macs(tiny.teacher(), tiny.SHAPE), macs(tiny.student(), tiny.SHAPE)
     assert teacher > student
     for least, expected in (
@@ -56,7 +57,7 @@ def test_long_stages_of_large_networks_compile(monkeypatch: pytest.MonkeyPatch) 
         (9 * tiny.TRAIN * teacher, [(False, False), (True, False)]),
         (9 * tiny.TRAIN * teacher + 1, [(False, False), (False, False)]),
     ):
-        monkeypatch.setattr(compilation, "WORTHWHILE", least)
+        monkeypatch.setattr(compute_policy, "WORTHWHILE", least)
         assert choices(made()) == [(False, *frozen) for frozen in expected]
 
 
@@ -67,76 +68,80 @@ def test_students_do_in_long_stages(monkeypatch: pytest.MonkeyPatch) -> None:
         (3 * 9 * tiny.TRAIN * student, [False, True]),
         (3 * 9 * tiny.TRAIN * student + 1, [False, False]),
     ):
-        monkeypatch.setattr(compilation, "TRAINING_WORTHWHILE", least)
+        monkeypatch.setattr(compute_policy, "TRAINING_WORTHWHILE", least)
         assert [choice[0] for choice in choices(made())] == expected
 
 
 @pytest.fixture
 def any_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compilation, "WORTHWHILE", 0)
-    monkeypatch.setattr(compilation, "TRAINING_WORTHWHILE", 0)
+    monkeypatch.setattr(compute_policy, "WORTHWHILE", 0)
+    monkeypatch.setattr(compute_policy, "TRAINING_WORTHWHILE", 0)
 
 
 @pytest.mark.usefixtures("any_stage")
-@pytest.mark.parametrize("numerics", [ComputeConfig(compile="off"), ComputeConfig("bf16")])
-def test_nothing_does_if_not_asked_to_or_in_low_precision(compute: ComputeConfig) -> None:
-    assert choices(made(compute)) == [(False, False, False)] * 2
+@pytest.mark.parametrize("runtime", [{"compile": "off"}, {"precision": "bf16"}], ids=str)
+def test_nothing_compiles_if_it_is_off_or_in_low_precision(runtime: dict[str, str]) -> None:
+    assert choices(made(**runtime)) == [(False, False, False)] * 2
 
 
-def test_with_on_all_do_but_frozen_networks_in_low_precision() -> None:
-    assert choices(made(ComputeConfig(compile="on"))) == [(True, True, False), (True, True, True)]
-    assert choices(made(ComputeConfig("bf16", "on"))) == [(True, False, False), (True, False, False)]
+def test_with_on_everything_compiles_but_frozen_networks_in_low_precision() -> None:
+    assert choices(made(compile="on")) == [(True, True, False), (True, True, True)]
+    assert choices(made(compile="on", precision="bf16")) == [(True, False, False), (True, False, False)]
 
 
 @pytest.mark.usefixtures("any_stage")
-def test_a_teacher_whose_outputs_are_cached_does_not() -> None:
+def test_a_teacher_whose_outputs_are_cached_is_not_compiled() -> None:
     assert choices(made(cache="memory")) == [(True, False, False), (True, False, True)]
 
 
-def test_a_run_that_compiles_is_the_same_as_one_that_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = tiny.trained(made(), tmp_path / "plain")
-    monkeypatch.setattr(compilation, "WORTHWHILE", 0)
-    monkeypatch.setattr(compilation, "TRAINING_WORTHWHILE", 0)
-    monkeypatch.setattr("smskd.models.compiled.BACKEND", "aot_eager")
+def compiled_in(folder: Path) -> list[list[str]]:
+    return [stage["cost"]["compiled"] for stage in tiny.summary(folder)["stages"]]
+
+
+def noting(monkeypatch: pytest.MonkeyPatch, compiler: Any) -> list[Any]:
+    """The programs of frozen networks that are compiled from now on."""
     programs: list[Any] = []
 
-    def noted(graph: Any, pictures: torch.Tensor) -> Any:
-        programs.append(graph)
-        return graph
+    def noted(graph: Any, images: torch.Tensor) -> Any:
+        programs.append(compiler(graph, images))
+        return programs[-1]
 
-    monkeypatch.setattr(compiled, "_compile", noted)
-    fast = tiny.trained(made(), tmp_path / "fast")
-    stages = tiny.summary(tmp_path / "fast")["stages"]
-    assert [stage["cost"]["compiled"] for stage in stages] == [
-        ["student", "teacher"],
-        ["student", "teacher", "reference"],
-    ]
-    assert len(programs) == 2  # the teacher's, for both stages, and the reference's
+    monkeypatch.setattr(compiled_frozen, "_compile", noted)
+    return programs
+
+
+def test_a_run_that_compiles_is_the_same_as_one_that_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = tiny.trained(made(epochs=3), tmp_path / "plain")
+    assert compiled_in(tmp_path / "plain") == [[], []]
+    monkeypatch.setattr(compute_policy, "WORTHWHILE", 0)
+    monkeypatch.setattr(compute_policy, "TRAINING_WORTHWHILE", 0)
+    monkeypatch.setattr("smskd.models.compiled.BACKEND", "aot_eager")
+    programs = noting(monkeypatch, lambda graph, images: graph)
+    fast = tiny.trained(made(epochs=3), tmp_path / "fast")
+    assert compiled_in(tmp_path / "fast") == [["student", "teacher"], ["student", "teacher", "reference"]]
+    assert len(programs) == 2, "the teacher's, for both stages, and the reference's"
     assert [report.test_top1 for report in fast] == [report.test_top1 for report in plain]
     for one, other in zip(fast, plain, strict=True):
         assert one.losses == pytest.approx(other.losses, rel=2e-5)
 
 
+@pytest.mark.usefixtures("any_stage")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-def test_with_the_real_compiler_too_resume_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compilation, "WORTHWHILE", 0)
-    monkeypatch.setattr(compilation, "TRAINING_WORTHWHILE", 0)
-    programs: list[Any] = []
-    compiler = compiled._compile
+def test_resume_is_exact_with_the_real_compiler_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One stage alone: each program takes seconds to compile."""
+    programs = noting(monkeypatch, compiled_frozen._compile)
 
-    def noted(graph: Any, pictures: torch.Tensor) -> Any:
-        programs.append(compiler(graph, pictures))
-        return programs[-1]
+    def one_stage() -> RunConfig:
+        return tiny.built(tiny.recipe([(StageConfig(), ["kd"])], epochs=2))
 
-    monkeypatch.setattr(compiled, "_compile", noted)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     parts.mkdir()
-    tiny.trained(made(), whole)
-    reports = run(made(), RunFolder(parts))
-    list(islice(reports, 3))
+    tiny.trained(one_stage(), whole)
+    reports = run(one_stage(), RunFolder(parts))
+    list(islice(reports, 1))
     reports.close()
-    tiny.trained(made(), parts)
-    assert len(programs) == 2 * 3
-    for folder in (whole, parts):
-        assert all("student" in stage["cost"]["compiled"] for stage in tiny.summary(folder)["stages"])
+    tiny.trained(one_stage(), parts)
+    assert len(programs) == 3
+    assert compiled_in(whole) == [["student", "teacher"]]
+    assert compiled_in(parts) == compiled_in(whole)
     assert tiny.outcome(parts) == tiny.outcome(whole)

@@ -1,7 +1,6 @@
-"""What is done on a GPU to keep it busy, on the CPU: frozen networks that look ahead, and steps that are recorded by
-something that calls them again."""
+"""The logic of captured steps and of precomputed frozen outputs, on the CPU: a graph is a function that is called
+again."""
 
-import random
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -9,32 +8,26 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from smskd.anchors.reference_kl import ReferenceKL
-from smskd.data import MemoryLoader
-from smskd.data.loaders import batching as together
-from smskd.interfaces.batch import Batch
-from smskd.objective.weighted_sum import Objective
-from smskd.recipe import OptimizerSpec, StageSpec
+from smskd.config.cache import CacheMode
+from smskd.config.stage import StageConfig
+from smskd.data.loaders import batching
+from smskd.interfaces.batch import Batch, FrozenOutputs
 from smskd.runs.folder import RunFolder
-from smskd.teacher_cache import CacheConfig
-from smskd.training import step as step_file
+from smskd.training import step as step_module
 from smskd.training.config import RunConfig
-from smskd.training.cuda_graphs import Doing, GraphedStep, RngSnapshot
-from smskd.training.epoch import EpochReport
+from smskd.training.cuda_graphs import GraphedStep, Phase
 from smskd.training.run import run
 from smskd.training.step import Step
 from tests.support import tiny
-
-SLOW = OptimizerSpec(learning_rate=1e-3)
-"""Fast training would make much of small differences."""
+from tests.support.nearly_equal import SLOW, cached_teacher, check_near
 
 
 class CallsAgain:
-    """Stands for a CUDA graph: what is recorded is called at each replay.
+    """Stands for a CUDA graph: the captured function is called at each replay.
 
     Args:
         generators: not needed.
@@ -42,20 +35,20 @@ class CallsAgain:
 
     def __init__(self, generators: Callable[[], Iterable[torch.Generator]] | None = None) -> None:
         self._function: Callable[[], None] | None = None
-        self.recordings = 0
+        self.captures = 0
 
-    def record(self, function: Callable[[], None]) -> None:
+    def capture(self, function: Callable[[], None]) -> None:
         self._function = function
-        self.recordings += 1
+        self.captures += 1
 
     def replay(self) -> None:
         assert self._function is not None
         self._function()
 
 
-class CannotRecord(CallsAgain):
-    def record(self, function: Callable[[], None]) -> None:
-        super().record(function)
+class CannotCapture(CallsAgain):
+    def capture(self, function: Callable[[], None]) -> None:
+        super().capture(function)
         raise RuntimeError("operation not permitted when stream is capturing")
 
 
@@ -63,159 +56,148 @@ def batch(first: float, size: int = 2) -> Batch:
     return Batch(torch.full((size, 1, 1, 1), first), torch.arange(size))
 
 
-class TestRecorded:
-    def recorded(self, recorder: CallsAgain) -> tuple[GraphedStep, list[tuple[int, float]], list[str]]:
+class TestGraphedStep:
+    def graphed(self, graph: CallsAgain) -> tuple[GraphedStep, list[tuple[int, float]], list[str]]:
         trained: list[tuple[int, float]] = []
-        done: list[str] = []
+        phases: list[str] = []
 
         def train(some: Batch) -> None:
             trained.append((id(some), float(some.x[0])))
 
-        def watch(doing: Doing) -> AbstractContextManager[None]:
-            done.append(doing)
+        def watch(phase: Phase) -> AbstractContextManager[None]:
+            phases.append(phase)
             return nullcontext()
 
-        return GraphedStep(train, recorder, watch), trained, done
+        return GraphedStep(train, graph, watch), trained, phases
 
-    def test_the_second_batch_is_recorded_and_the_like_are_replayed(self) -> None:
-        recorder = CallsAgain()
-        recorded, trained, done = self.recorded(recorder)
+    def test_the_second_batch_is_captured_and_those_like_it_are_replayed(self) -> None:
+        graph = CallsAgain()
+        step, trained, phases = self.graphed(graph)
         sizes = [2, 2, 2, 2, 1]
         batches = [batch(float(number), size) for number, size in enumerate(sizes)]
         for some in batches:
-            recorded(some)
+            step(some)
         assert [value for _, value in trained] == [0, 1, 2, 3, 4]
-        assert done == ["record", "replay", "replay", "replay"]
-        assert recorder.recordings == 1
+        assert phases == ["capture", "replay", "replay", "replay"]
+        assert graph.captures == 1
         assert trained[1][0] == trained[2][0] == trained[3][0]
         assert [trained[place][0] == id(batches[place]) for place in range(5)] == [True, False, False, False, True]
         assert [float(some.x[0]) for some in batches] == [0, 1, 2, 3, 4]
 
-    def test_what_cannot_be_recorded_is_done_as_it_is(self) -> None:
-        recorder = CannotRecord()
-        recorded, trained, done = self.recorded(recorder)
+    def test_the_outputs_of_frozen_networks_are_copied_in_too(self) -> None:
+        seen: list[float] = []
+        step = GraphedStep(
+            lambda some: seen.append(float(some.outputs.teacher[None][0])),  # type: ignore[union-attr, index, call-overload]
+            CallsAgain(),
+            lambda phase: nullcontext(),
+        )
         for number in range(4):
-            recorded(batch(float(number)))
+            outputs = FrozenOutputs({None: torch.full((2,), float(number))})  # type: ignore[dict-item]
+            step(replace(batch(0.0), outputs=outputs))
+        assert seen == [0, 1, 2, 3]
+
+    def test_a_step_that_cannot_be_captured_is_eager(self) -> None:
+        graph = CannotCapture()
+        step, trained, phases = self.graphed(graph)
+        for number in range(4):
+            step(batch(float(number)))
         assert [value for _, value in trained] == [0, 1, 2, 3]
-        assert (done, recorder.recordings, recorded.works) == (["record"], 1, False)
+        assert (phases, graph.captures, step.works) == (["capture"], 1, False)
 
 
-@pytest.fixture(params=["ahead", "recorded", "both"])
-def busy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+@pytest.fixture(params=["precomputed", "captured", "both"])
+def accelerate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Makes steps as they are on a GPU, from when it is called."""
 
     def begin() -> None:
-        if request.param != "recorded":
-            monkeypatch.setitem(together.VALUES, "cpu", 2 * 8 * 64)
-        if request.param != "ahead":
-            records_by(CallsAgain, monkeypatch)
+        if request.param != "captured":
+            monkeypatch.setitem(batching.VALUES, "cpu", 2 * 8 * 64)
+        if request.param != "precomputed":
+            capture_by(CallsAgain, monkeypatch)
 
     return begin
 
 
-def records_by(recorder: type[CallsAgain], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_file, "CudaGraphCapture", recorder)
+def capture_by(graph: type[CallsAgain], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_module, "CudaGraph", graph)
     init = Step.__init__
 
-    def recording(self: Step, *arguments: Any) -> None:
+    def capturing(self: Step, *arguments: Any) -> None:
         init(self, *arguments)
-        self.records = True
+        self.captures = True
 
-    monkeypatch.setattr(Step, "__init__", recording)
+    monkeypatch.setattr(Step, "__init__", capturing)
 
 
-def setup(cache: Any = "off", methods: Any = ("fitnet", tiny.SMALL_CRD)) -> RunConfig:
+def made(cache: CacheMode = "off", methods: tiny.Methods = ("fitnet", tiny.SMALL_CRD)) -> RunConfig:
     """Two stages, of batches of 8 and a last one of 4."""
-    planned = tiny.stages(
-        [(StageSpec(until=2), list(methods)), (StageSpec(until=4), ["kd", "mlkd"])], epochs=4, anchor=ReferenceKL()
+    stages: list[tuple[StageConfig, tiny.Methods]] = [
+        (StageConfig(ends_after=2), methods),
+        (StageConfig(), ["kd", "mlkd"]),
+    ]
+    return tiny.built(
+        tiny.recipe(stages, epochs=4, anchor=ReferenceKL(), optimizer=SLOW, batch_size=8, teacher=cached_teacher(cache))
     )
-    made = tiny.setup(planned, optimizer=SLOW, batch_size=8)
-    assert isinstance(made.train, MemoryLoader)
-    return replace(made, cache=CacheConfig(cache), augmentation_space=made.train.augmentation_space)
 
 
-def check_near(some: list[EpochReport], others: list[EpochReport]) -> None:
-    for one, other in zip(some, others, strict=True):
-        assert one.losses == pytest.approx(other.losses, rel=2e-5)
-        assert (one.test_top1, one.cache_hits) == (other.test_top1, other.cache_hits)
-        assert one.train_top1 == other.train_top1
+def replayed(folder: Path) -> list[bool]:
+    return [stage["cost"]["replayed"] for stage in tiny.summary(folder)["stages"]]
 
 
 @pytest.mark.parametrize("cache", ["off", "memory"])
-def test_a_run_is_the_same(cache: Any, busy: Callable[[], None], tmp_path: Path) -> None:
-    plain = tiny.trained(setup(cache, ["kd", tiny.SMALL_CRD]), tmp_path / "plain")
-    busy()
-    check_near(tiny.trained(setup(cache, ["kd", tiny.SMALL_CRD]), tmp_path / "busy"), plain)
+def test_a_run_is_the_same(cache: CacheMode, accelerate: Callable[[], None], tmp_path: Path) -> None:
+    plain = tiny.trained(made(cache, ["kd", tiny.SMALL_CRD]), tmp_path / "plain")
+    accelerate()
+    check_near(tiny.trained(made(cache, ["kd", tiny.SMALL_CRD]), tmp_path / "fast"), plain)
+    assert [report.cache_hits is not None for report in plain] == [cache == "memory"] * 2 + [False] * 2
 
 
-def test_resume_is_exact(busy: Callable[[], None], tmp_path: Path) -> None:
-    busy()
+def test_resume_is_exact(accelerate: Callable[[], None], tmp_path: Path) -> None:
+    accelerate()
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     parts.mkdir()
-    tiny.trained(setup(), whole)
-    reports = run(setup(), RunFolder(parts))
+    tiny.trained(made(), whole)
+    reports = run(made(), RunFolder(parts))
     list(islice(reports, 1))
     reports.close()
-    tiny.trained(setup(), parts)
+    tiny.trained(made(), parts)
     assert tiny.outcome(parts) == tiny.outcome(whole)
 
 
-def test_recorded_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny.trained(setup(), tmp_path / "plain")
-    records_by(CallsAgain, monkeypatch)
-    tiny.trained(setup(), tmp_path / "recorded")
-    weights = [tiny.written(tmp_path / name / "student.safetensors") for name in ("plain", "recorded")]
+def test_captured_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.trained(made(), tmp_path / "plain")
+    capture_by(CallsAgain, monkeypatch)
+    tiny.trained(made(), tmp_path / "captured")
+    weights = [tiny.written(tmp_path / name / "student.safetensors") for name in ("plain", "captured")]
     assert weights[0] == weights[1]
-    for name, expected in (("plain", False), ("recorded", True)):
-        assert [stage["cost"]["replayed"] for stage in tiny.summary(tmp_path / name)["stages"]] == [expected] * 2
+    assert replayed(tmp_path / "plain") == [False, False]
+    assert replayed(tmp_path / "captured") == [True, True]
 
 
-def test_what_cannot_be_recorded_is_tried_once_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_capture_that_fails_is_tried_once_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[int] = []
 
-    class Fails(CannotRecord):
-        def record(self, function: Callable[[], None]) -> None:
+    class Fails(CannotCapture):
+        def capture(self, function: Callable[[], None]) -> None:
             tries.append(1)
-            super().record(function)
+            super().capture(function)
 
-    plain = tiny.trained(setup(), tmp_path / "plain")
-    records_by(Fails, monkeypatch)
-    check_near(tiny.trained(setup(), tmp_path / "tried"), plain)
+    plain = tiny.trained(made(), tmp_path / "plain")
+    capture_by(Fails, monkeypatch)
+    check_near(tiny.trained(made(), tmp_path / "tried"), plain)
     assert len(tries) == 2
-    assert [stage["cost"]["replayed"] for stage in tiny.summary(tmp_path / "tried")["stages"]] == [False] * 2
+    assert replayed(tmp_path / "tried") == [False, False]
 
 
 def test_frozen_networks_see_several_batches_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    frozen_forward = Objective.frozen_forward
+    frozen_forward = Step.frozen_forward
 
-    def noted(self: Objective, some: Batch, *arguments: Any) -> Any:
+    def noted(self: Step, some: Batch) -> FrozenOutputs:
         sizes.append(len(some.y))
-        return frozen_forward(self, some, *arguments)
+        return frozen_forward(self, some)
 
-    monkeypatch.setattr(Objective, "look", noted)
-    monkeypatch.setitem(together.VALUES, "cpu", 3 * 8 * 64)
-    tiny.trained(setup(), tmp_path)
+    monkeypatch.setattr(Step, "frozen_forward", noted)
+    monkeypatch.setitem(batching.VALUES, "cpu", 3 * 8 * 64)
+    tiny.trained(made(), tmp_path)
     assert sizes == [24, 24, 12] * 4
-
-
-class TestChance:
-    @pytest.mark.parametrize(
-        "draw",
-        [
-            lambda own: torch.rand(()),
-            lambda own: np.random.rand(),
-            lambda own: random.random(),
-            lambda own: torch.rand((), generator=own),
-        ],
-        ids=["torch", "numpy", "python", "own"],
-    )
-    def test_draws_are_seen_and_put_back(self, draw: Callable[[torch.Generator], Any]) -> None:
-        own = torch.Generator().manual_seed(3)
-        chance = RngSnapshot([own])
-        assert not chance.moved_on_the_cpu
-        first = draw(own)
-        assert chance.moved_on_the_cpu
-        chance.restore()
-        assert not chance.moved_on_the_cpu
-        assert draw(own) == first
