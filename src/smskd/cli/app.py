@@ -122,7 +122,7 @@ def report(
 @app.command(epilog="Example: smskd demo --out runs/demo")
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/demo"),
-    seeds: Annotated[str, typer.Option(help="Seeds of the students.", metavar="0,1,2")] = "0,1,2,3,4,5,6,7,8,9",
+    seeds: Annotated[str, typer.Option(help="Seeds of the students.", metavar="0,1,2")] = "0,1,2,3,4,5,6,7",
     epochs: Annotated[
         int | None, typer.Option(min=MINIMUM_EPOCHS, help="Epochs of the students, instead of the recipes'.")
     ] = None,
