@@ -12,7 +12,7 @@ import griffe
 _EXAMPLE = re.compile(r"^(\s*)Example:$", re.MULTILINE)
 _SEVERAL = re.compile(r"^( +)(\w+(?:, \w+)+): (.*(?:\n\1 +.*)*)", re.MULTILINE)
 """``    epochs, batch_size: of the whole run.`` with the lines that continue it."""
-_ROLE = re.compile(r":(?:func|class|meth|attr|mod|data):`(~?)([\w.]+)`")
+_ROLE = re.compile(r":(?:func|class|meth|attr|mod|data):`(?P<short>~?)(?:(?P<title>[^`<>]+) <)?(?P<name>[\w.]+)>?`")
 
 
 class HouseStyle(griffe.Extension):
@@ -23,7 +23,7 @@ class HouseStyle(griffe.Extension):
         if obj.docstring is not None:
             value = _EXAMPLE.sub(r"\1Examples:", obj.docstring.value)
             value = _SEVERAL.sub(_split, value)
-            obj.docstring.value = _ROLE.sub(lambda match: _link(obj, match[1], match[2]), value)
+            obj.docstring.value = _ROLE.sub(lambda role: _link(obj, role), value)
 
 
 def _split(entry: re.Match[str]) -> str:
@@ -31,8 +31,9 @@ def _split(entry: re.Match[str]) -> str:
     return "\n".join(f"{indent}{name}: {text}" for name in names.split(", "))
 
 
-def _link(obj: griffe.Object, short: str, name: str) -> str:
-    shown = name.rpartition(".")[2] if short else name
+def _link(obj: griffe.Object, role: re.Match[str]) -> str:
+    name = role["name"]
+    shown = role["title"] or (name.rpartition(".")[2] if role["short"] else name)
     return f'<autoref optional identifier="{_path(obj, name)}"><code>{shown}</code></autoref>'
 
 
