@@ -26,11 +26,10 @@ def commands() -> dict[str, Callable[..., Any]]:
 
     The name of a command in a group has two words: ``bench step``.
     """
-    groups = [(f"{group.typer_instance.info.name} ", group.typer_instance) for group in app.registered_groups]
+    groups = [group.typer_instance for group in app.registered_groups if group.typer_instance is not None]
     return {
         prefix + (command.name or command.callback.__name__.replace("_", "-")): command.callback
-        for prefix, parent in [("", app), *groups]
-        if parent is not None
+        for prefix, parent in [("", app), *((f"{group.info.name} ", group) for group in groups)]
         for command in parent.registered_commands
         if command.callback is not None
     }
