@@ -1,7 +1,6 @@
 """The clock: parts that add up to the step, nothing while it does not time, and a training it does not change."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,13 +8,13 @@ import torch
 
 from smskd import timing as clock_file
 from smskd.anchors.reference_kl import ReferenceKL
-from smskd.config.runtime import ComputeConfig
+from smskd.config.stage import StageConfig
 from smskd.interfaces.batch import Batch
 from smskd.models.latency import latency
-from smskd.recipe import StageSpec
 from smskd.timing import IDLE, PARTS, REPLAYED, Clock, sampled_steps
 from smskd.training.epoch import train_batches
-from smskd.training.host import forget_peak, memory_in_use, peak_memory
+from smskd.training.globals import preserved_globals
+from smskd.training.host import memory_in_use, peak_memory, reset_peak_memory
 from smskd.training.state import TrainingState
 from tests.support import tiny
 
@@ -23,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 class Ticks:
-    """A clock on the wall that goes on only where it is told to."""
+    """A clock that advances only where the test advances it."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -65,7 +64,7 @@ def test_parts_add_up_to_the_step(ticks: Ticks) -> None:
     assert cost.images_per_second == pytest.approx(8 / 0.063, abs=0.1)
 
 
-def test_of_several_steps_the_median_is_told(ticks: Ticks) -> None:
+def test_the_median_of_several_steps(ticks: Ticks) -> None:
     clock = Clock()
     for number, _ in enumerate(clock.steps(batches(ticks, 5), range(5))):
         with clock.part("optimizer"):
@@ -91,7 +90,7 @@ def test_only_the_chosen_steps_are_timed(ticks: Ticks) -> None:
     assert cost.milliseconds["losses"] == 1
 
 
-def test_an_untimed_clock_says_nothing(ticks: Ticks) -> None:
+def test_a_clock_that_times_nothing_has_no_cost(ticks: Ticks) -> None:
     clock = Clock()
     assert sum(1 for _ in clock.steps(batches(ticks, 3))) == 3
     assert clock.cost() is None
@@ -116,11 +115,11 @@ def test_short_epochs_are_timed_too(steps: int, timed: range) -> None:
     assert sampled_steps(steps) == timed
 
 
-def test_what_is_replayed_is_divided_as_it_was_recorded(ticks: Ticks) -> None:
+def test_a_replay_is_divided_as_it_was_captured(ticks: Ticks) -> None:
     clock = Clock()
     for number, _ in enumerate(clock.steps(batches(ticks, 3), {1, 2})):
         if number == 0:
-            with clock.recording(True):
+            with clock.capturing(True):
                 with clock.part("losses"):
                     ticks.now += 0.003
                 with clock.part("backward"):
@@ -136,10 +135,10 @@ def test_what_is_replayed_is_divided_as_it_was_recorded(ticks: Ticks) -> None:
     assert cost.step_milliseconds == 21
 
 
-def test_what_is_replayed_and_was_not_timed_is_other(ticks: Ticks) -> None:
+def test_a_replay_of_an_untimed_capture_is_other(ticks: Ticks) -> None:
     clock = Clock()
     for _ in clock.steps(batches(ticks, 2), {1}):
-        with clock.recording(False), clock.part("losses"):
+        with clock.capturing(False), clock.part("losses"):
             ticks.now += 0.005
         with clock.part(REPLAYED):
             ticks.now += 0.020
@@ -149,39 +148,79 @@ def test_what_is_replayed_and_was_not_timed_is_other(ticks: Ticks) -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "ahead", "timed"),
+    ("steps", "group", "timed"),
     [(1000, 16, range(16, 48)), (40, 16, range(16, 40)), (10, 16, range(9, 10)), (1, 16, range(1))],
 )
-def test_steps_that_are_looked_at_together_are_timed_together(steps: int, ahead: int, timed: range) -> None:
-    assert sampled_steps(steps, ahead) == timed
+def test_coalesced_batches_are_timed_together(steps: int, group: int, timed: range) -> None:
+    assert sampled_steps(steps, group) == timed
 
 
-def trainee(compute: ComputeConfig | None = None) -> TrainingState:
-    planned = tiny.stages([(StageSpec(until=1), ["fitnet"]), (StageSpec(), ["kd"])], epochs=2, anchor=ReferenceKL())
-    made = TrainingState(replace(tiny.setup(planned), compute=compute or ComputeConfig()))
-    made.enter(planned[0], 0)
-    made.reference = made.objective.frozen()
-    made.enter(planned[1], 1)
-    return made
+def fail_to_capture(clock: Clock, ticks: Ticks) -> None:
+    with clock.capturing(True), clock.part("losses"):
+        ticks.now += 0.005
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def test_a_capture_that_fails_leaves_no_events(ticks: Ticks) -> None:
+    """The device never recorded them; what is replayed later is not divided by them."""
+    clock = Clock()
+    for number, _ in enumerate(clock.steps(batches(ticks, 2), {0, 1})):
+        if number == 0:
+            with pytest.raises(RuntimeError, match="capturing"):
+                fail_to_capture(clock, ticks)
+            with clock.part("backward"):
+                ticks.now += 0.006
+        else:
+            with clock.part(REPLAYED):
+                ticks.now += 0.020
+    first, second = clock.cost(last=1), clock.cost()
+    assert first is not None
+    assert second is not None
+    assert {part: value for part, value in first.milliseconds.items() if value} == {"data": 1, "other": 20}
+    assert second.milliseconds["losses"] == 0
+    assert second.milliseconds["backward"] == 3
+
+
+def test_a_capture_that_fails_after_another_forgets_that_one(ticks: Ticks) -> None:
+    clock = Clock()
+    for _ in clock.steps(batches(ticks, 1), {0}):
+        with clock.capturing(True), clock.part("losses"):
+            ticks.now += 0.003
+        with pytest.raises(RuntimeError, match="capturing"):
+            fail_to_capture(clock, ticks)
+        with clock.part(REPLAYED):
+            ticks.now += 0.020
+    cost = clock.cost()
+    assert cost is not None
+    assert cost.milliseconds["losses"] == 0
+
+
+def second_stage() -> TrainingState:
+    stages = [(StageConfig(ends_after=1), ["fitnet"]), (StageConfig(), ["kd"])]
+    with preserved_globals():
+        state = TrainingState(tiny.built(tiny.recipe(stages, epochs=2, anchor=ReferenceKL())))
+        state.begin_stage(0)
+        state.end_stage()
+        state.begin_stage(1)
+    return state
 
 
 def test_training_is_the_same_whether_it_is_timed_or_not() -> None:
     results = []
     for timed in ((), range(3)):
-        made = trainee()
-        assert made.step is not None
-        torch.manual_seed(3)
-        train_batches(made.step, made.setup.train.epoch(1), timed=timed)
-        results.append((tiny.bits(made.student), torch.get_rng_state()))
+        state = second_stage()
+        with preserved_globals():
+            torch.manual_seed(3)
+            train_batches(state.step, state.config.loaders[1].epoch(1), timed=timed)
+            results.append((tiny.bits(state.student), torch.get_rng_state()))
     assert tiny.same(results[0][0], results[1][0])
     assert torch.equal(results[0][1], results[1][1])
 
 
 def test_every_part_of_a_step_comes_up() -> None:
-    made = trainee()
-    assert made.step is not None
-    train_batches(made.step, made.setup.train.epoch(1), timed=range(3))
-    cost = made.step.clock.cost()
+    state = second_stage()
+    train_batches(state.step, state.config.loaders[1].epoch(1), timed=range(3))
+    cost = state.clock.cost()
     assert cost is not None
     assert all(cost.milliseconds[part] > 0 for part in PARTS if part != "other")
 
@@ -195,8 +234,8 @@ def test_a_run_times_the_first_epoch_of_each_stage(tmp_path: Path, monkeypatch: 
         return steps(self, batches, timed[-1])
 
     monkeypatch.setattr(Clock, "steps", noted)
-    planned = tiny.stages([(StageSpec(until=2), ["kd"]), (StageSpec(), ["sp"])], epochs=4)
-    tiny.trained(tiny.setup(planned), tmp_path)
+    stages = [(StageConfig(ends_after=2), ["kd"]), (StageConfig(), ["sp"])]
+    tiny.trained(tiny.built(tiny.recipe(stages, epochs=4)), tmp_path)
     assert timed == [[2], [], [2], []]
 
 
@@ -230,7 +269,7 @@ def test_a_batch_for_which_memory_is_too_small_has_no_latency(monkeypatch: pytes
 
 
 def test_peak_memory_is_at_least_what_is_in_use() -> None:
-    forget_peak(CPU)
+    reset_peak_memory(CPU)
     large = torch.ones(16_000_000)
     peak, use = peak_memory(CPU), memory_in_use(CPU)
     assert peak is not None

@@ -1,4 +1,4 @@
-"""The real thing: processes of the command line that are killed with SIGKILL, and `smskd resume`."""
+"""Processes of the command line that are killed with SIGKILL, and `smskd resume`."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import smskd
-from smskd import session as training
+from smskd import session
 from smskd.models import save_weights
 from smskd.recipe import read
 from tests.support import tiny
@@ -18,7 +18,7 @@ from tests.support import tiny
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
 
 MAIN = """
-import smskd.training
+import smskd.session
 smskd.session.write_run_report = lambda *_: None  # it takes more time than the run
 from smskd.cli import main
 main()
@@ -70,17 +70,19 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_weights(tiny.teacher(), folder / "teacher.safetensors")
     value = {
         "name": "killed",
-        "data": {"name": "digits", "train_limit": tiny.TRAIN, "test_limit": tiny.TEST},
-        "teacher": {"model": "resnet8_w4", "weights": str(folder / "teacher.safetensors")},
+        "data": {
+            "source": "digits",
+            "subset": {"train": tiny.TRAIN, "test": tiny.TEST},
+            "validation": {"fraction": 0.3},
+        },
+        "teacher": {"name": "resnet8_w4", "weights": str(folder / "teacher.safetensors")},
         "student": "resnet8_w2",
-        "epochs": 6,
-        "batch_size": tiny.BATCH,
-        "schedule": {"decay_epochs": [2, 4]},
-        "device": "cpu",
-        "seed": 7,
+        "training": {"epochs": 6, "batch_size": tiny.BATCH},
+        "schedule": {"decay_at": [2, 4]},
+        "runtime": {"device": "cpu", "seed": 7},
         "stages": [
             {"methods": ["fitnet"], "reference": "best"},
-            {"methods": [{"name": "crd", "negatives": 12, "feature_dim": 8}], "carry": "average"},
+            {"methods": [{"name": "crd", "negatives": 12, "feature_dim": 8}], "carry": "ema"},
             {"methods": ["kd"]},
         ],
     }
@@ -89,14 +91,14 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def preserve_state(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = training.begin(read(recipe), tmp_path_factory.mktemp("undisturbed") / "run")
-    tiny.trained(run.setup(), run.folder.path)
+def uninterrupted(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = session.begin(read(recipe), tmp_path_factory.mktemp("uninterrupted") / "run")
+    tiny.trained(run.build(), run.folder.path)
     return run.folder.path
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.replace(" ", "-"))
-def test_resume_after_sigkill(moment: str, recipe: Path, preserve_state: Path, tmp_path: Path) -> None:
+def test_resume_after_sigkill(moment: str, recipe: Path, uninterrupted: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     killed = smskd_process(KILL + MOMENTS[moment] + MAIN, "train", recipe, "--out", run)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -107,5 +109,5 @@ def test_resume_after_sigkill(moment: str, recipe: Path, preserve_state: Path, t
 
     resumed = smskd_process(MAIN, "resume", run)
     assert resumed.returncode == 0, resumed.stderr
-    assert tiny.outcome(run) == tiny.outcome(preserve_state)
+    assert tiny.outcome(run) == tiny.outcome(uninterrupted)
     assert not (run / "checkpoint.safetensors").exists()
