@@ -1,6 +1,5 @@
 """Methods and anchors of the user's own, as objects in `smskd.distill` and by path in a recipe."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +21,7 @@ from smskd.models import save_weights
 from smskd.objective.student_head import StudentWithHead
 from smskd.recipe import parse
 from tests.support import tiny
-from tests.support.own_data import distilled
+from tests.support.own_data import Stop, distilled, stopping_after
 
 
 @pytest.fixture(autouse=True)
@@ -97,18 +96,6 @@ class NewHead(Method):
 
     def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
         return {"head": (inputs.student.logits - inputs.teacher.logits).square().mean()}
-
-
-class Stop(Exception):
-    pass
-
-
-def stopping_after(epochs: int) -> Callable[[Any], None]:
-    def on_epoch(report: Any) -> None:
-        if report.epoch == epochs:
-            raise Stop
-
-    return on_epoch
 
 
 def resumed(folder: Path, epoch: int, **arguments: Any) -> smskd.Result:

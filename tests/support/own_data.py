@@ -1,5 +1,6 @@
 """Networks and data sets of a user's own, for `smskd.distill`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -84,3 +85,17 @@ def distilled(*, made: nn.Module | None = None, **changes: Any) -> smskd.Result:
         **changes,
     }
     return smskd.distill(**options)
+
+
+class Stop(Exception):
+    """Raised to interrupt a run."""
+
+
+def stopping_after(epochs: int) -> Callable[[Any], None]:
+    """An ``on_epoch`` that interrupts a run after so many epochs."""
+
+    def on_epoch(report: Any) -> None:
+        if report.epoch == epochs:
+            raise Stop
+
+    return on_epoch

@@ -1,29 +1,24 @@
-"""A small recipe of the digits, as a mapping that tests change."""
+"""Recipes of which nothing is trained, and their stages."""
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from smskd.recipe import Recipe, parse
-from tests.support import tiny
+from smskd.strategies.resolve import resolve
+from smskd.strategies.resolved import ResolvedStage
 
 
-def digits_recipe(weights: Path, **keys: Any) -> Recipe:
-    """FitNets for two epochs, then KD for two, on the CPU.
+def recipe(**keys: Any) -> Recipe:
+    """A recipe for digits; its data have no validation split unless ``data`` is among the keys."""
+    networks = {"teacher": "resnet14", "student": "resnet8_w2"}
+    return parse({"data": {"source": "digits"}, **networks, **keys})
 
-    Args:
-        weights: of the teacher, :func:`tests.support.tiny.teacher`.
-        **keys: replace those of the recipe.
-    """
-    return parse(
-        {
-            "name": "tiny",
-            "data": {"source": "digits", "subset": {"train": tiny.TRAIN, "test": tiny.TEST}},
-            "teacher": {"name": "resnet8_w4", "weights": str(weights)},
-            "student": "resnet8_w2",
-            "training": {"epochs": 4, "batch_size": tiny.BATCH},
-            "schedule": {"decay_at": [2, 3]},
-            "runtime": {"device": "cpu"},
-            "methods": ["fitnet", "kd"],
-            **keys,
-        }
-    )
+
+def stages_of(given: Recipe) -> tuple[ResolvedStage, ...]:
+    """The resolved stages."""
+    return resolve(given).stages
+
+
+def spans(stages: Sequence[ResolvedStage]) -> list[tuple[int, int]]:
+    """First and last epoch of each stage."""
+    return [(stage.first, stage.last) for stage in stages]
