@@ -1,72 +1,71 @@
-"""What only a GPU can show: steps replayed as CUDA graphs, and frozen networks folded there."""
+"""Behaviour of a GPU alone: steps replayed as CUDA graphs, and frozen networks folded there."""
 
 import copy
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from smskd.anchors.reference_kl import ReferenceKL
+from smskd.config.cache import CacheMode
+from smskd.config.optimization import OptimizerConfig
 from smskd.config.runtime import Compile, ComputeConfig, Precision
+from smskd.config.stage import StageConfig
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import FeatureLayout, Reads, TappedOutputs
-from smskd.interfaces.terms import Method, WeightedMethod
+from smskd.interfaces.features import FeatureLayout, Reads
+from smskd.interfaces.terms import Kind, Method, TermInputs, WeightedMethod
 from smskd.models import adapt
 from smskd.models.frozen import Frozen
-from smskd.recipe import OptimizerSpec, StageSpec
 from smskd.registry import METHODS
 from smskd.runs.folder import RunFolder
-from smskd.teacher_cache import CacheConfig
 from smskd.training.config import RunConfig
-from smskd.training.host import allow_tf32, use_deterministic_cudnn
+from smskd.training.globals import computing
 from smskd.training.run import run
 from smskd.training.step import Step
 from tests.support import tiny
-from tests.training.test_cuda_graphs import SLOW, check_near
+from tests.support.nearly_equal import SLOW, cached_teacher, check_near
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 WAITING = {"kdsvd"}
-"""Methods whose steps cannot be recorded: decompositions wait for the device."""
+"""Methods whose steps cannot be captured: decompositions wait for the device."""
 
 AS_WIDE = {"fsp", "kdsvd"}
-"""Methods that want a student as wide as the teacher."""
+"""Methods that need a student as wide as the teacher."""
 
 
 @pytest.fixture(autouse=True)
 def exact() -> Any:
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.deterministic
-    allow_tf32(False)
-    use_deterministic_cudnn()
-    yield
-    allow_tf32(before[0])
-    torch.backends.cudnn.deterministic = before[1]
+    with computing(ComputeConfig(tf32=False)):
+        yield
 
 
 def setup(
     methods: Any,
     compiled: Compile = "auto",
     precision: Precision = "fp32",
-    cache: Any = "off",
-    optimizer: OptimizerSpec = SLOW,
+    cache: CacheMode = "off",
+    optimizer: OptimizerConfig = SLOW,
 ) -> RunConfig:
     """Two stages, of batches of 8 and a last one of 4."""
-    planned = tiny.stages(
-        [(StageSpec(until=2), list(methods)), (StageSpec(until=4), ["kd"])], epochs=4, anchor=ReferenceKL()
-    )
+    stages = [(StageConfig(ends_after=2), list(methods)), (StageConfig(), ["kd"])]
     wide = tiny.student(name="resnet8_w4") if AS_WIDE.intersection(map(str, methods)) else None
-    made = tiny.setup(planned, optimizer=optimizer, batch_size=8, device="cuda", learner=wide)
-    made.student.to(memory_format=torch.channels_last)
-    return replace(
-        made,
-        compute=ComputeConfig(precision, compiled),
-        cache=CacheConfig(cache),
-        augmentation_space=made.train.augmentation_space,  # type: ignore[attr-defined]
+    wanted = tiny.recipe(
+        stages,
+        epochs=4,
+        anchor=ReferenceKL(),
+        optimizer=optimizer,
+        batch_size=8,
+        teacher=cached_teacher(cache),
+        device="cuda",
+        precision=precision,
+        compile=compiled,
+        tf32=False,
     )
+    return tiny.built(wanted, learner=wide)
 
 
 def replayed(folder: Path) -> list[bool]:
@@ -85,8 +84,8 @@ def test_replayed_steps_are_those_that_are_not(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("cache", ["off", "memory"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("optimizer", [SLOW, OptimizerSpec(name="adamw", learning_rate=1e-3)], ids=["sgd", "adamw"])
-def test_resume_is_exact(precision: Precision, cache: Any, optimizer: OptimizerSpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", [SLOW, OptimizerConfig(name="adamw", learning_rate=1e-3)], ids=["sgd", "adamw"])
+def test_resume_is_exact(precision: Precision, cache: CacheMode, optimizer: OptimizerConfig, tmp_path: Path) -> None:
     def made() -> RunConfig:
         return setup([tiny.SMALL_CRD, "kd"], "auto", precision, cache, optimizer)
 
@@ -102,8 +101,8 @@ def test_resume_is_exact(precision: Precision, cache: Any, optimizer: OptimizerS
 
 
 @pytest.mark.parametrize("cache", ["off", "memory"])
-def test_no_step_waits_for_the_device(cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for the first of all, in which things come about that come about once."""
+def test_no_step_waits_for_the_device(cache: CacheMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the first of all, which initialises everything that is made only once."""
     call, calls = Step.__call__, 0
 
     def watched(self: Step, batch: Batch) -> Any:
@@ -129,33 +128,36 @@ def test_compiled_steps_are_replayed_too(tmp_path: Path) -> None:
 
 
 class DrawsOnTheCpu(Method):
-    """Weighs its loss by a number that Python draws."""
+    """Weights its loss by a number that is drawn on the CPU."""
 
-    def taps(self, student: FeatureLayout, teacher: FeatureLayout) -> Reads:
+    kind: ClassVar[Kind] = "response"
+    published_weight: ClassVar[float] = 1.0
+
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         return Reads(("logits",), ("logits",))
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        return {"loss": float(torch.rand(())) * (student.logits - teacher.logits).square().mean()}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        return {"loss": float(torch.rand(())) * (inputs.student.logits - inputs.teacher.logits).square().mean()}
 
 
 class Drops(DrawsOnTheCpu):
     """Leaves out some logits, drawn on the device."""
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        return {"loss": nn.functional.dropout(student.logits - teacher.logits).square().mean()}
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        return {"loss": nn.functional.dropout(inputs.student.logits - inputs.teacher.logits).square().mean()}
 
 
 class Waits(Drops):
     """Does the same, and then waits for the device."""
 
-    def loss(self, student: TappedOutputs, teacher: TappedOutputs, batch: Batch, state: nn.Module) -> dict[str, Tensor]:
-        losses = super().loss(student, teacher, batch, state)
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        losses = super().loss(inputs, state)
         float(losses["loss"].detach())
         return losses
 
 
 @pytest.mark.parametrize(("method", "works"), [(DrawsOnTheCpu(), False), (Drops(), True), (Waits(), False)])
-def test_what_cannot_be_recorded_is_trained_as_it_is(method: Method, works: bool, tmp_path: Path) -> None:
+def test_a_step_that_cannot_be_captured_is_eager(method: Method, works: bool, tmp_path: Path) -> None:
     weighed = WeightedMethod("own", method, 1.0)
     plain = tiny.trained(setup([weighed], "off"), tmp_path / "plain")
     fast = tiny.trained(setup([weighed]), tmp_path / "fast")
@@ -164,7 +166,8 @@ def test_what_cannot_be_recorded_is_trained_as_it_is(method: Method, works: bool
 
 
 def test_networks_are_folded_though_products_are_rounded() -> None:
-    allow_tf32(True)
     teacher = tiny.teacher().to("cuda")
-    assert Frozen(adapt(copy.deepcopy(teacher), tiny.EXAMPLE.to("cuda")), tiny.EXAMPLE.to("cuda")).folds
-    assert torch.backends.cudnn.allow_tf32
+    example = tiny.EXAMPLE.to("cuda")
+    with computing(ComputeConfig(tf32=True)):
+        assert Frozen(adapt(copy.deepcopy(teacher), example), example).folds
+        assert torch.backends.cudnn.allow_tf32

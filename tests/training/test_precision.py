@@ -17,7 +17,7 @@ STILL = OptimizerConfig(learning_rate=1e-30, momentum=0.0, weight_decay=0.0)
 
 
 def nearly_tied(seed: int) -> FeatureModel:
-    """A network without batch norm whose logits are nearly equal, so that bfloat16 and float32 rank them differently."""
+    """A network without batch norm, with logits so close that bfloat16 and float32 rank them differently."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         layers = nn.Sequential(

@@ -1,9 +1,6 @@
-"""What makes a step faster changes no result beyond rounding, and a run that is resumed is exact with any of it."""
+"""Each speed-up changes no result beyond rounding, and a run is resumed exactly with any of them."""
 
-import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -11,41 +8,40 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from smskd.anchors.reference_kl import ReferenceKL
-from smskd.config.runtime import Compile, ComputeConfig, Precision
-from smskd.data import MemoryLoader
+from smskd.config.cache import CacheMode
+from smskd.config.runtime import Compile, Precision
+from smskd.config.stage import StageConfig
 from smskd.models import frozen
 from smskd.models.frozen import Frozen
-from smskd.recipe import OptimizerSpec, StageSpec
 from smskd.runs.folder import RunFolder
-from smskd.teacher_cache import CacheConfig
 from smskd.training import optimizer as optim
 from smskd.training.config import RunConfig
 from smskd.training.run import run
 from smskd.training.step import Step
 from tests.support import tiny
-
-SLOW = OptimizerSpec(learning_rate=1e-3)
-"""Fast training would make much of small differences."""
+from tests.support.nearly_equal import SLOW, cached_teacher
 
 EPOCHS = 8
 """Of 3 steps each: more than 20 in all."""
 
 
-def two_stages() -> tuple[Any, ...]:
-    return tiny.stages(
-        [(StageSpec(until=4), ["fitnet", tiny.SMALL_CRD]), (StageSpec(until=EPOCHS), ["kd"])],
-        epochs=EPOCHS,
-        anchor=ReferenceKL(),
-    )
+def fast(**runtime: Any) -> RunConfig:
+    """As a recipe is built: the student in channels-last format."""
+    stages: list[tuple[StageConfig, tiny.Methods]] = [
+        (StageConfig(ends_after=4), ["fitnet", tiny.SMALL_CRD]),
+        (StageConfig(), ["kd"]),
+    ]
+    made = tiny.built(tiny.recipe(stages, epochs=EPOCHS, anchor=ReferenceKL(), optimizer=SLOW, **runtime))
+    convolution = next(weight for weight in made.student.parameters() if weight.dim() == 4 and weight.shape[1] > 1)
+    assert convolution.is_contiguous(memory_format=torch.channels_last)
+    return made
 
 
-def fast() -> RunConfig:
-    """As a recipe is assembled: the student in channels-last format."""
-    made = tiny.setup(two_stages(), optimizer=SLOW)
-    made.student.to(memory_format=torch.channels_last)
+def contiguous() -> RunConfig:
+    made = fast()
+    made.student.to(memory_format=torch.contiguous_format)
     return made
 
 
@@ -69,23 +65,19 @@ def without_folding(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(frozen, "folded", lambda model, example: None)
 
 
-def without_inference_mode(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(torch, "inference_mode", torch.no_grad)
-
-
 def without_fused_update(patch: pytest.MonkeyPatch) -> None:
     sgd = torch.optim.SGD
     patch.setattr(optim.torch.optim, "SGD", lambda *some, fused, **more: sgd(*some, **more))
 
 
 def without_frozen_channels_last(patch: pytest.MonkeyPatch) -> None:
-    made = Frozen._copy_to_run
+    prepare = Frozen._prepare
 
-    def contiguous(self: Frozen) -> None:
-        made(self)
-        self._runs = (self._runs[0].to(memory_format=torch.contiguous_format),)
+    def contiguous_prepare(self: Frozen, model: Any) -> None:
+        prepare(self, model)
+        self._running.to(memory_format=torch.contiguous_format)
 
-    patch.setattr(Frozen, "_copy_to_run", contiguous)
+    patch.setattr(Frozen, "_prepare", contiguous_prepare)
 
 
 def without_stopping_early(patch: pytest.MonkeyPatch) -> None:
@@ -100,15 +92,10 @@ def without_stopping_early(patch: pytest.MonkeyPatch) -> None:
 
 CUTS = (
     without_folding,
-    without_inference_mode,
     without_fused_update,
     without_frozen_channels_last,
     without_stopping_early,
 )
-
-
-def nothing(patch: pytest.MonkeyPatch) -> None:
-    pass
 
 
 def check_same(one: tuple[list[float], list[float]], other: tuple[list[float], list[float]]) -> None:
@@ -117,82 +104,88 @@ def check_same(one: tuple[list[float], list[float]], other: tuple[list[float], l
     assert one[1] == other[1]
 
 
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[float], list[float]]:
+    with pytest.MonkeyPatch.context() as patch:
+        return of_steps(fast(), tmp_path_factory.mktemp("usual"), patch)
+
+
 @pytest.mark.parametrize("cut", CUTS, ids=lambda cut: cut.__name__)
-def test_without_a_cut_losses_and_accuracies_are_the_same(
-    cut: Callable[[pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_each_alone(
+    cut: Callable[[pytest.MonkeyPatch], None],
+    usual: tuple[list[float], list[float]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with_it = of_steps(fast(), tmp_path / "with", monkeypatch)
     cut(monkeypatch)
-    check_same(of_steps(fast(), tmp_path / "without", monkeypatch), with_it)
+    check_same(of_steps(fast(), tmp_path, monkeypatch), usual)
 
 
-def test_without_all_of_them_and_with_a_contiguous_student_likewise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_them = of_steps(fast(), tmp_path / "with", monkeypatch)
+def test_all_of_them(usual: tuple[list[float], list[float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And with a contiguous student."""
     for cut in CUTS:
         cut(monkeypatch)
-    check_same(of_steps(tiny.setup(two_stages(), optimizer=SLOW), tmp_path / "without", monkeypatch), with_them)
+    check_same(of_steps(contiguous(), tmp_path, monkeypatch), usual)
 
 
-def test_compiled_likewise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_student(
+    usual: tuple[list[float], list[float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("smskd.models.compiled.BACKEND", "aot_eager")
-    eager = of_steps(fast(), tmp_path / "eager", monkeypatch)
-    compiled = of_steps(replace(fast(), compute=ComputeConfig(compile="on")), tmp_path / "compiled", monkeypatch)
-    stages = tiny.summary(tmp_path / "compiled")["stages"]
+    monkeypatch.setattr("smskd.models.compiled_frozen._compile", lambda graph, images: graph)
+    compiled = of_steps(fast(compile="on"), tmp_path, monkeypatch)
+    stages = tiny.summary(tmp_path)["stages"]
     assert ["student" in stage["cost"]["compiled"] for stage in stages] == [True, True]
-    check_same(compiled, eager)
+    check_same(compiled, usual)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_mixed_precision_is_near(precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mixed_precision_is_near(
+    precision: Precision, usual: tuple[list[float], list[float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # From its usual scale float16 comes down by leaving out the first steps, whose gradients overflow.
     monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=8.0))
-    whole = of_steps(fast(), tmp_path / "whole", monkeypatch)
-    mixed = of_steps(replace(fast(), compute=ComputeConfig(precision)), tmp_path / "mixed", monkeypatch)
-    assert mixed[0] == pytest.approx(whole[0], rel=0.05)
-    assert mixed[0] != whole[0]
+    mixed = of_steps(fast(precision=precision), tmp_path, monkeypatch)
+    assert mixed[0] == pytest.approx(usual[0], rel=0.05)
+    assert mixed[0] != usual[0]
 
 
-@contextmanager
-def stopped(made: RunConfig, folder: Path, epochs: int) -> Iterator[None]:
-    """A run that is left after some epochs."""
-    folder.mkdir(exist_ok=True)
-    reports = run(made, RunFolder(folder))
-    list(islice(reports, epochs))
-    reports.close()
-    yield
-
-
-@pytest.mark.parametrize("cache", ["off", "memory", "disk"])
-@pytest.mark.parametrize("compiled", ["off", "on", "auto"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize(
+    ("precision", "compiled", "cache"),
+    [
+        ("fp32", "off", "off"),
+        ("fp32", "on", "memory"),
+        ("fp32", "auto", "disk"),
+        ("bf16", "off", "memory"),
+        ("bf16", "on", "disk"),
+        ("bf16", "auto", "off"),
+        ("fp16", "off", "disk"),
+        ("fp16", "on", "off"),
+        ("fp16", "auto", "memory"),
+    ],
+)
 def test_resume_is_exact(
-    precision: Precision, compiled: Compile, cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    precision: Precision, compiled: Compile, cache: CacheMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each pair of two settings comes up once."""
     monkeypatch.setattr("smskd.models.compiled.BACKEND", "aot_eager")
     monkeypatch.setattr("smskd.training.compute_policy.WORTHWHILE", 0)
     monkeypatch.setattr("smskd.training.compute_policy.TRAINING_WORTHWHILE", 0)
-    monkeypatch.setattr("smskd.models.compiled._compile", lambda graph, pictures: graph)
-    student: nn.Module = tiny.student().to(memory_format=torch.channels_last)
+    monkeypatch.setattr("smskd.models.compiled_frozen._compile", lambda graph, images: graph)
 
-    def made(folder: Path) -> RunConfig:
-        planned = tiny.stages(
-            [(StageSpec(until=3), [tiny.SMALL_CRD, "kd"]), (StageSpec(until=4), ["kd"])], epochs=4, anchor=ReferenceKL()
-        )
-        setup = tiny.setup(planned, learner=copy.deepcopy(student))  # type: ignore[arg-type]
-        assert isinstance(setup.train, MemoryLoader)
-        options = CacheConfig(cache, folder / "cache")
-        return replace(
-            setup,
-            compute=ComputeConfig(precision, compiled),
-            cache=options,
-            augmentation_space=setup.train.augmentation_space,
+    def made(cache_folder: str) -> RunConfig:
+        stages = [(StageConfig(ends_after=3), [tiny.SMALL_CRD, "kd"]), (StageConfig(), ["kd"])]
+        teacher = cached_teacher(cache, str(tmp_path / cache_folder))
+        return tiny.built(
+            tiny.recipe(stages, epochs=4, anchor=ReferenceKL(), teacher=teacher, precision=precision, compile=compiled)
         )
 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    tiny.trained(made(tmp_path / "one"), whole)
-    with stopped(made(tmp_path / "other"), parts, 2):
-        rest = tiny.trained(made(tmp_path / "other"), parts)
+    parts.mkdir()
+    tiny.trained(made("one"), whole)
+    reports = run(made("other"), RunFolder(parts))
+    list(islice(reports, 2))
+    reports.close()
+    rest = tiny.trained(made("other"), parts)
     assert [report.epoch for report in rest] == [3, 4]
     assert tiny.outcome(parts) == tiny.outcome(whole)
