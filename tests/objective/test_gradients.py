@@ -1,4 +1,4 @@
-"""Whom the gradients of the parts reach, and that nothing moves teacher and reference."""
+"""Gradients of the parts reach the student and the methods' modules; nothing changes teacher and reference."""
 
 from pathlib import Path
 
