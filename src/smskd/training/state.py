@@ -1,6 +1,5 @@
 """The state of a run: everything that the rest of it depends on, with one ``state_dict``."""
 
-import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from smskd.data import mix
 from smskd.interfaces.features import FeatureModel
 from smskd.interfaces.objective import Objective
 from smskd.interfaces.terms import Anchor, Term
+from smskd.models.copying import copy_of
 from smskd.models.frozen import Frozen
 from smskd.objective.parts import StageParts
 from smskd.objective.student_head import head_descriptions
@@ -241,8 +241,7 @@ class TrainingState:
             return
         if type(anchor).end_of_stage is Term.end_of_stage:
             return
-        model = copy.deepcopy(self.student)
-        model.load_state_dict(self.reference.state_dict())
+        model = copy_of(self.reference.model).to(self.config.example.device).requires_grad_(True)
         loader = self.config.loaders[self.counters.stage]
         anchor.end_of_stage(model.eval(), loader.epoch(self.counters.epoch), state)
 
