@@ -27,7 +27,7 @@ from smskd.runs.folder import RECIPE, RunFolder
 from smskd.strategies.resolve import resolve
 from smskd.training.config import RunConfig
 from smskd.training.globals import preserved_globals
-from smskd.training.identity import Identity
+from smskd.training.identity import Identity, check_identity
 from smskd.training.run import run
 from tests.support import tiny
 
@@ -79,7 +79,6 @@ REFUSED = {
         r"stages\.1\.anchor\.weight \(0\.4, now 0\.5\)",
     ),
     "teacher": (Change(source=lambda: tiny.teacher(seed=8)), r"fingerprints\.teacher"),
-    "student": (Change(learner=lambda: tiny.student(seed=8)), r"fingerprints\.student"),
     "batch size": (
         Change(tiny.recipe(STAGES, epochs=4, anchor=ReferenceKL(), batch_size=30)),
         r"training\.batch_size \(20, now 30\)",
@@ -108,6 +107,7 @@ REFUSED = {
 }
 
 HARMLESS = {
+    "initial student": (Change(learner=lambda: tiny.student(seed=8)), r"fingerprints\.student"),
     "checkpoint interval": (runtime(checkpoint_every=2), r"runtime\.checkpoint_every \(1, now 2\)"),
     "device": (runtime(device="cpu:0"), r'runtime\.device \("cpu", now "cpu:0"\)'),
     "epochs": (Change(tiny.recipe(STAGES, epochs=6, anchor=ReferenceKL())), r"training\.epochs \(4, now 6\)"),
@@ -165,6 +165,21 @@ def test_what_does_no_harm_needs_force(name: str, begun: Path, tmp_path: Path) -
 def test_fewer_epochs_are_refused(begun: Path) -> None:
     shorter = Change(tiny.recipe(STAGES, epochs=3, anchor=ReferenceKL()))
     assert "training.epochs (4, now 3)" in refusal(shorter, begun, force=True)
+
+
+@pytest.mark.parametrize("place", ["run", "last stage"])
+def test_a_cosine_is_not_lengthened(place: str) -> None:
+    """It would have had other learning rates from the start."""
+    cosine = ScheduleConfig(name="cosine")
+
+    def identity(epochs: int) -> Identity:
+        stages = [(StageConfig(schedule=cosine if place == "last stage" else None), [])]
+        schedule = cosine if place == "run" else tiny.SCHEDULE
+        resolved = resolve(tiny.recipe(stages, epochs=epochs, schedule=schedule))
+        return Identity.of(resolved.as_mapping(), {})
+
+    with pytest.raises(UserError, match=r"training\.epochs \(4, now 6\)"):
+        check_identity(identity(4), identity(6), Path("run"), force=True)
 
 
 def test_a_finished_run_is_not_taken_for_another(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def check_identity(begun: Identity, now: Identity, folder: Path, *, force: bool 
         now: of the run as it would go on.
         folder: the run's, for the message.
         force: whether differences are taken that change the result by rounding at most, or only lengthen the last
-            stage.
+            stage. A cosine schedule cannot be lengthened: it would have had other learning rates from the start.
 
     Raises:
         UserError: they differ; the keys are named.
@@ -93,8 +93,14 @@ def _is_safe(key: str, begun: Identity, now: Identity) -> bool:
     if key in _SAFE:
         return True
     if key == "training.epochs" or key == _last_end(begun) == _last_end(now):
-        return int(now.facts[key]) > int(begun.facts[key])
+        return int(now.facts[key]) > int(begun.facts[key]) and not _ends_with_a_cosine(begun)
     return False
+
+
+def _ends_with_a_cosine(identity: Identity) -> bool:
+    """Whether the learning rates of all epochs, those already trained too, depend on the last epoch."""
+    last_stage = _last_end(identity).removesuffix(".ends_after")
+    return "cosine" in (identity.facts.get("schedule.name"), identity.facts.get(f"{last_stage}.schedule.name"))
 
 
 def _last_end(identity: Identity) -> str:
