@@ -10,15 +10,11 @@ from smskd import timing as clock_file
 from smskd.anchors.reference_kl import ReferenceKL
 from smskd.config.stage import StageConfig
 from smskd.interfaces.batch import Batch
-from smskd.models.latency import latency
 from smskd.timing import IDLE, PARTS, REPLAYED, Clock, sampled_steps
 from smskd.training.epoch import train_batches
 from smskd.training.globals import preserved_globals
-from smskd.training.host import memory_in_use, peak_memory, reset_peak_memory
 from smskd.training.state import TrainingState
 from tests.support import tiny
-
-CPU = torch.device("cpu")
 
 
 class Ticks:
@@ -237,41 +233,3 @@ def test_a_run_times_the_first_epoch_of_each_stage(tmp_path: Path, monkeypatch: 
     stages = [(StageConfig(ends_after=2), ["kd"]), (StageConfig(), ["sp"])]
     tiny.trained(tiny.built(tiny.recipe(stages, epochs=4)), tmp_path)
     assert timed == [[2], [], [2], []]
-
-
-def test_latency_leaves_the_model_as_it_was() -> None:
-    model = tiny.student().train()
-    model.fc.eval()
-    before, draws = tiny.bits(model), torch.get_rng_state()
-    times = latency(model, tiny.EXAMPLE)
-    assert set(times) == {"1", "64"}
-    assert all(value is not None and value > 0 for value in times.values())
-    assert model.training
-    assert not model.fc.training
-    assert tiny.same(before, tiny.bits(model))
-    assert torch.equal(draws, torch.get_rng_state())
-    assert all(parameter.grad is None for parameter in model.parameters())
-
-
-def test_a_batch_for_which_memory_is_too_small_has_no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tiny.student()
-    forward = model.forward
-
-    def small(x: torch.Tensor) -> torch.Tensor:
-        if len(x) > 1:
-            raise torch.OutOfMemoryError
-        return forward(x)
-
-    monkeypatch.setattr(model, "forward", small)
-    times = latency(model, tiny.EXAMPLE)
-    assert times["1"] is not None
-    assert times["64"] is None
-
-
-def test_peak_memory_is_at_least_what_is_in_use() -> None:
-    reset_peak_memory(CPU)
-    large = torch.ones(16_000_000)
-    peak, use = peak_memory(CPU), memory_in_use(CPU)
-    assert peak is not None
-    assert peak > large.numel() * large.element_size()
-    assert use is None or use <= peak_memory(CPU)  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""Freed memory is kept in a run on a CPU, unless the environment says otherwise."""
+"""Freed memory is kept in a run on a CPU, unless the environment configures the allocator; and peak memory."""
 
 import platform
 import subprocess
@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from smskd.training import host as allocator
-from smskd.training.host import keep_freed_memory
+from smskd.training import host
+from smskd.training.host import keep_freed_memory, memory_in_use, peak_memory, reset_peak_memory
 
 FREED = """
 import sys, torch
@@ -31,7 +31,7 @@ def _kept_after_a_block(*words: str) -> tuple[bool, int]:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the process's memory is read from /proc")
 def test_what_is_freed_stays_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in allocator._OWN_CHOICE:
+    for name in host._OWN_CHOICE:
         monkeypatch.delenv(name, raising=False)
     kept, more = _kept_after_a_block("keep")
     if not kept:
@@ -48,3 +48,13 @@ def test_an_environment_that_says_how_memory_is_allocated_is_left_alone(monkeypa
 
 def test_a_gpu_has_its_own_memory() -> None:
     assert not keep_freed_memory(torch.device("cuda"))
+
+
+def test_peak_memory_is_at_least_what_is_in_use() -> None:
+    cpu = torch.device("cpu")
+    reset_peak_memory(cpu)
+    large = torch.ones(16_000_000)
+    peak, use = peak_memory(cpu), memory_in_use(cpu)
+    assert peak is not None
+    assert peak > large.numel() * large.element_size()
+    assert use is None or use <= peak_memory(cpu)  # type: ignore[operator]
