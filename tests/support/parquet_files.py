@@ -26,7 +26,7 @@ def metadata(**features):
 
 
 def write(path, images, labels, image="image", label="label", names=None, struct=True, group=4, **more):
-    """A Parquet file as the hub has them; ``images`` are arrays, which are encoded as PNG, or bytes, which are written unchanged."""
+    """A Parquet file as on the hub; ``images`` are arrays, encoded as PNG, or bytes, written unchanged."""
     cells = [cell if cell is None or isinstance(cell, bytes) else png(cell) for cell in images]
     binary = pa.struct([("bytes", pa.binary()), ("path", pa.string())]) if struct else pa.binary()
     column = pa.array([{"bytes": cell, "path": None} for cell in cells] if struct else cells, binary)

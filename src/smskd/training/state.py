@@ -20,6 +20,7 @@ from smskd.strategies.resolved import ResolvedStage
 from smskd.timing import Clock
 from smskd.training.accuracy import Accuracy
 from smskd.training.caches import teacher_caches
+from smskd.training.checks import check_stages
 from smskd.training.compute_policy import CompilePolicy
 from smskd.training.config import RunConfig
 from smskd.training.counters import Counters
@@ -37,9 +38,13 @@ class TrainingState:
 
     Args:
         config: of the run.
+
+    Raises:
+        UserError: a stage could not begin, or there is no room for a cache.
     """
 
     def __init__(self, config: RunConfig) -> None:
+        check_stages(config)
         self.config = config
         self.counters = Counters()
         self.student: FeatureModel = config.student

@@ -1,0 +1,37 @@
+"""Checks before training: every stage's terms find what they read, and their modules can be built."""
+
+from collections.abc import Iterator
+
+from smskd.errors import UserError
+from smskd.interfaces.terms import Term
+from smskd.models import describe
+from smskd.objective.bound_term import ReadModels, bind, reads_of
+from smskd.strategies.resolved import ResolvedStage
+from smskd.training.config import RunConfig
+
+
+def check_stages(config: RunConfig) -> None:
+    """Refuses a run of which a later stage could not begin. The first stage's modules are built at once anyway.
+
+    Raises:
+        UserError: a term finds nothing to read in its stage's networks, or cannot be built for their shapes; the
+            message begins with the stage.
+    """
+    student = describe(config.student, config.image_shape)
+    for index, (stage, teacher) in enumerate(zip(config.recipe.stages, config.teachers, strict=True)):
+        layout = None if teacher is None else describe(teacher.model, config.image_shape)
+        models = ReadModels(config.student, student, teacher, layout, None)
+        for name, term, weight in _terms(stage):
+            try:
+                reads = reads_of(name, term, student, layout)
+                if index and not reads.reference:
+                    bind(name, term, weight, reads, models, config.loaders[index].info)
+            except UserError as error:
+                raise UserError(f"stages.{index}: {error}" if index else str(error)) from None
+
+
+def _terms(stage: ResolvedStage) -> Iterator[tuple[str, Term, float]]:
+    for item in stage.methods:
+        yield item.name, item.method, item.weight
+    if stage.anchor is not None and stage.anchor.weight > 0:
+        yield "the anchor", stage.anchor, stage.anchor.weight
