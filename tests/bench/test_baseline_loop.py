@@ -32,8 +32,8 @@ class Pair:
     def __init__(self, method: str, stage: int) -> None:
         case = replace(CASE, method=method, stage=stage)
         dataset = random_dataset(case)
-        self.ours = TimedLoop(step_file.assembled(case, dataset))
-        options = baseline_options(self.ours.setup, self.ours.state.objective)
+        self.ours = TimedLoop(step_file.built(case, dataset))
+        options = baseline_options(self.ours.config, self.ours.state.objective)
         data = baseline_dataset(case, dataset)
         assert data is not None
         self.baseline = BaselineTurns(options, data).loop
@@ -47,7 +47,7 @@ class Pair:
         self._share_modules(method)
 
     def _share_modules(self, method: str) -> None:
-        (state,) = self.ours.state.objective.states
+        state = self.ours.state.objective.term_states[0]
         if method == "fitnet":
             ours = state.get_submodule("regressor")
             self.baseline.criterion.load_state_dict(ours.state_dict())
@@ -106,14 +106,14 @@ def test_images_are_cropped_flipped_and_normalized_one_at_a_time() -> None:
     assert (int(sample.y), int(sample.sample), len(sample.contrast)) == (int(dataset.train.labels[7]), 7, 0)
     untouched = baseline_dataset(CASE, replace(dataset, padding=0, flip=False))
     assert untouched is not None
-    ours = dataset.normalisation().apply(dataset.train.images[7:8])
+    ours = dataset.normalisation().apply(dataset.train.pixels[7:8])
     torch.testing.assert_close(untouched[7].x, ours[0])
 
 
 def test_negatives_are_distinct_samples_of_other_classes() -> None:
     dataset = random_dataset(CASE)
     data = ImageDataset(
-        dataset.train.images.permute(0, 2, 3, 1).numpy(), dataset.train.labels.numpy(), lambda image: image, FEW
+        dataset.train.pixels.permute(0, 2, 3, 1).numpy(), dataset.train.labels.numpy(), lambda image: image, FEW
     )
     labels = dataset.train.labels
     for index in range(40):

@@ -9,7 +9,7 @@ from smskd.bench.run import bench_run
 from smskd.timing import PARTS
 from tests.support.program import TINY, fine, mistake
 
-SMALL = (*TINY, "student.model=resnet8_w2", "teacher.model=resnet8_w4")
+SMALL = (*TINY, "student.name=resnet8_w2", "teacher.name=resnet8_w4")
 KEYS = {
     "format", "recipe", "epochs", "seconds", "teacher_seconds", "images", "images_per_second", "share", "environment",
 }  # fmt: skip
@@ -28,7 +28,7 @@ def test_the_teacher_is_trained_first(tmp_path: Path) -> None:
 
 
 def test_a_plain_recipe_has_no_teacher(tmp_path: Path) -> None:
-    result = bench_run("digits/teacher", [*TINY, "student.model=resnet8_w2"], tmp_path)
+    result = bench_run("digits/teacher", [*TINY, "student.name=resnet8_w2"], tmp_path)
     assert result["teacher_seconds"] is None
     assert result["share"]["teacher"] == 0
     assert not (tmp_path / "teacher").exists()
@@ -43,7 +43,7 @@ def test_weights_of_the_recipe_are_used(tmp_path: Path) -> None:
 
 def test_command() -> None:
     shown = fine("bench", "run", "digits/fitnet-kd", *SMALL)
-    for words in ("recipe", "fitnet-kd, 2 epochs", "for the teacher", "images a second", "student forward", " %"):
+    for words in ("recipe", "fitnet-kd, 2 epochs", "for the teacher", "images per second", "student forward", " %"):
         assert words in shown
     result = json.loads(fine("bench", "run", "digits/fitnet-kd", *SMALL, "--json", "-"))
     assert result.keys() == KEYS

@@ -137,7 +137,7 @@ def test_a_cache_is_warm_when_steps_are_timed(stage: int, monkeypatch: pytest.Mo
     call = Step.__call__
 
     def noted(self: Step, batch: Batch) -> Any:
-        cache = self.objective.cache
+        cache = self.objective.parts.cache  # type: ignore[attr-defined]
         assert cache is not None
         cache.share_of_hits()
         losses = call(self, batch)
@@ -150,8 +150,8 @@ def test_a_cache_is_warm_when_steps_are_timed(stage: int, monkeypatch: pytest.Mo
 
 
 def test_steps_continue_from_epoch_to_epoch() -> None:
-    loop = TimedLoop(step_file.assembled(TINY, random_dataset(TINY)))
-    batches = loop._endless()
+    loop = TimedLoop(step_file.built(TINY, random_dataset(TINY)))
+    batches = (group.batch for group in loop._endless())
     ids = [tuple(next(batches).index.tolist()) for _ in range(10)]  # type: ignore[union-attr]
     assert sorted(sum(ids[:5], ())) == list(range(40))
     assert sorted(sum(ids[5:], ())) == list(range(40))
@@ -166,7 +166,7 @@ def test_the_logits_of_a_random_teacher_are_moderate(tmp_path: Path) -> None:
 
     teacher = models.create("resnet56", classes=5)
     models.load_weights(teacher, tmp_path / "teacher.safetensors")
-    logits = teacher.eval()(dataset.normalisation().apply(dataset.train.images))
+    logits = teacher.eval()(dataset.normalisation().apply(dataset.train.pixels))
     assert logits.abs().max() < 100
     assert logits.std(0).min() > 1e-3
 
@@ -189,7 +189,7 @@ class TestCommand:
 
     def test_a_table_for_people(self) -> None:
         shown = fine("bench", "step", *WORDS, "--method", "kd")
-        for words in ("smskd  baseline loop", "student forward", "images a second", "peak memory", "step "):
+        for words in ("smskd  baseline loop", "student forward", "images per second", "peak memory", "step "):
             assert words in shown
         assert "reference" not in shown
         assert max(map(len, shown.splitlines())) <= 80
@@ -214,7 +214,7 @@ class TestCommand:
             (["--method", "kd", "--precision", "fp8"], "precision: must be 'fp32', 'bf16' or 'fp16', not 'fp8'"),
             (["--method", "kd", "--device", "gpu"], "runtime.device: 'gpu' is not available"),
             (["--method", "kd", "--data-size", 7], "--data-size: 7 images are too few for batches of 8"),
-            (["--method", "kd", "--json", "/no/such/folder/file"], "--json: /no/such/folder is no folder"),
+            (["--method", "kd", "--json", "/no/such/folder/file"], "--json: /no/such/folder is not a folder"),
             (["--method", "kd", "--json", "/"], "--json: / is a folder"),
             ([], "Missing option '--method'"),
             (["--method", "kd", "--nonsense"], "No such option"),
