@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from smskd.api import Result, distill, load, train
     from smskd.config.cache import CacheConfig
     from smskd.config.data import DataConfig, LoaderConfig, SubsetConfig, ValidationConfig
+    from smskd.config.models import TeacherConfig
     from smskd.config.optimization import OptimizerConfig, ScheduleConfig
     from smskd.config.runtime import RuntimeConfig
     from smskd.config.stage import StageConfig
@@ -62,6 +63,7 @@ _HOMES = {
     "SubsetConfig": "config.data",
     "Tap": "interfaces.features",
     "TappedOutputs": "interfaces.features",
+    "TeacherConfig": "config.models",
     "Term": "interfaces.terms",
     "TermInputs": "interfaces.terms",
     "TrainingConfig": "recipe",
@@ -106,6 +108,7 @@ __all__ = [
     "SubsetConfig",
     "Tap",
     "TappedOutputs",
+    "TeacherConfig",
     "Term",
     "TermInputs",
     "TrainingConfig",

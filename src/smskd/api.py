@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from smskd import models, session
-from smskd.arguments import StageLike, dataset_of, stage_config, validation_config
+from smskd.arguments import StageLike, check_arguments, dataset_of, stage_config, validation_config
 from smskd.build import Provided
 from smskd.config.base import ComponentConfig
 from smskd.config.cache import CacheConfig, CacheMode
@@ -123,8 +123,7 @@ def distill(
     """
     if resume and out is None:
         raise UserError("resume needs out, the folder of the run to go on with")
-    if (stages is None) == (methods is None):
-        raise UserError("give either stages or methods")
+    check_arguments(student, teacher, train, test, stages, methods, strategy, validation, on_epoch)
     runtime = _with(runtime or RuntimeConfig(), seed=seed, device=device)
     cache = teacher_cache if isinstance(teacher_cache, CacheConfig) else CacheConfig(teacher_cache)
     recipe = Recipe(
@@ -211,14 +210,17 @@ def load(path: str | Path) -> nn.Module:
 
 def _trained(reports: Generator[Report, None, FeatureModel], on_epoch: Callable[[Report], object] | None) -> nn.Module:
     """Goes through the reports of a run to its end, and returns the student, in eval mode."""
-    while True:
-        try:
-            report = next(reports)
-        except StopIteration as end:
-            student: FeatureModel = end.value
-            return student.wrapped.eval()
-        if on_epoch is not None:
-            on_epoch(report)
+    try:
+        while True:
+            try:
+                report = next(reports)
+            except StopIteration as end:
+                student: FeatureModel = end.value
+                return student.wrapped.eval()
+            if on_epoch is not None:
+                on_epoch(report)
+    finally:
+        reports.close()  # puts global state back now, and not when a traceback that holds the generator is freed
 
 
 def _with(settings: Any, **values: Any) -> Any:

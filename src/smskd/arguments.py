@@ -14,6 +14,7 @@ from smskd.config.runtime import RuntimeConfig
 from smskd.config.stage import StageConfig
 from smskd.data import Augmentation, Dataset, Images, StreamedSamples, split_samples
 from smskd.data.samples import Samples, Split
+from smskd.data.validation import check_apart
 from smskd.errors import UserError
 from smskd.interfaces.terms import Method, WeightedMethod
 from smskd.training.host import device_of
@@ -21,11 +22,51 @@ from smskd.training.host import device_of
 StageLike = str | Method | WeightedMethod | StageConfig | Sequence[str | Method | WeightedMethod]
 
 
+def check_arguments(
+    student: Any,
+    teacher: Any,
+    train: Any,
+    test: Any,
+    stages: Any,
+    methods: Any,
+    strategy: Any,
+    validation: Any,
+    on_epoch: Any,
+) -> None:
+    """Refuses arguments of ``distill`` of wrong kinds, each in one line.
+
+    Raises:
+        UserError: the argument's name, and what it has to be.
+    """
+    for name, network in (("student", student), ("teacher", teacher)):
+        if not isinstance(network, nn.Module) and not (name == "teacher" and network is None):
+            raise UserError(f"{name} must be a torch.nn.Module, not {network!r}")
+    held_out = validation if not isinstance(validation, float | ValidationConfig | None) else test
+    for name, data in (("train", train), ("test", test), ("validation", held_out)):
+        if isinstance(data, dict) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+            raise UserError(f"{name} must be a map-style data set of (image, label), not a {type(data).__name__}")
+        if not len(data):
+            raise UserError(f"{name} has no samples")
+    if (stages is None) == (methods is None):
+        raise UserError("give either stages or methods")
+    if stages is not None and strategy == "joint":
+        raise UserError("strategy: joint makes one stage of methods; give methods instead of stages")
+    for name, items in (("stages", stages), ("methods", methods)):
+        if isinstance(items, str) or not isinstance(items, Sequence | None):
+            raise UserError(f"{name} must be a list, such as ['fitnet', 'kd'], not {items!r}")
+    if on_epoch is not None and not callable(on_epoch):
+        raise UserError(f"on_epoch must be callable, not {on_epoch!r}")
+
+
 def stage_config(stage: StageLike) -> StageConfig:
     """The settings of a stage that is given by its methods, or in full."""
     if isinstance(stage, StageConfig):
         return stage
     single = isinstance(stage, str | Method | WeightedMethod)
+    if not single and not isinstance(stage, Sequence):
+        raise UserError(
+            f"stages: {stage!r} is no stage; give a method's name or object, a list of them or a StageConfig"
+        )
     return StageConfig(methods=(stage,) if single else tuple(stage))  # type: ignore[arg-type]
 
 
@@ -55,6 +96,8 @@ def dataset_of(
         parts["train"], parts["validation"] = split_samples(parts["train"], config, classes)
     elif validation is not None:
         parts["validation"] = _split(validation, classes)
+    if "validation" in parts:
+        check_apart(parts["validation"], parts["train"], parts["test"])
     mean, std = ((0.0,) * shape[0], (1.0,) * shape[0])
     if augmentation is not None:
         mean, std = augmentation.mean, augmentation.std

@@ -14,7 +14,7 @@ from smskd.data.loaders.make import make_loader
 from smskd.data.sources.catalog import Track as LoadTrack
 from smskd.models.memory_format import safe_memory_format
 from smskd.strategies.resolved import ResolvedRecipe
-from smskd.teacher_cache.key import weights
+from smskd.teacher_cache.key import structure, weights
 from smskd.training.config import RunConfig
 from smskd.training.host import device_of
 from smskd.training.identity import Identity
@@ -82,6 +82,7 @@ def build(recipe: ResolvedRecipe, provided: Provided | None = None, track: LoadT
         "augmentation": repr(pixel_settings(augmentation)),
         "loader_seed": str(loader_seed),
         "student": weights(student.wrapped),
+        "student_structure": structure(student),
         **teacher_fingerprints(teachers),
     }
     return RunConfig(

@@ -8,7 +8,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,8 @@ class ClassRegistry(Registry):
         if not self._is_member(found):
             module, _, cls = self.base.partition(":")
             raise UserError(f"{self.noun} '{path}' is not a subclass of {module}.{cls}")
+        if not is_dataclass(found):
+            raise UserError(f"{self.noun} '{path}' is not a dataclass; put @dataclass(frozen=True) above the class")
 
     def make(self, component: ComponentConfig, where: str) -> Any:
         """An object of the class that a component names, with its options as the class's fields.
@@ -193,6 +195,9 @@ class ClassRegistry(Registry):
 
     def component_of(self, thing: Any) -> ComponentConfig:
         """Name and options from which :meth:`make` makes an equal object."""
+        if not is_dataclass(thing):
+            cls = type(thing).__name__
+            raise UserError(f"{self.noun} {cls} is not a dataclass; put @dataclass(frozen=True) above the class")
         return ComponentConfig(self.name_of(thing), {field.name: _plain(thing, field.name) for field in fields(thing)})
 
     def name_of(self, thing: object) -> str:

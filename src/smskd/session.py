@@ -15,6 +15,7 @@ from smskd.data.sources.catalog import Track as LoadTrack
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.recipe import Recipe, read, to_yaml
+from smskd.recipe.read import load_yaml
 from smskd.report.page import write_run_report
 from smskd.runs.folder import RECIPE, RunFolder
 from smskd.strategies.resolve import resolve
@@ -22,6 +23,7 @@ from smskd.strategies.resolved import ResolvedRecipe
 from smskd.training.config import RunConfig
 from smskd.training.globals import preserved_globals
 from smskd.training.host import device_of, environment
+from smskd.training.identity import Identity, check_identity
 from smskd.training.reports import Track, untracked
 from smskd.training.run import Report, run
 
@@ -75,15 +77,24 @@ class Run:
             return student
 
     def _rewrite_recipe(self) -> None:
-        """Before the first checkpoint nothing has been trained that would be lost: the folder's recipe is this one."""
-        if not self.folder.has_checkpoint and not self.folder.finished:
-            self.folder.save_recipe(to_yaml(self.recipe.as_mapping()))
+        """The folder's recipe becomes this one as long as there is no checkpoint, which would be compared.
+
+        Raises:
+            UserError: epochs have been trained already, with other settings.
+        """
+        if self.folder.has_checkpoint or self.folder.finished:
+            return
+        mapping = self.recipe.as_mapping()
+        if self.folder.has_metrics:
+            begun = load_yaml(self.folder.load_recipe(), str(self.folder.path))
+            check_identity(Identity.of(begun, {}), Identity.of(mapping, {}), self.folder.path, force=self.force)
+        self.folder.save_recipe(to_yaml(mapping))
 
     @contextmanager
     def _discarded_on_error(self) -> Iterator[None]:
         try:
             yield
-        except UserError:
+        except Exception:
             if self.fresh:
                 self.folder.discard()
             raise

@@ -14,7 +14,7 @@ from smskd.interfaces.features import FeatureModel
 from smskd.models.frozen import Frozen
 from smskd.objective.student_head import head_descriptions_in, rebuild_head
 from smskd.strategies.resolved import ResolvedRecipe
-from smskd.teacher_cache.key import weights
+from smskd.teacher_cache.key import structure, weights
 
 
 def load_model(config: ModelConfig, dataset: Dataset, role: str) -> FeatureModel:
@@ -102,9 +102,9 @@ def _teacher(config: TeacherConfig, own: nn.Module | None, dataset: Dataset, exa
 def teacher_fingerprints(teachers: tuple[Frozen | None, ...]) -> Mapping[str, str]:
     """Of the weights, by stage where stages have different teachers."""
     distinct = list(dict.fromkeys(frozen for frozen in teachers if frozen is not None))
+    known = {frozen: f"{weights(frozen.model.wrapped)}:{structure(frozen.model)}" for frozen in distinct}
     if len(distinct) == 1:
-        return {"teacher": weights(distinct[0].model.wrapped)}
-    known = {frozen: weights(frozen.model.wrapped) for frozen in distinct}
+        return {"teacher": known[distinct[0]]}
     return {f"stages.{index}.teacher": known[frozen] for index, frozen in enumerate(teachers) if frozen is not None}
 
 

@@ -1,5 +1,6 @@
 """Images held out of training, on which the best epoch is selected."""
 
+import hashlib
 from dataclasses import replace
 
 import torch
@@ -38,11 +39,8 @@ def with_validation(
         UserError: no images would be left to train on, or the images of ``config.source`` do not fit.
     """
     if config.source is not None:
-        if config.source == source:
-            raise UserError(_OWN_TEST_IMAGES)
         validation = _of_source(config.source, dataset.class_names, track)
-        if validation.fingerprint() == dataset.test.fingerprint():
-            raise UserError(_OWN_TEST_IMAGES)
+        check_apart(validation, dataset.train, dataset.test)
         return replace(dataset, validation=validation)
     train, validation = split_samples(dataset.train, config, dataset.classes, track)
     return replace(dataset, train=train, validation=validation)
@@ -80,10 +78,43 @@ def split_samples(
     return split.take(_rows(~held_out)), split.take(_rows(held_out))
 
 
-_OWN_TEST_IMAGES = (
-    "validation.source: these are the test images of the data, which must take no part in training; choose another "
-    "source, or fraction or count"
-)
+_DUPLICATES = 0.01
+"""Share of the validation images that may be among others: real data sets have a few duplicates."""
+
+
+def check_apart(validation: Split, train: Split, test: Split) -> None:
+    """Refuses validation images that are test images or training images.
+
+    Images in memory are compared by their pixels. Of samples that are streamed from one and the same data set their
+    positions are compared, and of others the fingerprints.
+
+    Raises:
+        UserError: more than one in a hundred validation images is among them.
+    """
+    for name, other in (("test", test), ("training", train)):
+        if _shared(validation, other) > _DUPLICATES * len(validation):
+            raise UserError(
+                f"validation: these are {name} images, at least in part; `best` is selected on images that take no "
+                "other part: choose another source, or fraction or count"
+            )
+
+
+def _shared(one: Split, other: Split) -> int:
+    """The number of samples of one that are in the other, as far as that can be known."""
+    if isinstance(one, Images) and isinstance(other, Images):
+        known = set(_image_hashes(other))
+        return sum(value in known for value in _image_hashes(one))
+    if isinstance(one, StreamedSamples) and isinstance(other, StreamedSamples) and one.dataset is other.dataset:
+        return len(set(_positions(one)) & set(_positions(other)))
+    return len(one) if one.fingerprint() == other.fingerprint() else 0
+
+
+def _image_hashes(images: Images) -> list[bytes]:
+    return [hashlib.blake2b(pixels.tobytes(), digest_size=16).digest() for pixels in images.pixels.cpu().numpy()]
+
+
+def _positions(samples: StreamedSamples) -> list[int]:
+    return list(range(len(samples))) if samples.indices is None else samples.indices.tolist()
 
 
 def _wanted(total: int, config: ValidationConfig) -> int:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from smskd.errors import UserError
+from smskd.errors import UserError, nearest
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, Reads, Tap
+from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel, ModelInfo, Reads, Tap
 from smskd.interfaces.terms import DataInfo, Term, TermInputs
 from smskd.models.frozen import Frozen
 from smskd.objective.tapped_features import model_info, tapped_outputs
@@ -71,6 +71,10 @@ class BoundTerm:
     def weighted_losses(self, inputs: TermInputs) -> dict[str, Tensor]:
         """Its parts of the loss, averaged over the samples and weighted, by their names in the whole loss."""
         losses = self.term.loss(inputs, self.state)
+        if not isinstance(losses, Mapping) or not losses or any(loss.dim() > 1 for loss in losses.values()):
+            raise UserError(
+                f"{self.name}: loss() must return a dictionary of named parts, each a scalar or per sample, [N]"
+            )
         return {
             self.name if len(losses) == 1 else f"{self.name}.{part}": self.weight * _mean(loss)
             for part, loss in losses.items()
@@ -116,9 +120,21 @@ def reads_of(name: str, term: Term, student: FeatureLayout, teacher: FeatureLayo
         UserError: they have nothing that it could read; the message begins with the term's name.
     """
     try:
-        return term.reads(student, teacher)
+        reads = term.reads(student, teacher)
+        _check_taps(reads.student, student, "student")
+        _check_taps(reads.reference, student, "reference")
+        if teacher is not None:
+            _check_taps(reads.teacher, teacher, "teacher")
+        return reads
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
+
+
+def _check_taps(taps: Sequence[Tap], layout: FeatureLayout, model: str) -> None:
+    for tap in taps:
+        valid = layout.preactivations if tap.before_relu else {LOGITS, *layout.features}
+        if tap.feature not in valid:
+            raise UserError(f"it reads '{tap}', which the {model} does not have{nearest(tap.feature, valid)}")
 
 
 def all_taps(reads: Sequence[Reads], model: str) -> frozenset[Tap]:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from smskd.errors import UserError
 from smskd.interfaces.terms import Method, WeightedMethod
 from smskd.registry import METHODS
 
@@ -22,9 +23,16 @@ def weighted(methods: Sequence[str | Method | WeightedMethod]) -> tuple[Weighted
         if isinstance(item, str):
             item = METHODS.find(item)()
         if isinstance(item, Method):
+            _check_declared(item)
             item = WeightedMethod(label(METHODS.name_of(item)), item, item.published_weight)
         result.append(replace(item, name=_unused(item.name, {other.name for other in result} | _OWN_PARTS)))
     return tuple(result)
+
+
+def _check_declared(method: Method) -> None:
+    for name in ("kind", "published_weight"):
+        if not hasattr(method, name):
+            raise UserError(f"method {type(method).__name__} declares no {name}; set it as a class attribute")
 
 
 def label(name: str) -> str:

@@ -91,6 +91,15 @@ class RunFolder:
         """Replaces the recipe, given as YAML."""
         files.write_text(self.path / RECIPE, recipe)
 
+    def load_recipe(self) -> str:
+        """The recipe's text."""
+        return (self.path / RECIPE).read_text(encoding="utf-8")
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether epochs have been trained."""
+        return any((self.path / name).exists() for name in (METRICS, PRETRAINING))
+
     @property
     def has_checkpoint(self) -> bool:
         """Whether the folder contains a checkpoint."""

@@ -110,7 +110,11 @@ def _next_decay(schedule: ScheduleConfig, start: int, epochs: int, where: str) -
 def _stage_configs(recipe: Recipe, strategy: Strategy) -> tuple[StageConfig, ...]:
     if recipe.stages is not None:
         return recipe.stages or (StageConfig(),)
-    return strategy.stages(recipe.methods or ())
+    stages = strategy.stages(recipe.methods or ())
+    if not isinstance(stages, tuple) or not stages or not all(isinstance(stage, StageConfig) for stage in stages):
+        name = STRATEGIES.name_of(strategy)
+        raise UserError(f"strategy: stages() of {name} must return a tuple of one or more StageConfig")
+    return stages
 
 
 def _methods(configs: Sequence[StageConfig], *, shorthand: bool) -> list[tuple[WeightedMethod, ...]]:
@@ -134,6 +138,7 @@ def _method(item: Any, where: str) -> WeightedMethod:
     if weight is not None and not _is_weight(weight):
         raise UserError(f"{where}.weight: must be a number of 0 or more, not {weight!r}")
     method: Method = METHODS.make(ComponentConfig(item.name, options), where)
+    weighted([method])  # checks its class attributes
     return WeightedMethod(label(item.name), method, method.published_weight if weight is None else float(weight))
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,18 @@ from smskd.errors import UserError
 SEMANTICS = 2
 """Changes with the code wherever the same settings would train other weights."""
 
-_FINGERPRINTED = ("weights", "root", "download")
-"""Last parts of keys whose contents have fingerprints: files may lie elsewhere."""
+_FINGERPRINTED = re.compile(
+    r"(?:student|teacher|stages\.\d+\.teacher)\.weights|data\.(?:validation\.)?source\.(?:root|download)"
+)
+"""Keys whose contents have fingerprints: files may lie elsewhere."""
+
+_SHOWN = 6
+"""Keys of a difference that a message names."""
 
 _IRRELEVANT = ("name", "data.loader.workers")
 """Keys that change nothing."""
 
-_CACHE = (".cache.folder", ".cache.limit")
+_CACHE = re.compile(r"(?:teacher|stages\.\d+\.teacher)\.cache\.(?:folder|limit)")
 
 _SAFE = (
     "runtime.device",
@@ -109,23 +115,26 @@ def _last_end(identity: Identity) -> str:
 
 
 def _named(keys: list[str], begun: Identity, now: Identity) -> str:
-    """The keys, with both values where these are short."""
-    return ", ".join(f"{key}{_change(begun.facts.get(key), now.facts.get(key))}" for key in keys)
+    """The keys, with both values where these are short. A key within another one, and one that follows from another,
+    is left out."""
+    listed = [key for key in keys if not any(key.startswith(f"{other}.") for other in keys)]
+    if "runtime.seed" in listed:
+        listed = [key for key in listed if key != "fingerprints.loader_seed"]
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(f"{key}{_change(key, begun, now)}" for key in listed[:_SHOWN]) + more
 
 
-def _change(before: Any, after: Any) -> str:
-    shown = f" ({json.dumps(before)}, now {json.dumps(after)})"
+def _change(key: str, begun: Identity, now: Identity) -> str:
+    if key == "fingerprints.student":
+        return " (the student's initial weights; what it is trained from is the checkpoint)"
+    if key not in begun.facts or key not in now.facts:
+        return ""
+    shown = f" ({json.dumps(begun.facts[key])}, now {json.dumps(now.facts[key])})"
     return shown if len(shown) <= 60 else ""
 
 
 def _matters(key: str) -> bool:
-    return (
-        key not in _IRRELEVANT
-        and not key.endswith(_CACHE)
-        and not (
-            key.rpartition(".")[2] in _FINGERPRINTED and key.startswith(("data.", "student.", "teacher.", "stages."))
-        )
-    )
+    return not (key in _IRRELEVANT or _FINGERPRINTED.fullmatch(key) or _CACHE.fullmatch(key))
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
