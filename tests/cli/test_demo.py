@@ -1,36 +1,27 @@
 """`smskd demo`, shortened."""
 
 import json
+import multiprocessing
+import os
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from smskd.cli import demo
+from smskd.cli.run_bars import RunBars
 from smskd.recipe import Recipe, read
-from tests.support.program import everything_in, fine, mistake, start
+from tests.support.program import ctrl_c_stops_this_process, everything_in, fine, mistake, smskd
 
 STUDENTS = ("plain", "kd", "fitnet-kd")
 SHORT = ["data.source={name: digits, test_samples: 64}", "data.subset.train=128", "runtime.device=cpu"]
 
-SLOW = f"""
-from smskd.cli import demo, main
-
-def read(path, overrides=(), original=demo.read):
-    short = ["training.epochs=1"] if path == demo.TEACHER else []
-    return original(path, [*overrides, *{SHORT}, *short])
-
-if __name__ == "__main__":
-    demo.read, demo.STUDENTS = read, ("plain", "kd")
-    main()
-"""
-"""The program with a short teacher and students of many epochs."""
-
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer students and images, and a teacher of one epoch."""
+    """Fewer students and images, a teacher of one epoch, and one worker process: each imports torch."""
 
     def read_tiny(path: str, overrides: list[str] | None = None) -> Recipe:
         short = ["training.epochs=1"] if path == demo.TEACHER else []
@@ -38,10 +29,11 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(demo, "read", read_tiny)
     monkeypatch.setattr(demo, "STUDENTS", STUDENTS)
+    monkeypatch.setattr(demo, "WORKERS", 1)
 
 
 @pytest.mark.usefixtures("tiny")
-def test_demo(here: Path) -> None:
+def test_demo(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("demo", "--out", "my demo", "--epochs", "2", "--seeds", "0,1")
     printed = fine(*words)
     lines = printed.splitlines()
@@ -64,6 +56,7 @@ def test_demo(here: Path) -> None:
     assert ": top-1 " not in again
     assert again.splitlines()[1:] == lines[-(len(again.splitlines()) - 1) :]
     assert everything_in(here / "my demo").keys() == before.keys()
+    monkeypatch.setattr(demo, "write_report", lambda *_: None)
     assert fine(*words, "-q") == ""
 
     message = mistake("demo", "--out", "my demo", "--epochs", "3", "-q")
@@ -79,18 +72,32 @@ def test_teacher_and_students_have_the_same_test_images() -> None:
     assert {student.training.epochs for student in demo._students(Path("x"), 12).values()} == {12}
 
 
-def test_ctrl_c_ends_the_workers_with_one_line(tmp_path: Path) -> None:
-    out, file = tmp_path / "demo", tmp_path / "slow.py"
-    file.write_text(SLOW, encoding="utf-8")
-    code = f"import runpy; runpy.run_path({str(file)!r}, run_name='__main__')"
-    program = start("demo", "--out", out, "--epochs", "5000", "--seeds", "0", code=code)
-    while not list(out.glob("*/seed0/metrics.jsonl")):
-        assert program.poll() is None, program.communicate()
-    program.send_signal(signal.SIGINT)
-    _, errors = program.communicate(timeout=60)
-    assert program.returncode == 130
-    assert errors == f"smskd: stopped; go on with: smskd demo --out {out} --seeds 0 --epochs 5000\n"
+@pytest.fixture
+def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """SIGINT at the first epoch of a student, in a process that does not ignore it."""
+
+    def interrupt(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(RunBars, "update", interrupt)
+    with ctrl_c_stops_this_process():
+        yield
+
+
+@pytest.mark.usefixtures("tiny", "ctrl_c")
+def test_ctrl_c_ends_the_workers_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("smskd.session.write_run_report", lambda *_: None)
+    out = tmp_path / "demo"
+    stopped = smskd("demo", "--out", out, "--epochs", "5000", "--seeds", "0")
+    assert stopped.code == 130
+    assert stopped.err == f"smskd: stopped; go on with: smskd demo --out {out} --seeds 0 --epochs 5000\n"
+    assert capfd.readouterr().err == "", "a worker has written to stderr"
+    assert not multiprocessing.active_children()
     assert (out / "teacher" / "summary.json").is_file()
+    assert len(list(out.glob("*/seed0/metrics.jsonl"))) == 1
+    assert not list(out.glob("*/seed0/summary.json"))
 
 
 def test_a_demo_whose_folder_cannot_be(here: Path) -> None:

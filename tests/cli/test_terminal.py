@@ -4,14 +4,16 @@ import io
 import os
 import pty
 import re
-import subprocess
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import TextIO
 
+import pytest
 from rich.console import Console
 
 from smskd.cli.progress import Display
-from tests.support.program import PROCESS, TINY, fine
+from tests.support.program import TINY, fine, run_main
 
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 
@@ -19,18 +21,22 @@ CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 def on_a_terminal(*words: object) -> str:
     """The output of the program on a terminal of 80 columns."""
     leader, follower = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([*PROCESS, *map(str, words)], stdout=follower, stderr=follower, env=environment)
-    os.close(follower)
-    written = b""
-    try:
+    written = bytearray()
+    reader = Thread(target=_read, args=(leader, written))
+    reader.start()
+    with open(follower, "w", encoding="utf-8") as terminal:
+        code = run_main(words, terminal, terminal)
+    reader.join()
+    os.close(leader)
+    assert code == 0, written.decode()
+    return written.decode()
+
+
+def _read(leader: int, written: bytearray) -> None:
+    """Reads until the terminal is closed."""
+    with suppress(OSError):  # the end of the output of a pseudo-terminal
         while chunk := os.read(leader, 65536):
             written += chunk
-    except OSError:
-        pass  # the end of the output of a pseudo-terminal
-    os.close(leader)
-    assert process.wait() == 0, written.decode()
-    return written.decode()
 
 
 def screen(written: str) -> list[str]:
@@ -62,7 +68,9 @@ def screen(written: str) -> list[str]:
     return [line.rstrip() for line in lines if line.strip()]
 
 
-def test_a_run_on_a_terminal(here: Path, taught: tuple[str, ...]) -> None:
+def test_a_run_on_a_terminal(here: Path, taught: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}.items():
+        monkeypatch.setenv(name, value)
     written = on_a_terminal("train", "digits/fitnet-kd-no-reference", *taught, "--seeds", "0,1", "--out", "r")
     lines = screen(written)
     assert len(lines) == 2, lines
@@ -128,4 +136,4 @@ def test_reading_images_is_shown() -> None:
 
 def test_a_file_gets_no_control_characters(here: Path) -> None:
     assert "\x1b" not in fine("methods", "kd")
-    assert "\x1b" not in fine("train", "digits/teacher", *TINY)
+    assert "\x1b" not in fine("train", "digits/teacher", *TINY, "student.name=resnet8")

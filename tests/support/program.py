@@ -1,12 +1,13 @@
 """Running the program, in the process of the test, which is fast, or in a process of its own."""
 
 import io
-import os
-import subprocess
+import signal
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 from unittest import mock
 
 import torch
@@ -36,9 +37,15 @@ class Outcome:
 
 def smskd(*words: object) -> Outcome:
     """Runs ``main`` with these arguments."""
+    out, err = io.StringIO(), io.StringIO()
+    code = run_main(words, out, err)
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def run_main(words: Iterable[object], out: TextIO, err: TextIO) -> int:
+    """The exit code of ``main`` with these arguments, which writes into these streams."""
     from smskd.cli import main
 
-    out, err = io.StringIO(), io.StringIO()
     code: object = "main returned"
     with (
         mock.patch.object(sys, "argv", ["smskd", *map(str, words)]),
@@ -50,7 +57,17 @@ def smskd(*words: object) -> Outcome:
         except SystemExit as end:
             code = 0 if end.code is None else end.code
     assert isinstance(code, int)
-    return Outcome(code, out.getvalue(), err.getvalue())
+    return code
+
+
+@contextmanager
+def ctrl_c_stops_this_process() -> Iterator[None]:
+    """SIGINT raises ``KeyboardInterrupt``, also where the process has inherited that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def fine(*words: object) -> str:
@@ -68,13 +85,6 @@ def mistake(*words: object) -> str:
     assert outcome.err.endswith("\n")
     assert outcome.err.count("\n") == 1, outcome.err
     return outcome.err.removeprefix("smskd: ").removesuffix("\n")
-
-
-def start(*words: object, code: str = MAIN) -> "subprocess.Popen[str]":
-    """Starts the program, or other code that calls it, in a process of its own with one thread."""
-    command = [sys.executable, "-c", code, *map(str, words)]
-    added = {"OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | added)
 
 
 def same_weights(one: Path, other: Path) -> bool:
