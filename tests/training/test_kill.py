@@ -1,5 +1,6 @@
 """Processes of the command line that are killed with SIGKILL, and `smskd resume`."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,16 +15,27 @@ from smskd import session
 from smskd.models import save_weights
 from smskd.recipe import read
 from tests.support import tiny
+from tests.support.program import fine
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 
-MAIN = """
-import smskd.session
-smskd.session.write_run_report = lambda *_: None  # it takes more time than the run
+KILLED = """
+import json, os, signal, sys
+import smskd.cli.train
 from smskd.cli import main
-main()
+
+kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+recipe, *runs = json.loads(sys.argv[1])
+for moment, folder in runs:
+    child = os.fork()
+    if child == 0:
+        exec(moment)
+        sys.argv = ["smskd", "train", recipe, "--out", folder]
+        main()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-KILL = "import os, signal; kill = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
+"""A process for each moment, forked before the first computation: torch is imported once."""
+
 MOMENTS = {
     "after the third line of metrics": """
 from smskd.runs.folder import RunFolder
@@ -55,13 +67,6 @@ def saving(self, *arguments):
 RunFolder.save_student = saving
 """,
 }
-
-
-def smskd_process(code: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    source = str(Path(smskd.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -97,17 +102,32 @@ def uninterrupted(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return run.folder.path
 
 
+@pytest.fixture(scope="module")
+def killed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folder of a run that was killed, for each moment."""
+    folder = tmp_path_factory.mktemp("killed")
+    runs = {moment: folder / moment.replace(" ", "-") for moment in MOMENTS}
+    words = [str(recipe), *((MOMENTS[moment], str(run)) for moment, run in runs.items())]
+    source = str(Path(smskd.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", KILLED, json.dumps(words)]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    codes = [line for line in process.stdout.splitlines() if line.removeprefix("-").isdigit()]
+    assert codes == [str(-signal.SIGKILL)] * len(MOMENTS), process.stderr
+    return runs
+
+
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.replace(" ", "-"))
-def test_resume_after_sigkill(moment: str, recipe: Path, uninterrupted: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    killed = smskd_process(KILL + MOMENTS[moment] + MAIN, "train", recipe, "--out", run)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+def test_resume_after_sigkill(
+    moment: str, killed: dict[str, Path], uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = killed[moment]
     assert (run / "checkpoint.safetensors").exists()
     assert not (run / "summary.json").exists()
     if "checkpoint" in moment:
         assert list(run.glob(".*.tmp")), "the kill has to leave a file half written"
 
-    resumed = smskd_process(MAIN, "resume", run)
-    assert resumed.returncode == 0, resumed.stderr
+    monkeypatch.setattr(session, "write_run_report", lambda *_: None)
+    fine("resume", run)
     assert tiny.outcome(run) == tiny.outcome(uninterrupted)
     assert not (run / "checkpoint.safetensors").exists()
