@@ -1,8 +1,6 @@
-import sys
 from collections.abc import Collection
 
 import pytest
-import torch
 from torch import Tensor
 
 from smskd import session
@@ -28,10 +26,3 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """The charts of the page take more time than the runs."""
     monkeypatch.setattr(session, "write_run_report", lambda _: None)
-
-
-@pytest.fixture(autouse=True)
-def nothing_compiled_before() -> None:
-    """All students are compiled from one function, of which torch.compile keeps eight programs in a process."""
-    if "torch._dynamo" in sys.modules:
-        torch._dynamo.reset()

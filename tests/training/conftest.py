@@ -1,10 +1,8 @@
 """Fixtures of the tests of training."""
 
-import sys
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 from smskd.training import summary
 from tests.support.kills import Killer, watch_moments
@@ -28,10 +26,3 @@ def killer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Killer]:
 def no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measuring the latency of both networks would take a quarter of the time of the smallest runs."""
     monkeypatch.setattr(summary, "latency", lambda model, example: {"1": 1.0, "64": 1.0})
-
-
-@pytest.fixture(autouse=True)
-def nothing_compiled_before() -> None:
-    """All students are compiled from one function, of which torch.compile keeps eight programs in a process."""
-    if "torch._dynamo" in sys.modules:
-        torch._dynamo.reset()
