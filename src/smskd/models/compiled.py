@@ -77,6 +77,8 @@ def compiled_training(model: FeatureModel, images: Tensor, names: Sequence[str])
         found = model.extract(x, names)
         return tuple(found[name] for name in names)
 
+    # A code object of its own: the compiler gives up on one that it has compiled for several models.
+    features.__code__ = features.__code__.replace()
     quiet_compiler()
     before = [buffer.clone() for buffer in model.buffers()]
     try:
