@@ -11,8 +11,8 @@ from smskd.cli.train import resume_runs
 from smskd.errors import UserError
 from smskd.runs.folder import RunFolder
 from tests.support import tiny
+from tests.support.digits_recipes import digits_recipe
 from tests.support.program import everything_in
-from tests.support.recipes import digits_recipe
 
 
 class TestAnotherRun:

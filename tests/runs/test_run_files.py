@@ -22,8 +22,8 @@ from smskd.training.accuracy import evaluate
 from smskd.training.pretraining import PretrainingReport
 from smskd.training.reports import EpochReport
 from tests.support import tiny
+from tests.support.digits_recipes import digits_recipe
 from tests.support.program import everything_in
-from tests.support.recipes import digits_recipe
 from tests.support.run_folders import write_run
 
 SEED_3 = {"device": "cpu", "seed": 3}
