@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
-from smskd.runs.atomic_files import metadata_of, write_tensors
+from smskd.runs.tensor_files import read_tensors, write_tensors
 
 RUN_WEIGHTS = "student.safetensors"
 """Name of the file of the student's weights in the folder of a run."""
@@ -99,11 +97,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         UserError: there is no such file, or it cannot be read.
     """
     file = _file(Path(path))
-    try:
-        with safe_open(file, framework="pt") as opened:
-            return metadata_of(opened.metadata())
-    except (SafetensorError, OSError) as error:
-        raise _unreadable(file, error) from error
+    return _read_tensors(file)[1]
 
 
 def _saved(module: nn.Module) -> nn.Module:
@@ -120,10 +114,7 @@ def _file(path: Path) -> Path:
 
 def _read(file: Path) -> Mapping[str, Tensor]:
     if file.suffix == ".safetensors":
-        try:
-            return load_file(file)
-        except (SafetensorError, OSError) as error:
-            raise _unreadable(file, error) from error
+        return _read_tensors(file)[0]
     return _weights_of(_read_checkpoint(file), file)
 
 
@@ -137,9 +128,11 @@ def _read_checkpoint(file: Path) -> object:
         raise UserError(f"weights: {file} cannot be read: {reason}; only tensors and plain data are read") from error
 
 
-def _unreadable(file: Path, error: Exception) -> UserError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return UserError(f"weights: {file} cannot be read: {reason}")
+def _read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        return read_tensors(file)
+    except UserError as error:
+        raise UserError(f"weights: {error}") from error
 
 
 def _harmless_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:

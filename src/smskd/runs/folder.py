@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.runs import atomic_files as files
 from smskd.runs.file_names import CHECKPOINT, ENVIRONMENT, METRICS, PRETRAINING, RECIPE, STUDENT, SUMMARY
+from smskd.runs.tensor_files import read_tensors, write_tensors
 
 __all__ = [
     "CHECKPOINT",
@@ -156,7 +156,7 @@ class RunFolder:
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Replaces the checkpoint."""
         metadata = {"values": json.dumps(checkpoint.values)}
-        files.write_tensors(self.path / CHECKPOINT, checkpoint.tensors, metadata)
+        write_tensors(self.path / CHECKPOINT, checkpoint.tensors, metadata)
 
     def load_checkpoint(self) -> Checkpoint | None:
         """The last checkpoint, its tensors on the CPU; None if there is none.
@@ -168,11 +168,10 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-                return Checkpoint(tensors, json.loads(files.metadata_of(file.metadata())["values"]))
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{path} is damaged ({error}); remove it to start the run again") from None
+            tensors, metadata = read_tensors(path, own=True)
+            return Checkpoint(tensors, json.loads(metadata["values"]))
+        except (UserError, KeyError, ValueError) as error:
+            raise UserError(f"{error}; remove it to start the run again") from None
 
     def save_student(self, module: nn.Module, metadata: Mapping[str, str], stage: int | None = None) -> None:
         """Writes the weights of a student.
@@ -183,7 +182,7 @@ class RunFolder:
             stage: the student as it is at the end of this stage, counted from 1; None: the resulting student.
         """
         folder = self.path if stage is None else self.path / "stages" / str(stage)
-        files.write_tensors(folder / STUDENT, module.state_dict(), metadata)
+        write_tensors(folder / STUDENT, module.state_dict(), metadata)
 
     def save_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes the summary."""

@@ -1,0 +1,136 @@
+"""Files of tensors with a digest: damage is noticed when they are read, whatever it hits."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from smskd.errors import UserError
+from smskd.runs.atomic_files import replacing
+
+METADATA = "smskd"
+"""The metadata entry of these files, a JSON object. It is a single one, since safetensors writes several entries in
+random order."""
+
+_DIGEST = "sha256"
+"""The key of the digest in it."""
+
+_SYSTEM_ERROR = re.compile(r"os error (\d+)")
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, *, parents: bool = True
+) -> None:
+    """Writes a safetensors file atomically; equal content gives equal bytes.
+
+    Args:
+        path: of the file.
+        tensors: by name, on any device; they are written contiguous.
+        metadata: texts by name.
+        parents: whether missing parent folders are created.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    own = dict(metadata or {})
+    entry = json.dumps({**own, _DIGEST: _digest(contiguous, own)}, sort_keys=True)
+    with replacing(path, parents=parents) as temporary:
+        try:
+            save_file(contiguous, temporary, metadata={METADATA: entry})
+        except SafetensorError as error:
+            raise _system_error(error) from error
+
+
+def read_tensors(path: Path, *, own: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, on the CPU, and its metadata.
+
+    The digest of a file that :func:`write_tensors` has written is compared. A file of another program has none, and is
+    read as it is.
+
+    Args:
+        path: of the file.
+        own: whether only files of :func:`write_tensors` are read.
+
+    Raises:
+        UserError: there is no such file, it cannot be read, or it is damaged.
+    """
+    with _told(path, own), safe_open(path, framework="pt") as file:
+        entries = file.metadata() or {}
+        metadata, digest = _own_metadata(path, entries) if own or _is_own(entries) else (entries, None)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    if digest is not None and digest != _digest(tensors, metadata):
+        raise damaged(path, "its content does not match its digest")
+    return tensors, metadata
+
+
+def damaged(path: Path, reason: str) -> UserError:
+    """The error for a file that is not as it was written."""
+    return UserError(f"{path} is damaged ({reason})")
+
+
+class _told:
+    """Turns the errors of a file that is read into a line."""
+
+    def __init__(self, path: Path, own: bool) -> None:
+        self._path, self._own = path, own
+
+    def __enter__(self) -> None:
+        if not self._path.exists():
+            raise UserError(f"there is no file {self._path}")
+        if not self._path.is_file():  # reading a pipe would wait for ever
+            raise UserError(f"{self._path} is not a file")
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise UserError(f"{self._path} cannot be read: {error.strerror or error}") from error
+        if isinstance(error, SafetensorError):
+            if self._own:
+                raise damaged(self._path, _first_line(error)) from error
+            reason = f"it is damaged, or not a safetensors file ({_first_line(error)})"
+            raise UserError(f"{self._path} cannot be read: {reason}") from error
+
+
+def _is_own(entries: Mapping[str, str]) -> bool:
+    """Whether these are the entries of a file of ours, be it with a damaged key."""
+    return METADATA in entries or any(_DIGEST in value for value in entries.values())
+
+
+def _own_metadata(path: Path, entries: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """The metadata and the digest of a file of ours."""
+    try:
+        found = json.loads(entries[METADATA])
+        digest = found.pop(_DIGEST)
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        raise damaged(path, "it has no digest") from None
+    if not all(isinstance(value, str) for value in (digest, *found.values())):
+        raise damaged(path, "its metadata are not texts")
+    return found, digest
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 of names, types, shapes and bytes of all tensors, and of the metadata; hexadecimal."""
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _system_error(error: SafetensorError) -> OSError:
+    """The error of the system that safetensors tells only in words."""
+    found = _SYSTEM_ERROR.search(str(error))
+    number = int(found[1]) if found else errno.EIO
+    return OSError(number, os.strerror(number) if found else _first_line(error))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
