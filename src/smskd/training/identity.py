@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smskd.errors import UserError
+from smskd.runs.identity_keys import HARMLESS, INITIAL_STUDENT
 
 SEMANTICS = 2
 """Changes with the code wherever the same settings would train other weights."""
@@ -26,13 +27,7 @@ _IRRELEVANT = ("name", "data.loader.workers")
 
 _CACHE = re.compile(r"(?:teacher|stages\.\d+\.teacher)\.cache\.(?:folder|limit)")
 
-_SAFE = (
-    "runtime.device",
-    "runtime.checkpoint_every",
-    "runtime.compile",
-    "training.test_batch_size",
-    "fingerprints.student",
-)
+_SAFE = (*HARMLESS, INITIAL_STUDENT)
 """Keys that change the result by rounding at most; taken with ``force``. The student's weights come from the
 checkpoint, whatever its initial weights are."""
 
