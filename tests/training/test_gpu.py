@@ -1,6 +1,7 @@
 """Behaviour of a GPU alone: steps replayed as CUDA graphs, and frozen networks folded there."""
 
 import copy
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -127,6 +128,7 @@ def test_compiled_steps_are_replayed_too(tmp_path: Path) -> None:
         assert one.losses == pytest.approx(other.losses, rel=1e-3)
 
 
+@dataclass(frozen=True)
 class DrawsOnTheCpu(Method):
     """Weights its loss by a number that is drawn on the CPU."""
 
@@ -140,6 +142,7 @@ class DrawsOnTheCpu(Method):
         return {"loss": float(torch.rand(())) * (inputs.student.logits - inputs.teacher.logits).square().mean()}
 
 
+@dataclass(frozen=True)
 class Drops(DrawsOnTheCpu):
     """Leaves out some logits, drawn on the device."""
 
@@ -147,6 +150,7 @@ class Drops(DrawsOnTheCpu):
         return {"loss": nn.functional.dropout(inputs.student.logits - inputs.teacher.logits).square().mean()}
 
 
+@dataclass(frozen=True)
 class Waits(Drops):
     """Does the same, and then waits for the device."""
 
