@@ -1,8 +1,15 @@
 """The one exception for a user's mistake, and how its message is worded."""
 
 import math
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # control characters
+    "\u2028\u2029\u202a-\u202e\u2066-\u2069"  # ends of lines, changes of the direction of writing
+    "\ud800-\udfff\ufffe\uffff]"  # no characters
+)
 
 
 class UserError(Exception):
@@ -10,6 +17,20 @@ class UserError(Exception):
 
     The command line prints the message and exits with code 2; the library raises it as it is.
     """
+
+
+def printable(text: str, keep: str = "") -> str:
+    """A text in which characters that a terminal or an editor would obey instead of showing are escaped: ``\\x1b``.
+
+    Args:
+        text: anything, such as a name that a file contains.
+        keep: characters that are not escaped, such as the end of a line.
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0] if found[0] in keep else _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:

@@ -238,7 +238,10 @@ def test_everything_is_filled_in_by_resolving() -> None:
     [
         ("a: [1, 2\nb: 3\n", "r.yaml, line 2: not valid YAML (expected ',' or ']', but got ':')"),
         ("epochs: 1\nepochs: 2\n", "r.yaml, line 2: not valid YAML (the key 'epochs' occurs twice)"),
-        ("data: !!python/name:os.system\n", "r.yaml: not valid YAML (could not determine a constructor"),
+        (
+            "data: !!python/name:os.system\n",
+            "r.yaml: not valid YAML (tags such as !!python/name:os.system are not supported; ",
+        ),
         ("- 1\n", "r.yaml: a recipe is a mapping of keys, this is a list"),
         ("", "r.yaml: a recipe is a mapping of keys, this is empty"),
         ("text", "r.yaml: a recipe is a mapping of keys, this is a text"),
@@ -250,7 +253,7 @@ def test_everything_is_filled_in_by_resolving() -> None:
         ("student: resnet8\n", "r.yaml: data: this key is needed"),
         ("data: digits\n", "r.yaml: student: this key is needed"),
         (PLAIN + "epoch: 3\n", "r.yaml: epoch: unknown key; did you mean 'training.epochs'?"),
-        (PLAIN + "3: 3\n", "r.yaml: "),
+        (PLAIN + "3: 3\n", "r.yaml, line 3: not valid YAML (the key 3 must be a text, in quotes)"),
         (PLAIN + "methods: [kd]\nstages: []\n", "r.yaml: give either methods or stages, not both"),
     ],
 )
@@ -264,7 +267,7 @@ def test_mistakes_in_a_file(here: Path, text: str, message: str) -> None:
 
 def test_a_file_that_is_no_text(here: Path) -> None:
     (here / "r.yaml").write_bytes(bytes(range(128, 256)))
-    with pytest.raises(UserError, match=r"^r\.yaml: not a text file$"):
+    with pytest.raises(UserError, match=r"^r\.yaml, line 1: not a text file in UTF-8$"):
         read("r.yaml")
 
 
@@ -283,7 +286,7 @@ def test_a_recipe_that_is_not_there(here: Path) -> None:
 OVERRIDES = {
     "epochs": "'epochs' is not of the form key.path=value",
     "=3": "'=3' is not of the form key.path=value",
-    "name=[1": "'name=[1': not valid YAML (expected ',' or ']', but got 'the end')",
+    "training=[1": "'training=[1': not valid YAML (expected ',' or ']', but got 'the end')",
     "epohcs=3": "digits/kd: epohcs: unknown key; did you mean 'training.epochs'?",
     "momentum=0": "digits/kd: momentum: unknown key; did you mean 'optimizer.momentum'?",
     "stategy=joint": "digits/kd: stategy: unknown key; did you mean 'strategy'?",
@@ -307,9 +310,9 @@ OVERRIDES = {
     "runtime.seed=-1": "digits/kd: runtime.seed: must be greater than or equal to 0, not -1",
     "runtime.seed=2147483648": "digits/kd: runtime.seed: must be less than 2147483648, not 2147483648",
     "runtime.precision=fp8": "digits/kd: runtime.precision: must be 'fp32', 'bf16' or 'fp16', not 'fp8'",
-    "name=3": "digits/kd: name: must be a text, not 3; write it in quotes: '3'",
-    "name=true": "digits/kd: name: must be a text, not true; write it in quotes: 'true'",
-    "name=[a]": "digits/kd: name: must be a text, not a list",
+    "student={name: 3}": "digits/kd: student.name: must be a text, not 3; write it in quotes: '3'",
+    "student={name: true}": "digits/kd: student.name: must be a text, not true; write it in quotes: 'true'",
+    "student={name: [a]}": "digits/kd: student.name: must be a text, not a list",
     "data.augmentation.flip=maybe": "digits/kd: data.augmentation.flip: must be true or false, not 'maybe'",
     "data.subset.train=x": "digits/kd: data.subset.train: must be a whole number, not 'x'",
     "data.validation.fraction=2": "digits/kd: data.validation.fraction: must be less than 1, not 2",

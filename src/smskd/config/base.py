@@ -1,5 +1,6 @@
 """Settings as frozen dataclasses that check their values, whoever makes them: a recipe or a Python program."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, cast, get_type_hints
@@ -7,7 +8,24 @@ from typing import Any, ClassVar, cast, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from smskd.config.messages import mistake
+from smskd.config.plain_values import problem_in
 from smskd.errors import UserError
+
+
+class SettingError(UserError, ValueError):
+    """A mistake in the settings of one object.
+
+    As a ValueError it is collected by pydantic, so that the error of a recipe has the whole path.
+
+    Attributes:
+        reason: what is wrong.
+        key: of the field, with the place within it; empty: the fields do not fit together.
+    """
+
+    def __init__(self, reason: str, key: str = "") -> None:
+        super().__init__(f"{key}: {reason}" if key else reason)
+        self.reason = reason
+        self.key = key
 
 
 class Config:
@@ -26,7 +44,10 @@ class Config:
             except ValidationError as error:
                 first = error.errors()[0]
                 path = ".".join([name, *(str(part) for part in first["loc"] if isinstance(part, int))])
-                raise UserError(f"{path}: {mistake(first)}") from None
+                raise SettingError(mistake(first), path) from None
+            problem = problem_in(_options(value), name)
+            if problem is not None:
+                raise SettingError(problem.reason, problem.path)
             object.__setattr__(self, name, value)
 
 
@@ -73,3 +94,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value
+
+
+def _options(value: Any) -> Any:
+    """Components as mappings, so that their options can be looked at; other values as they are."""
+    if isinstance(value, ComponentConfig):
+        return value.as_mapping()
+    if isinstance(value, list | tuple):
+        return [_options(item) for item in value]
+    return value if isinstance(value, Mapping) or not isinstance(value, Config) else None

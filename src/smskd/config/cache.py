@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, PositiveInt
+from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from smskd.config.base import Config
+from smskd.config.numbers import Count
+from smskd.config.paths import expanded
 from smskd.config.sizes import EXPECTED, in_bytes
 from smskd.errors import UserError
 
@@ -54,19 +56,19 @@ class CacheConfig(Config):
     mode: CacheMode = "off"
     folder: str | None = None
     limit: Size = "16GB"
-    top: PositiveInt = 64
+    top: Count = 64
 
     @property
     def path(self) -> Path:
         """The folder of the files."""
-        return default_folder() if self.folder is None else Path(self.folder).expanduser()
+        return default_folder() if self.folder is None else expanded(self.folder)
 
 
 def default_folder() -> Path:
     """Where caches are kept if nothing else is said."""
     own = os.environ.get(FOLDER_VARIABLE)
     if own:
-        return Path(own).expanduser()
+        return expanded(own)
     if sys.platform == "darwin":
-        return Path("~/Library/Caches/smskd").expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "smskd"
+        return expanded("~/Library/Caches/smskd")
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "smskd"

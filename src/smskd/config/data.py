@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, InstanceOf, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator, Field, InstanceOf
 
-from smskd.config.base import ComponentConfig, Config
-from smskd.errors import UserError
+from smskd.config.base import ComponentConfig, Config, SettingError
+from smskd.config.numbers import Count, Real, Seed, Whole
 
 Source = Annotated[InstanceOf[ComponentConfig], BeforeValidator(ComponentConfig.of)]
+
+LARGEST_PADDING, MOST_WORKERS = 1024, 1024
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,9 @@ class SubsetConfig(Config):
         seed: of the draw.
     """
 
-    train: PositiveInt | None = None
-    test: PositiveInt | None = None
-    seed: int = 0
+    train: Count | None = None
+    test: Count | None = None
+    seed: Seed = 0
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,15 @@ class ValidationConfig(Config):
         source: another data source, whose test images are the validation images.
     """
 
-    fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
-    count: PositiveInt | None = None
-    seed: int = 0
+    fraction: Annotated[Real, Field(gt=0, lt=1)] | None = None
+    count: Count | None = None
+    seed: Seed = 0
     source: Source | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if sum(value is not None for value in (self.fraction, self.count, self.source)) != 1:
-            raise UserError("data.validation: give one of fraction, count and source")
+            raise SettingError("give one of fraction, count and source")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class AugmentationConfig(Config):
         flip: horizontal flips with probability one half; None: the usual choice (CIFAR yes, digits no).
     """
 
-    padding: NonNegativeInt | None = None
+    padding: Annotated[Whole, Field(ge=0, le=LARGEST_PADDING)] | None = None
     flip: bool | None = None
 
 
@@ -75,7 +77,7 @@ class LoaderConfig(Config):
     """
 
     kind: Literal["auto", "memory", "streaming"] = "auto"
-    workers: NonNegativeInt = 0
+    workers: Annotated[Whole, Field(ge=0, le=MOST_WORKERS)] = 0
 
 
 @dataclass(frozen=True)

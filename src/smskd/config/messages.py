@@ -1,9 +1,15 @@
 """Errors of validation in the words of recipes instead of those of pydantic."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
+
+from smskd.errors import printable
+
+LONGEST = 200
+"""Characters of a text that a message quotes."""
 
 _WANTED = {
     "bool": "true or false",
@@ -28,11 +34,20 @@ _KINDS: tuple[tuple[type, str], ...] = (
 )
 
 
+def place_of(details: Mapping[str, Any]) -> str:
+    """The path of the key that an entry of ``ValidationError.errors()`` is about."""
+    error = details.get("ctx", {}).get("error")
+    return ".".join(map(str, [*details["loc"], *filter(None, [getattr(error, "key", "")])]))
+
+
 def mistake(details: Mapping[str, Any]) -> str:
     """The message for an entry of ``ValidationError.errors()``, without path: ``must be a whole number, not 1.5``."""
     kind, given = details["type"], details.get("input")
     if kind == "missing":
         return "this entry is needed" if isinstance(details["loc"][-1], int) else "this key is needed"
+    if kind in ("value_error", "assertion_error"):
+        error = details["ctx"]["error"]
+        return str(getattr(error, "reason", error))
     if kind == "too_long":
         return f"must have {details['ctx']['max_length']} entries, not {details['ctx']['actual_length']}"
     default = details["msg"].removeprefix("Input should ").removeprefix("be ")
@@ -42,14 +57,23 @@ def mistake(details: Mapping[str, Any]) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """The kind of a value of a recipe: ``a list``, ``empty``."""
-    return next((words for kind, words in _KINDS if isinstance(value, kind)), "empty")
+    """The kind of a value of a recipe, ``a list`` or ``empty``; of other objects their class."""
+    if value is None:
+        return "empty"
+    return next((words for kind, words in _KINDS if isinstance(value, kind)), f"an object of {type(value).__name__}")
 
 
 def shown(value: Any) -> str:
-    """A value as it is written in a recipe; of a list or a mapping only its kind."""
+    """A value as it is written in a recipe, shortened; of a list or a mapping only its kind."""
     if isinstance(value, str):
-        return f"'{value}'"
+        return f"'{shortened(value)}'"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"a number of about {int(value.bit_length() * math.log10(2)) + 1} digits"
     if value is None or isinstance(value, bool | int | float):
         return str(yaml.safe_dump(value)).partition("\n")[0]
     return kind_of(value)
+
+
+def shortened(text: str) -> str:
+    """The beginning of a long text, without control characters."""
+    return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text):,} characters)")

@@ -5,19 +5,17 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, NonNegativeInt
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from smskd.config.base import Config
-
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from smskd.config.base import Config, SettingError
+from smskd.config.numbers import LARGEST_EPOCH, NonNegativeFloat, PositiveFloat, Real, Whole
 
 _EXPECTED = "a number of epochs, such as 150, or a share of all epochs, such as 5/8"
 
 
 def _epoch(value: Any) -> int | str:
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_EPOCH:
         return value
     try:
         share = Fraction(value) if isinstance(value, str) and "/" in value else None
@@ -51,9 +49,14 @@ class OptimizerConfig(Config):
 
     name: Literal["sgd", "adamw"] = "sgd"
     learning_rate: PositiveFloat = 0.05
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: Annotated[Real, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     weight_decay: NonNegativeFloat = 5e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and self.name == "sgd" and self.momentum == 0:
+            raise SettingError("needs a momentum above 0", "nesterov")
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,8 @@ class ScheduleConfig(Config):
 
     name: Literal["step", "cosine", "constant"] = "step"
     decay_at: tuple[Epoch, ...] = ("5/8", "3/4", "7/8")
-    decay_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
-    warmup_epochs: NonNegativeInt = 0
+    decay_rate: Annotated[Real, Field(gt=0, le=1)] = 0.1
+    warmup_epochs: Annotated[Whole, Field(ge=0, le=LARGEST_EPOCH)] = 0
     learning_rate: PositiveFloat | None = None
 
     @property

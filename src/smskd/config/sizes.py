@@ -7,6 +7,9 @@ from smskd.errors import UserError
 _UNITS = ("", "k", "m", "g", "t")
 _SIZE = re.compile(r"\s*(\d+\.?\d*(?:e\d+)?|\.\d+)\s*(?:([kmgt])(i?))?b?\s*", re.IGNORECASE)
 
+_LONGEST, _LARGEST = 40, 2.0**63
+"""Characters of a size, and bytes."""
+
 EXPECTED = "a size in bytes, such as 500MB or 16GB"
 
 
@@ -16,12 +19,15 @@ def in_bytes(size: str | int) -> int:
     Raises:
         UserError: it is no size.
     """
-    match = _SIZE.fullmatch(str(size))
+    match = _SIZE.fullmatch(str(size)) if isinstance(size, int) or len(size) <= _LONGEST else None
     if match is None:
         raise UserError(f"'{size}' must be {EXPECTED}")
     number, unit, binary = match.groups()
     power = _UNITS.index((unit or "").lower())
-    return round(float(number) * float(1024 if binary else 1000) ** power)
+    found = float(number) * float(1024 if binary else 1000) ** power
+    if not found < _LARGEST:
+        raise UserError(f"'{size}' must be {EXPECTED}")
+    return round(found)
 
 
 def in_words(size: float) -> str:

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from smskd.config.base import ComponentConfig, Config
 from smskd.config.models import ModelConfig, TeacherConfig
-from smskd.config.optimization import Epoch, NonNegativeFloat, OptimizerConfig, ScheduleConfig
+from smskd.config.numbers import LARGEST_COUNT, Epochs, NonNegativeFloat, Real, Whole
+from smskd.config.optimization import Epoch, OptimizerConfig, ScheduleConfig
 
 Which = Literal["last", "best", "ema"]
 
@@ -34,7 +35,7 @@ Component = Annotated[Any, BeforeValidator(_component)]
 OptionalComponent = Annotated[Any, BeforeValidator(_component_or_none)]
 """An anchor or None."""
 
-BatchSize = Annotated[int, Field(ge=2)]
+BatchSize = Annotated[Whole, Field(ge=2, le=LARGEST_COUNT)]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class StageConfig(Config):
 
     methods: tuple[Component, ...] = ()
     ends_after: Epoch | None = None
-    epochs: PositiveInt | None = None
+    epochs: Epochs | None = None
     ce_weight: NonNegativeFloat | None = None
     anchor: OptionalComponent = INHERIT
     schedule: ScheduleConfig | None = None
@@ -74,7 +75,7 @@ class StageConfig(Config):
     optimizer_state: Literal["keep", "reset"] = "keep"
     carry: Which = "last"
     reference: Which = "last"
-    ema_decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    ema_decay: Annotated[Real, Field(gt=0, lt=1)] = 0.999
 
     @property
     def inherits_anchor(self) -> bool:

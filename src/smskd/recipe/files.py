@@ -1,6 +1,7 @@
 """Recipe files: where they are found, and how their bases are merged."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ from typing import Any
 from smskd.config.messages import kind_of
 from smskd.errors import UserError
 from smskd.recipe import shipped
-from smskd.recipe.yaml_text import load_yaml
+from smskd.recipe.yaml_text import load_yaml, size_limit, too_large
+
+MOST_FILES = 100
+"""Files that a recipe and its bases may be read from, a base that is read twice counted twice."""
 
 
 def locate(path: str | Path) -> Path:
@@ -21,8 +25,11 @@ def locate(path: str | Path) -> Path:
     found = _file(given) or shipped.find(given)
     if found is not None:
         return found
-    if given.is_dir():
-        raise UserError(f"{path} is a folder; a recipe is a YAML file, such as {given / 'NAME.yaml'}")
+    with suppress(OSError, ValueError):
+        if given.is_dir():
+            raise UserError(f"{path} is a folder; a recipe is a YAML file, such as {given / 'NAME.yaml'}")
+        if given.exists():
+            raise UserError(f"{path} is no regular file; a recipe is a YAML file")
     close = get_close_matches(str(path), shipped.names(), n=1)
     hint = f"did you mean '{close[0]}'?" if close else "smskd recipe lists those of the package"
     raise UserError(f"{path}: no such recipe file; {hint}")
@@ -34,7 +41,7 @@ def load_with_bases(file: Path) -> dict[str, Any]:
     Raises:
         UserError: a file cannot be read or is not a mapping, or a base does not exist or leads back to its file.
     """
-    return _with_bases(file, ())
+    return _BaseReader().with_bases(file, ())
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,17 +59,34 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _with_bases(file: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if file.resolve() in seen:
-        raise UserError(f"{file}: its bases lead back to itself")
-    raw = load_yaml(_read_text(file), str(file))
-    if not isinstance(raw, Mapping):
-        raise UserError(f"{file}: a recipe is a mapping of keys, this is {kind_of(raw)}")
-    own = {"name": file.stem, **raw}
-    result: dict[str, Any] = {}
-    for base in _bases(own.pop("base", None), file):
-        result = merged(result, _with_bases(base, (*seen, file.resolve())))
-    return merged(result, own)
+class _BaseReader:
+    """Reads a recipe and its bases, no more of them than the limits allow: bases may have bases in common."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        self.characters = 0
+
+    def with_bases(self, file: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+        if file.resolve() in seen:
+            raise UserError(f"{file}: its bases lead back to itself")
+        raw = load_yaml(self._text(file), str(file))
+        if not isinstance(raw, Mapping):
+            raise UserError(f"{file}: a recipe is a mapping of keys, this is {kind_of(raw)}")
+        own = {"name": file.stem, **raw}
+        result: dict[str, Any] = {}
+        for base in _bases(own.pop("base", None), file):
+            result = merged(result, self.with_bases(base, (*seen, file.resolve())))
+        return merged(result, own)
+
+    def _text(self, file: Path) -> str:
+        text = _read_text(file)
+        self.files += 1
+        self.characters += len(text)
+        if self.files > MOST_FILES:
+            raise UserError(f"{file}: the recipe has more than {MOST_FILES} bases, those of its bases included")
+        if self.characters > size_limit():
+            raise UserError(too_large(str(file), " together with the recipes that it is a base of"))
+        return text
 
 
 def _bases(value: Any, file: Path) -> list[Path]:
@@ -81,13 +105,21 @@ def _bases(value: Any, file: Path) -> list[Path]:
 
 
 def _file(path: Path) -> Path | None:
-    return next((file for file in (path, path.with_name(path.name + ".yaml")) if file.is_file()), None)
+    candidates = (path, path.with_name(path.name + ".yaml")) if path.name else (path,)
+    return next((file for file in candidates if shipped.is_file(file)), None)
 
 
 def _read_text(file: Path) -> str:
+    limit = size_limit()
     try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UserError(f"{file}: not a text file") from None
+        with file.open("rb") as stream:
+            content = stream.read(limit + 1)
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    if len(content) > limit:
+        raise UserError(too_large(str(file)))
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{file}, line {line}: not a text file in UTF-8") from None

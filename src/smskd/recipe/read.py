@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from smskd.config.messages import mistake
+from smskd.config.messages import mistake, place_of, shortened
 from smskd.errors import UserError
 from smskd.recipe.files import load_with_bases, locate
 from smskd.recipe.old_keys import check_old_keys
@@ -48,16 +48,18 @@ def parse(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
         return _ADAPTER.validate_python(normalised(raw))
     except ValidationError as error:
         raise UserError(f"{source}: {_explained(error)}") from None
+    except RecursionError:
+        raise UserError(f"{source}: mappings and lists are nested too deeply") from None
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
 
 
 def _explained(error: ValidationError) -> str:
     first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"])
+    path = shortened(place_of(first))
     if first["type"] == "unexpected_keyword_argument":
         return f"{path}: unknown key{suggestion(first['loc'])}"
-    return f"{path}: {mistake(first)}"
+    return f"{path}: {mistake(first)}" if path else mistake(first)
 
 
 _ADAPTER = TypeAdapter(Recipe)

@@ -3,15 +3,27 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from pydantic import BeforeValidator, PositiveInt
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_core import PydanticCustomError
 
-from smskd.config.base import ComponentConfig, Config
+from smskd.config.base import ComponentConfig, Config, SettingError
 from smskd.config.data import DataConfig
 from smskd.config.models import ModelConfig, TeacherConfig
+from smskd.config.numbers import Count, Epochs
 from smskd.config.optimization import OptimizerConfig, ScheduleConfig
 from smskd.config.runtime import RuntimeConfig
 from smskd.config.stage import BatchSize, Component, OptionalComponent, StageConfig
-from smskd.errors import UserError
+
+LONGEST_NAME = 200
+
+
+def _run_name(name: str) -> str:
+    if not 0 < len(name) <= LONGEST_NAME or name in (".", "..") or any(character in "/\n\r\t" for character in name):
+        raise PydanticCustomError("name", f"the name of a folder: 1 to {LONGEST_NAME} characters, without a slash")
+    return name
+
+
+RunName = Annotated[str, AfterValidator(_run_name)]
 
 DEFAULT_ANCHOR = ComponentConfig("reference_kl", {})
 
@@ -26,9 +38,9 @@ class TrainingConfig(Config):
         test_batch_size: of evaluation; it does not affect the result.
     """
 
-    epochs: PositiveInt = 240
+    epochs: Epochs = 240
     batch_size: BatchSize = 64
-    test_batch_size: PositiveInt = 512
+    test_batch_size: Count = 512
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class Recipe(Config):
 
     data: DataConfig
     student: Annotated[ModelConfig, BeforeValidator(ModelConfig.of)]
-    name: str = "run"
+    name: RunName = "run"
     teacher: Annotated[TeacherConfig | None, BeforeValidator(ModelConfig.of)] = None
     training: TrainingConfig = field(default_factory=TrainingConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -65,4 +77,4 @@ class Recipe(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.methods is not None and self.stages is not None:
-            raise UserError("give either methods or stages, not both")
+            raise SettingError("give either methods or stages, not both")

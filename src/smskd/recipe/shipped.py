@@ -1,5 +1,6 @@
 """The recipes of the package."""
 
+from contextlib import suppress
 from pathlib import Path
 
 FOLDERS = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes")
@@ -23,4 +24,11 @@ def find(path: Path) -> Path | None:
         return None
     inside = Path(*path.parts[1:]) if path.parts[:1] == ("recipes",) else path
     candidates = [folder / f"{inside}{ending}" for folder in FOLDERS for ending in ("", ".yaml")]
-    return next((file for file in candidates if file.is_file()), None)
+    return next((file for file in candidates if is_file(file)), None)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a regular file; a name that no file can have is that of none."""
+    with suppress(OSError, ValueError):
+        return path.is_file()
+    return False

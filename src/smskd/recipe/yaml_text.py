@@ -1,46 +1,29 @@
 """YAML as recipes use it, read and written so that every value survives the round trip."""
 
-import re
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-from smskd.errors import UserError
+from smskd.config.sizes import in_bytes
+from smskd.errors import UserError, printable
+from smskd.recipe.yaml_loader import Dumper, Loader, TooLargeError
+
+LIMIT_VARIABLE = "SMSKD_RECIPE_LIMIT"
+_LIMIT = "200kB"
 
 
-class _Loader(yaml.SafeLoader):
-    """A number, boolean or text is recognised as in YAML 1.2: ``1e-3`` is a number, which YAML 1.1 (PyYAML) reads as a
-    text; ``on``, ``off`` and dates are texts. A key that occurs twice is an error."""
+def size_limit() -> int:
+    """Characters that a recipe may have, with its bases and with aliases written out: 200,000, or SMSKD_RECIPE_LIMIT.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key '{key.value}' occurs twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes texts that the loader would read as numbers, such as ``1e-3``."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    start: [(tag, pattern) for tag, pattern in pairs if tag.rpartition(":")[2] not in ("timestamp", "bool")]
-    for start, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-for _class in (_Loader, _Dumper):
-    _class.add_implicit_resolver(
-        "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-    )
-    _class.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
-        list("-+0123456789."),
-    )
+    Raises:
+        UserError: the environment variable is no size.
+    """
+    try:
+        return in_bytes(os.environ.get(LIMIT_VARIABLE) or _LIMIT)
+    except UserError as error:
+        raise UserError(f"{LIMIT_VARIABLE}: {error}") from None
 
 
 def load_yaml(text: str, source: str) -> Any:
@@ -51,17 +34,41 @@ def load_yaml(text: str, source: str) -> Any:
         source: its file or override, for messages.
 
     Raises:
-        UserError: the text is not valid YAML, or a key occurs twice in a mapping.
+        UserError: the text is not valid YAML, a key occurs twice in a mapping, there are tags, or it is too large or
+            nested too deeply.
     """
+    limit = size_limit()
+    if len(text) > limit:
+        raise UserError(too_large(source))
     try:
-        return yaml.load(text, Loader=_Loader)
+        loader = Loader(text, limit)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except TooLargeError:
+        raise UserError(too_large(source, " once its aliases are written out")) from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark and "\n" in text.strip() else ""
-        problem = str(getattr(error, "problem", error)).replace("<stream end>", "the end")
+        line, problem = _explained(error, text)
+        place = f", line {line}" if line and "\n" in text.strip() else ""
         raise UserError(f"{source}{place}: not valid YAML ({problem})") from None
 
 
 def to_yaml(value: Mapping[str, Any]) -> str:
     """A mapping as YAML, in the order of its keys; :func:`load_yaml` gives an equal one."""
-    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+    return str(yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True))
+
+
+def too_large(source: str, when: str = "") -> str:
+    """The message for a text beyond the limit."""
+    return f"{source}: larger than {size_limit():,} characters{when}; {LIMIT_VARIABLE} raises this limit"
+
+
+def _explained(error: yaml.YAMLError, text: str) -> tuple[int, str]:
+    """The line, counted from 1, and the reason."""
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, int(error.position)) + 1
+        return line, f"contains the control character {printable(chr(int(error.character)))}"
+    mark = getattr(error, "problem_mark", None)
+    problem = str(getattr(error, "problem", error)).replace("<stream end>", "the end")
+    return (mark.line + 1 if mark else 0), printable(problem)
