@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from smskd.analysis.compare import Row, compare, labels
+from smskd.analysis.compare import Row, compare
 from smskd.analysis.format import count, difference, duration, ratio, spread
 from smskd.analysis.tables import columns, common, csv_text, json_rows, markdown, rich_table
-from smskd.errors import UserError
 from smskd.runs.reader import find_runs, load_run
-from tests.support.run_folders import PLAIN, THREE, write_run
+from tests.support.run_folders import PLAIN, THREE, sealed, write_run
 
 
 @pytest.fixture
@@ -66,8 +65,9 @@ def test_one_seed_has_no_deviation(rows: list[Row]) -> None:
 def test_the_last_stage_counts_for_the_forgotten(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", stages=THREE)
     summary = json.loads((folder / "summary.json").read_text())
-    summary["stages"][1]["forgotten"], summary["stages"][2]["forgotten"] = 90, 9
-    (folder / "summary.json").write_text(json.dumps(summary))
+    for stage, forgotten in ((1, 90), (2, 9)):
+        summary["stages"][stage] |= {"forgotten": forgotten, "never_known": 124 - forgotten}
+    (folder / "summary.json").write_text(sealed(summary))
     assert compare([load_run(folder)])[0].forgotten == pytest.approx(2.5)
 
 
@@ -83,20 +83,13 @@ def test_runs_of_other_students_teachers_or_data_stand_apart(tmp_path: Path) -> 
     rows = compare(find_runs(paths))
     assert [len(row.runs) for row in rows] == [2, 1, 1, 1, 1]
     assert [row.over_plain for row in rows] == [None, pytest.approx(5.0), None, None, None]
-    assert labels(rows) == [
-        "fitnet-kd (resnet8x4, resnet20, digits)",
-        "fitnet-kd (resnet8, resnet20, digits)",
-        "fitnet-kd (resnet8x4, resnet20, cifar10)",
-        "fitnet-kd (resnet8x4, no teacher, digits)",
+    assert [row.label for row in rows] == [
+        "fitnet-kd · data.source.name=digits, student.name=resnet8x4, teacher.name=resnet20",
+        "fitnet-kd · data.source.name=digits, student.name=resnet8, teacher.name=resnet20",
+        "fitnet-kd · data.source.name=cifar10, student.name=resnet8x4, teacher.name=resnet20",
+        "fitnet-kd · data.source.name=digits, student.name=resnet8x4, teacher.name=–",
         "plain",
     ]
-
-
-def test_the_same_seed_twice_is_refused(tmp_path: Path) -> None:
-    paths = [write_run(tmp_path / name, seed=3) for name in ("a", "b")]
-    with pytest.raises(UserError, match=r"two runs of 'fitnet-kd' with seed 3") as caught:
-        compare(find_runs(paths))
-    assert all(str(path) in str(caught.value) for path in paths)
 
 
 def test_few_classes_have_no_top5(tmp_path: Path) -> None:

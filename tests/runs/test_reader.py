@@ -1,5 +1,6 @@
 """Runs are read from their folders; a damaged or unfinished one is a UserError of one line."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from smskd.errors import UserError
 from smskd.runs.reader import find_runs, load_run
-from tests.support.run_folders import THREE, VALIDATION_PEAK, write_run
+from tests.support.run_folders import THREE, VALIDATION_PEAK, sealed, write_run
 
 
 def refusal(function: object, *arguments: object) -> str:
@@ -50,7 +51,7 @@ def test_paths_keep_their_order_and_a_run_counts_once(tmp_path: Path) -> None:
 def test_an_epoch_that_was_trained_again_replaces_the_first(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    again = lines[4].replace('"images_per_second": 4321.0', '"images_per_second": 99.0')
+    again = sealed({**json.loads(lines[4]), "images_per_second": 99.0})
     (folder / "metrics.jsonl").write_text("\n".join([*lines[:5], again, *lines[5:]]) + "\n")
     metrics = load_run(folder).metrics
     assert len(metrics) == 20
@@ -89,8 +90,8 @@ def test_a_damaged_line_is_named_with_its_number(tmp_path: Path) -> None:
     lines = file.read_text().splitlines()
     file.write_text("\n".join([*lines[:6], lines[6][:30], *lines[7:]]))
     assert refusal(load_run, folder).startswith(f"{file}, line 7: damaged JSON")
-    file.write_text("\n".join([*lines[:2], '{"epoch": 3}']))
-    assert refusal(load_run, folder).startswith(f"{file}, line 3: damaged: stage, losses")
+    file.write_text("\n".join([*lines[:2], sealed({"epoch": 3})]))
+    assert refusal(load_run, folder) == f"{file}, line 3: damaged: stage, losses, train_top1, test_top1 missing"
     file.write_text("\n")
     assert "it contains no epoch" in refusal(load_run, folder)
 
@@ -101,8 +102,9 @@ def test_a_damaged_line_is_named_with_its_number(tmp_path: Path) -> None:
         ("summary.json", '{"format": 1,\n "name": }', "summary.json, line 2: damaged JSON"),
         ("summary.json", "[1]", "expected a JSON object, not list"),
         ("summary.json", '{"format": 1}', "format 1 is unknown; this version reads 2"),
-        ("summary.json", '{"format": 2, "name": "x"}', "seed, seconds, epochs"),
-        ("environment.json", "{", "environment.json, line 1: damaged JSON"),
+        ("summary.json", sealed({"format": 2, "name": "x"}), "seed, seconds, epochs"),
+        ("summary.json", '{"format": 3, "checksum": "of another kind"}', "format 3 is unknown; this version reads 2"),
+        ("summary.json", '{"format": 2, "name": "x"}', "summary.json: damaged: its checksum is missing"),
         ("recipe.yaml", "name: x\nstages: [", "recipe.yaml, line 2: damaged YAML"),
         ("recipe.yaml", "- x", "expected a YAML mapping, not list"),
     ],
@@ -117,8 +119,20 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, content: str, words:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
-    (folder / "environment.json").unlink()
-    assert refusal(load_run, folder).startswith(f"{folder / 'environment.json'}: this file of the run is missing")
+    (folder / "metrics.jsonl").unlink()
+    assert refusal(load_run, folder).startswith(f"{folder / 'metrics.jsonl'}: this file of the run is missing")
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "\x00", '{"torch": NaN}'])
+def test_a_run_can_be_read_without_its_environment(tmp_path: Path, content: str | None) -> None:
+    folder = write_run(tmp_path / "run")
+    file = folder / "environment.json"
+    file.unlink() if content is None else file.write_text(content)
+    run = load_run(folder)
+    assert run.environment == {}
+    (problem,) = run.problems
+    assert problem.startswith(str(file))
+    assert problem.endswith("the environment of the run is unknown")
 
 
 def test_reading_and_comparing_runs_does_not_import_torch() -> None:
@@ -161,5 +175,5 @@ def test_epochs_of_pretraining(tmp_path: Path) -> None:
         ("ab", 2, 2.0),
         ("ab", 3, 1.0),
     ]
-    (folder / "pretraining.jsonl").write_text('{"epoch": 1}\n')
+    (folder / "pretraining.jsonl").write_text(sealed({"epoch": 1}) + "\n")
     assert "pretraining.jsonl, line 1: damaged: stage, method, epochs, losses missing" in refusal(load_run, folder)

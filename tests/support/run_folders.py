@@ -1,11 +1,19 @@
 """Folders of finished runs, in the format of the training code, with numbers from a formula."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from smskd.runs.checksums import CHECKSUM, with_checksum
+
+
+def sealed(value: dict[str, Any]) -> str:
+    """The JSON of an object with its checksum in place of an earlier one."""
+    return json.dumps(with_checksum({key: item for key, item in value.items() if key != CHECKSUM}))
+
 
 PLAIN: tuple[tuple[str, ...], ...] = ((),)
 TWO: tuple[tuple[str, ...], ...] = (("fitnet",), ("kd",))
@@ -31,6 +39,8 @@ def write_run(
     data: str = "digits",
     pretraining: Sequence[str] = (),
     finished: bool = True,
+    facts: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
 ) -> Path:
     """A run whose student has a test accuracy of ``top1`` percent on 360 images after the last epoch.
 
@@ -44,6 +54,8 @@ def write_run(
         forgotten: test images that a stage forgets.
         pretraining: methods that have a pretraining phase of three epochs before the first stage.
         finished: whether there is a summary.
+        facts: that the identity has besides those that follow from the other arguments, or instead of them.
+        environment: facts of the environment, likewise.
     """
     folder.mkdir(parents=True)
     epochs = epochs_per_stage * len(stages)
@@ -58,12 +70,15 @@ def write_run(
     recipe = {"name": name, "runtime": {"seed": seed}, "stages": [{"methods": list(methods)} for methods in stages]}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
     (folder / "environment.json").write_text(
-        json.dumps({"python": "3.12.1", "torch": "2.11.0", "device": "cpu", "cpu": {"threads": 2}, "tf32": False})
+        sealed(
+            {"python": "3.12.1", "torch": "2.11.0", "device": "cpu", "cpu": {"threads": 2}, "tf32": False}
+            | dict(environment or {})
+        )
     )
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "metrics.jsonl").write_text("".join(sealed(line) + "\n" for line in lines))
     if pretraining:
         phases = [_phase_line(method, epoch) for method in pretraining for epoch in (1, 2, 3)]
-        (folder / "pretraining.jsonl").write_text("".join(json.dumps(line) + "\n" for line in phases))
+        (folder / "pretraining.jsonl").write_text("".join(sealed(line) + "\n" for line in phases))
     if finished:
         top5 = None if classes < 6 else 97.0
         summary = {
@@ -89,15 +104,44 @@ def write_run(
                 for index, methods in enumerate(stages, start=1)
             ],
             "digest": "0" * 64,
-            "identity": {"semantics": 2, "runtime.seed": seed},
+            "identity": _identity(seed, stages, teacher_top1, student, data) | dict(facts or {}),
         }
-        (folder / "summary.json").write_text(json.dumps(summary))
+        (folder / "summary.json").write_text(sealed(summary))
     return folder
+
+
+def _identity(
+    seed: int, stages: Sequence[Sequence[str]], teacher_top1: float | None, student: str, data: str
+) -> dict[str, Any]:
+    teacher = {"teacher": None} if teacher_top1 is None else {"teacher.name": "resnet20"}
+    prints = {"fingerprints.teacher": f"{'7' * 64}:{'8' * 64}"} if teacher_top1 is not None else {}
+    methods = {
+        f"stages.{index}.methods.{place}.name": method
+        for index, names in enumerate(stages)
+        for place, method in enumerate(names)
+    }
+    return {
+        "semantics": 2,
+        "data.source.name": data,
+        "student.name": student,
+        **teacher,
+        "training.batch_size": 64,
+        "optimizer.learning_rate": 0.05,
+        **methods,
+        "runtime.seed": seed,
+        "runtime.device": "cpu",
+        "fingerprints.train": f"train of {data}",
+        "fingerprints.test": f"test of {data}",
+        "fingerprints.loader_seed": str(seed),
+        "fingerprints.student": f"{student} from seed {seed}",
+        "fingerprints.student_structure": student,
+        **prints,
+    }
 
 
 def _rising(epoch: int, epochs: int, top1: float, seed: int) -> float:
     wobble = 1.5 * (((epoch * 7 + seed * 3) % 5) - 2) / 2
-    return top1 if epoch == epochs else top1 - 40.0 * 0.88**epoch - 1.5 + wobble * (1 - epoch / epochs)
+    return top1 if epoch == epochs else max(0.0, top1 - 40.0 * 0.88**epoch - 1.5 + wobble * (1 - epoch / epochs))
 
 
 def _validation(index: int, epochs: int, length: int) -> float:

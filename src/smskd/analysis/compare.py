@@ -1,11 +1,20 @@
-"""Runs of the same recipe, aggregated over their seeds."""
+"""Runs of the same configuration, aggregated over their seeds."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
+from typing import Any
 
-from smskd.errors import UserError
+from smskd.analysis.configurations import configuration, grouped, mixed_environments, without_copies
+from smskd.analysis.labels import unique_labels
 from smskd.runs.reader import Run
+
+_DATA = ("fingerprints.train", "fingerprints.test")
+
+_STRUCTURE = "fingerprints.student_structure"
+
+_OWN_OF_DISTILLATION = ("methods", "strategy.", "stages.", "teacher", "fingerprints.teacher")
+"""The beginnings of keys in which a run naturally differs from one on the labels alone."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +34,13 @@ class Statistic:
 
 @dataclass(frozen=True)
 class Row:
-    """One recipe over all its seeds. Accuracies are in percent of the test samples, differences in percentage points.
+    """One configuration over all its seeds. Accuracies are in percent of the test samples, differences in percentage
+    points.
 
     Attributes:
         name: of the recipe.
+        label: the name, and where several rows have this name, the keys in which they differ; unique in a comparison.
+        facts: everything that determines the results but the seed, by the key of the recipe.
         student, teacher: names of the models; the teacher is None where there is none.
         data: name of the data set.
         runs: one per seed.
@@ -42,9 +54,14 @@ class Row:
         over_plain: ``top1_last`` minus that of the plain row; None without such a row and for that row itself.
         gap_closed: ``over_plain`` in percent of the teacher's advantage over the plain row; None unless that advantage
             is positive.
+        baseline: label of the plain row; None as for ``over_plain``.
+        notes: a sentence for each reservation: runs that are left out because their seed occurs twice, or that were
+            trained in different environments.
     """
 
     name: str
+    label: str
+    facts: Mapping[str, Any] = field(repr=False)
     student: str
     teacher: str | None
     data: str
@@ -57,6 +74,8 @@ class Row:
     seconds: float
     over_plain: float | None = None
     gap_closed: float | None = None
+    baseline: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -75,38 +94,33 @@ class Row:
 
 
 def compare(runs: Iterable[Run]) -> list[Row]:
-    """One row per recipe name, student, teacher and data set, in the order of their first runs.
+    """One row per configuration, in the order of their first runs.
 
-    The baseline of a row is the first plain row (no stage has a method) with the same student and data.
+    Runs are seeds of one configuration if they have the same name and are equal in everything that determines their
+    results but the seed: the resolved recipe, the images, the structures of the networks, and the weights of teachers.
+    Of two runs with the same seed the first is counted, and a note of the row names both.
+
+    The baseline of a row is the plain row (no stage has a method) with the same structure of the student and the same
+    images; of several, the one that is most similar in the other settings.
 
     Args:
         runs: finished runs.
-
-    Raises:
-        UserError: two runs of a row have the same seed and so are not independent.
     """
-    groups: dict[tuple[object, ...], list[Run]] = {}
-    for run in runs:
-        groups.setdefault(_key(run), []).append(run)
-    rows = [_row(group) for group in groups.values()]
+    groups = grouped(runs)
+    facts = [configuration(group[0]) for group in groups]
+    labels = unique_labels([(group[0].name, own) for group, own in zip(groups, facts, strict=True)])
+    rows = [_row(*each) for each in zip(groups, facts, labels, strict=True)]
     return [_with_baseline(row, rows) for row in rows]
 
 
-def labels(rows: Sequence[Row]) -> list[str]:
-    """A unique label for each row: its name, and where rows share a name, the student, teacher or data that differ."""
-    parts: tuple[Callable[[Row], str], ...] = (
-        lambda row: row.student,
-        lambda row: row.teacher or "no teacher",
-        lambda row: row.data,
-    )
-    found = []
-    for position, row in enumerate(rows):
-        same = [other for other in rows if other.name == row.name]
-        extra = [part(row) for part in parts if len({part(other) for other in same}) > 1]
-        label = f"{row.name} ({', '.join(extra)})" if extra else row.name
-        # Rows that differ only in the size of the data.
-        found.append(f"{label} #{position + 1}" if label in found else label)
-    return found
+def notes(rows: Iterable[Row]) -> list[str]:
+    """The notes of all rows, in order."""
+    return [note for row in rows for note in row.notes]
+
+
+def same_data(row: Row, other: Row) -> bool:
+    """Whether the runs of two rows have the same training and test images."""
+    return all(row.facts.get(key) == other.facts.get(key) for key in _DATA)
 
 
 def statistic(values: Sequence[float]) -> Statistic:
@@ -114,20 +128,11 @@ def statistic(values: Sequence[float]) -> Statistic:
     return Statistic(fmean(values), stdev(values) if len(values) > 1 else None, tuple(values))
 
 
-def _key(run: Run) -> tuple[object, ...]:
-    teacher, data = run.summary["teacher"], run.summary["data"]
-    return (
-        run.name,
-        run.summary["student"]["model"],
-        teacher and teacher["model"],
-        data["name"],
-        data["train_samples"],
-        data["test_samples"],
-    )
-
-
-def _row(runs: Sequence[Run]) -> Row:
-    _check_seeds(runs)
+def _row(group: Sequence[Run], facts: Mapping[str, Any], label: str) -> Row:
+    runs, notes = without_copies(group)
+    mixed = mixed_environments(runs)
+    if mixed:
+        notes.append(f"{label}: the runs differ in their environments: {mixed}")
     summaries = [run.summary for run in runs]
     first = summaries[0]
     students = [summary["student"] for summary in summaries]
@@ -135,7 +140,9 @@ def _row(runs: Sequence[Run]) -> Row:
     forgotten = [_forgotten_percent(run) for run in runs]
     known = [share for share in forgotten if share is not None]
     return Row(
-        name=first["name"],
+        name=runs[0].name,
+        label=label,
+        facts=facts,
         student=first["student"]["model"],
         teacher=first["teacher"]["model"] if first["teacher"] else None,
         data=first["data"]["name"],
@@ -146,6 +153,7 @@ def _row(runs: Sequence[Run]) -> Row:
         teacher_top1=fmean(teacher["top1_last"] for teacher in teachers) if teachers else None,
         forgotten=fmean(known) if len(known) == len(runs) else None,
         seconds=fmean(summary["seconds"] for summary in summaries),
+        notes=tuple(notes),
     )
 
 
@@ -155,34 +163,28 @@ def _statistic_of_all(values: Sequence[float | None]) -> Statistic | None:
     return statistic(known) if len(known) == len(values) else None
 
 
-def _check_seeds(runs: Sequence[Run]) -> None:
-    by_seed: dict[int, Run] = {}
-    for run in runs:
-        twin = by_seed.setdefault(run.seed, run)
-        if twin is not run:
-            raise UserError(
-                f"{twin.path} and {run.path}: two runs of {run.name!r} with seed {run.seed}; "
-                "leave one out, or give their recipes different names"
-            )
-
-
 def _forgotten_percent(run: Run) -> float | None:
     count = run.stages[-1]["forgotten"]
     return None if count is None else 100.0 * float(count) / float(run.summary["data"]["test_samples"])
 
 
 def _with_baseline(row: Row, rows: Sequence[Row]) -> Row:
-    key = _key(row.runs[0])
-    plain = next(
-        (
-            other
-            for other in rows
-            if other.plain and other.student == row.student and _key(other.runs[0])[3:] == key[3:]
-        ),
-        None,
-    )
-    if plain is None or plain is row:
+    if row.plain:
         return row
+    structure = row.facts.get(_STRUCTURE)
+    candidates = [
+        other for other in rows if other.plain and other.facts.get(_STRUCTURE) == structure and same_data(row, other)
+    ]
+    if not candidates:
+        return row
+    plain = min(candidates, key=lambda other: _distance(row, other))
     gain = row.top1_last.mean - plain.top1_last.mean
     gap = 0.0 if row.teacher_top1 is None else row.teacher_top1 - plain.top1_last.mean
-    return replace(row, over_plain=gain, gap_closed=100.0 * gain / gap if gap > 0 else None)
+    closed = 100.0 * gain / gap if gap > 0 else None
+    return replace(row, over_plain=gain, gap_closed=closed, baseline=plain.label)
+
+
+def _distance(row: Row, plain: Row) -> int:
+    """The number of settings in which a row differs from a plain one, other than those of distillation."""
+    keys = (key for key in row.facts.keys() | plain.facts.keys() if not key.startswith(_OWN_OF_DISTILLATION))
+    return sum(row.facts.get(key) != plain.facts.get(key) for key in keys)

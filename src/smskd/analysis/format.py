@@ -1,9 +1,18 @@
 """Numbers as text, for the terminal and the page alike."""
 
-from smskd.analysis.compare import Statistic
+from typing import Protocol
 
 NONE = "–"
 MINUS = "−"
+
+
+class Spread(Protocol):
+    """A mean and a sample standard deviation, as :class:`smskd.analysis.compare.Statistic` has them."""
+
+    @property
+    def mean(self) -> float: ...
+    @property
+    def deviation(self) -> float | None: ...
 
 
 def percent(value: float | None) -> str:
@@ -16,7 +25,7 @@ def difference(value: float | None) -> str:
     return NONE if value is None else f"{value:+.2f}".replace("-", MINUS)
 
 
-def spread(value: Statistic | None) -> str:
+def spread(value: Spread | None) -> str:
     """Mean and, with several seeds, the sample standard deviation: ``65.21 ± 0.34``."""
     if value is None:
         return NONE

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
-from smskd.analysis.compare import Row
+from smskd.analysis.compare import Row, same_data
 from smskd.errors import UserError
 
 _UPPER = 0.975
@@ -23,8 +23,8 @@ class PairedDifference:
     is not corrected for the number of comparisons.
 
     Attributes:
-        name: of the recipe.
-        baseline: name of the recipe that is subtracted.
+        name: label of the recipe.
+        baseline: label of the recipe that is subtracted.
         seeds: that both recipes were trained with, in ascending order.
         values: the difference of each pair, in the order of the seeds.
         mean: of the values.
@@ -54,15 +54,17 @@ def paired_difference(row: Row, baseline: Row) -> PairedDifference:
         baseline: the recipe that is subtracted.
 
     Raises:
-        UserError: they have no seed in common.
+        UserError: they have other images, or no seed in common.
     """
+    if not same_data(row, baseline):
+        raise UserError(f"{row.label} and {baseline.label} have other images, so that no runs can be paired")
     own = dict(zip(row.seeds, row.top1_last.values, strict=True))
     other = dict(zip(baseline.seeds, baseline.top1_last.values, strict=True))
     seeds = tuple(sorted(own.keys() & other.keys()))
     if not seeds:
-        raise UserError(f"{row.name} and {baseline.name} have no seed in common, so that no runs can be paired")
+        raise UserError(f"{row.label} and {baseline.label} have no seed in common, so that no runs can be paired")
     values = tuple(own[seed] - other[seed] for seed in seeds)
-    return PairedDifference(row.name, baseline.name, seeds, values, fmean(values), half_width(values))
+    return PairedDifference(row.label, baseline.label, seeds, values, fmean(values), half_width(values))
 
 
 def half_width(values: Sequence[float]) -> float | None:

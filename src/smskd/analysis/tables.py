@@ -11,6 +11,7 @@ from rich.table import Table
 
 from smskd.analysis.compare import Row, Statistic
 from smskd.analysis.format import NONE, difference, duration, percent, spread
+from smskd.analysis.visible import markdown_text, one_line, spreadsheet_text
 
 JsonValue = str | float | int | None | list[int]
 
@@ -42,7 +43,7 @@ _SECONDARY = ("top-5 last %", "vs teacher", "time")
 """Columns that a narrow table omits."""
 
 _COLUMNS = (
-    Column("recipe", lambda row: row.name, numeric=False),
+    Column("recipe", lambda row: row.label, numeric=False),
     Column("student", lambda row: row.student, numeric=False, shared=True),
     Column("teacher", lambda row: row.teacher or NONE, numeric=False, shared=True),
     Column("data", lambda row: row.data, numeric=False, shared=True),
@@ -112,17 +113,17 @@ def rich_table(rows: Sequence[Row], title: str | None = None, width: int = NARRO
             header,
             justify="right" if column.numeric else "left",
             overflow="fold",
-            no_wrap=column.numeric or max(len(row.name) for row in rows) <= LONG_NAME,
+            no_wrap=column.numeric or max(len(one_line(row.label)) for row in rows) <= LONG_NAME,
             min_width=max(map(len, header.split())),
         )
     for row in rows:
-        table.add_row(*(escape(column.text(row)) for column in shown))
+        table.add_row(*(escape(one_line(column.text(row))) for column in shown))
     return table
 
 
 def _caption(rows: Sequence[Row], shared: Mapping[str, str]) -> str:
     best = "\nbest: the epoch with the highest accuracy on the validation split"
-    line = escape(" · ".join([*phrases(shared), "in percent"]))
+    line = escape(one_line(" · ".join([*phrases(shared), "in percent"])))
     return line + best if any(row.top1_best for row in rows) else line
 
 
@@ -132,7 +133,7 @@ def markdown(rows: Sequence[Row]) -> str:
     lines = [
         [column.title for column in shown],
         ["---:" if column.numeric else ":---" for column in shown],
-        *([column.text(row).replace("|", r"\|").replace("\n", " ") for column in shown] for row in rows),
+        *([markdown_text(column.text(row)) for column in shown] for row in rows),
     ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -146,6 +147,7 @@ def json_rows(rows: Sequence[Row]) -> list[dict[str, JsonValue]]:
     return [
         {
             "name": row.name,
+            "label": row.label,
             "student": row.student,
             "teacher": row.teacher,
             "data": row.data,
@@ -154,6 +156,7 @@ def json_rows(rows: Sequence[Row]) -> list[dict[str, JsonValue]]:
             **_pair("top1_best", row.top1_best),
             **_pair("top5_last", row.top5_last),
             "teacher_top1": row.teacher_top1,
+            "baseline": row.baseline,
             "over_plain": row.over_plain,
             "over_teacher": row.over_teacher,
             "gap_closed_percent": row.gap_closed,
@@ -165,7 +168,10 @@ def json_rows(rows: Sequence[Row]) -> list[dict[str, JsonValue]]:
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """The values of :func:`json_rows` as CSV with a header line; seeds are separated by spaces."""
+    """The values of :func:`json_rows` as CSV with a header line; seeds are separated by spaces.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
     values = json_rows(rows)
     out = io.StringIO()
     if values:
@@ -188,4 +194,6 @@ def _pair(name: str, value: Statistic | None) -> dict[str, JsonValue]:
 
 
 def _csv_value(value: JsonValue) -> str | float | int | None:
-    return " ".join(str(seed) for seed in value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return " ".join(str(seed) for seed in value)
+    return spreadsheet_text(value) if isinstance(value, str) else value

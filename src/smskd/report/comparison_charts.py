@@ -6,7 +6,7 @@ from typing import Literal
 
 import altair as alt
 
-from smskd.analysis.compare import Row, labels
+from smskd.analysis.compare import Row
 from smskd.analysis.format import percent, spread
 from smskd.report import theme
 from smskd.report.marks import Chart, Record, base, colour, dash, epochs, finish, hover, long, percent_scale, tip, wide
@@ -24,7 +24,7 @@ def comparison_chart(rows: Sequence[Row]) -> Chart:
     Args:
         rows: the comparison.
     """
-    named = list(zip(labels(rows), rows, strict=True))
+    named = list(zip([row.label for row in rows], rows, strict=True))
     y = alt.Y(
         "recipe:N",
         title=None,
@@ -69,7 +69,7 @@ def curves_chart(rows: Sequence[Row]) -> Chart:
     Args:
         rows: the comparison.
     """
-    names = labels(rows)
+    names = [row.label for row in rows]
     split = curves_split(rows)
     curves = [_mean_curve(row, f"{split}_top1") for row in rows]
     all_epochs = sorted({epoch for curve in curves for epoch in curve})

@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from smskd.errors import UserError
-from smskd.runs.file_names import ENVIRONMENT, METRICS, PRETRAINING, RECIPE, SUMMARY, SUMMARY_FORMAT
-from smskd.runs.parsing import json_lines, json_mapping, yaml_mapping
-
-_SUMMARY_KEYS = ("name", "seed", "seconds", "epochs", "data", "student", "teacher", "stages")
-_METRIC_KEYS = ("epoch", "stage", "losses", "train_top1", "test_top1")
-_PRETRAINING_KEYS = ("stage", "method", "epoch", "epochs", "losses")
+from smskd.runs.checked_files import read_environment, read_metrics, read_pretraining, read_summary
+from smskd.runs.file_names import ENVIRONMENT, METRICS, PRETRAINING, RECIPE, SUMMARY
+from smskd.runs.parsing import yaml_mapping
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,9 @@ class Run:
             the validation split are missing where there is none.
         pretraining: ``pretraining.jsonl``: one entry per epoch of a pretraining phase, in order; empty without one.
         recipe: the resolved recipe.
-        environment: ``environment.json``: versions, device and number of threads.
+        environment: ``environment.json``: versions, device and number of threads; empty where the file is missing or
+            damaged.
+        problems: a sentence for each file that is missing or damaged but not needed.
     """
 
     path: Path
@@ -37,6 +36,7 @@ class Run:
     pretraining: tuple[Mapping[str, Any], ...]
     recipe: Mapping[str, Any]
     environment: Mapping[str, Any]
+    problems: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -52,6 +52,13 @@ class Run:
     def stages(self) -> tuple[Mapping[str, Any], ...]:
         """The entries of the stages in the summary, first to last."""
         return tuple(self.summary["stages"])
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Everything that determines the result, by the key of the recipe; ``fingerprints.<name>`` are those of images
+        and weights."""
+        identity: Mapping[str, Any] = self.summary["identity"]
+        return identity
 
     @property
     def plain(self) -> bool:
@@ -95,14 +102,16 @@ def load_run(path: str | Path) -> Run:
         raise UserError(f"{folder}: no run in this folder; the folder of a run contains {RECIPE} and {SUMMARY}")
     if not (folder / SUMMARY).is_file():
         raise UserError(f"{folder}: unfinished run; resume it with: smskd resume {shlex.quote(str(folder))}")
-    pretraining = folder / PRETRAINING
+    summary = read_summary(folder / SUMMARY)
+    environment, problems = read_environment(folder / ENVIRONMENT)
     return Run(
         path=folder,
-        summary=_summary(folder / SUMMARY),
-        metrics=_metrics(folder / METRICS),
-        pretraining=tuple(json_lines(pretraining, _PRETRAINING_KEYS)) if pretraining.is_file() else (),
+        summary=summary,
+        metrics=read_metrics(folder / METRICS, summary),
+        pretraining=read_pretraining(folder / PRETRAINING),
         recipe=yaml_mapping(folder / RECIPE),
-        environment=json_mapping(folder / ENVIRONMENT),
+        environment=environment,
+        problems=problems,
     )
 
 
@@ -118,15 +127,49 @@ def find_runs(paths: Iterable[str | Path]) -> list[Run]:
     Raises:
         UserError: as in :func:`load_run`; also for a folder without any run.
     """
+    runs, problems = _found(paths)
+    if problems:
+        raise problems[0]
+    return runs
+
+
+def find_finished(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
+    """As :func:`find_runs`, but runs that are unfinished or damaged, and folders without any run, are left out.
+
+    Args:
+        paths: folders of runs, or folders that contain them at any depth.
+
+    Returns:
+        The runs, and a sentence for everything that is left out or incomplete.
+
+    Raises:
+        UserError: a path does not exist or is a file, or no run is left.
+    """
+    runs, problems = _found(paths)
+    if not runs and problems:
+        more = f" (and {len(problems) - 1} more without a finished run)" if len(problems) > 1 else ""
+        raise UserError(f"{problems[0]}{more}")
+    return runs, [*(f"left out: {error}" for error in problems), *(line for run in runs for line in run.problems)]
+
+
+def _found(paths: Iterable[str | Path]) -> tuple[list[Run], list[UserError]]:
     folders: dict[Path, Path] = {}
-    for path in paths:
-        folder = _existing(Path(path))
-        found = _run_folders(folder)
+    problems: list[UserError] = []
+    for folder in [_existing(Path(path)) for path in paths]:
+        found = list(_run_folders(folder, set(), problems))
         if not found:
-            raise UserError(f"{folder}: no run in this folder or below it; the folder of a run contains {SUMMARY}")
+            problems.append(
+                UserError(f"{folder}: no run in this folder or below it; the folder of a run contains {SUMMARY}")
+            )
         for each in found:
             folders.setdefault(each.resolve(), each)
-    return [load_run(folder) for folder in folders.values()]
+    runs = []
+    for each in folders.values():
+        try:
+            runs.append(load_run(each))
+        except UserError as error:
+            problems.append(error)
+    return runs, problems
 
 
 def _existing(folder: Path) -> Path:
@@ -137,11 +180,19 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def _run_folders(folder: Path) -> list[Path]:
+def _run_folders(folder: Path, seen: set[Path], problems: list[UserError]) -> list[Path]:
+    """The folders of runs in and below a folder; links in a circle are followed once."""
+    if folder.resolve() in seen:
+        return []
+    seen.add(folder.resolve())
     if (folder / SUMMARY).is_file() or (folder / METRICS).is_file():
         return [folder]
-    below = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
-    found = [run for child in sorted(below, key=_natural) for run in _run_folders(child)]
+    try:
+        below = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    except OSError as error:
+        problems.append(UserError(f"{folder} cannot be read: {error.strerror or error}"))
+        return []
+    found = [run for child in sorted(below, key=_natural) for run in _run_folders(child, seen, problems)]
     # A run that was killed in its first epoch has only a recipe; so may have a folder of several runs.
     return found or ([folder] if (folder / RECIPE).is_file() else [])
 
@@ -149,21 +200,3 @@ def _run_folders(folder: Path) -> list[Path]:
 def _natural(path: Path) -> list[tuple[int, int, str]]:
     parts = re.split(r"(\d+)", path.name)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
-
-
-def _summary(file: Path) -> dict[str, Any]:
-    summary = json_mapping(file)
-    if summary.get("format") != SUMMARY_FORMAT:
-        raise UserError(f"{file}: format {summary.get('format')!r} is unknown; this version reads {SUMMARY_FORMAT}")
-    missing = [key for key in _SUMMARY_KEYS if key not in summary]
-    if missing or not summary["stages"]:
-        raise UserError(f"{file}: damaged: {', '.join(missing) or 'a stage'} missing")
-    return summary
-
-
-def _metrics(file: Path) -> tuple[dict[str, Any], ...]:
-    # An epoch that was trained again after a crash replaces the earlier entry.
-    epochs = {entry["epoch"]: entry for entry in json_lines(file, _METRIC_KEYS)}
-    if not epochs:
-        raise UserError(f"{file}: damaged: it contains no epoch")
-    return tuple(epochs[epoch] for epoch in sorted(epochs))
