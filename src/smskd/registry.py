@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from smskd.config.base import ComponentConfig
-from smskd.config.messages import mistake
+from smskd.config.importing import has, imported
+from smskd.config.messages import mistake, shown
 from smskd.errors import UserError, nearest
 
 
@@ -105,11 +107,11 @@ class Registry:
         if not module_name or not attribute:
             raise UserError(f"{self.noun} '{path}': write package.module:Name")
         try:
-            found: Any = importlib.import_module(module_name)
-        except (ImportError, ValueError) as error:
-            raise UserError(f"{self.noun} '{path}': cannot import '{module_name}': {error}") from None
+            found: Any = imported(module_name)
+        except UserError as error:
+            raise UserError(f"{self.noun} '{path}': {error}") from error.__cause__
         for part in attribute.split("."):
-            if not hasattr(found, part):
+            if not has(found, part):
                 valid = [key for key, value in vars(found).items() if self._fits(value, key)]
                 hint = nearest(part, valid) if valid else ""
                 raise UserError(f"{self.noun} '{path}': '{module_name}' has no '{attribute}'{hint}")
@@ -185,13 +187,26 @@ class ClassRegistry(Registry):
                 hint = nearest(key, valid) if valid else "; it has none"
                 raise UserError(f"{where}.{key}: unknown hyper-parameter of {component.name}{hint}")
         try:
-            return TypeAdapter(cls).validate_python(component.options)
+            made = TypeAdapter(cls).validate_python(component.options)
         except ValidationError as error:
             first = error.errors()[0]
             path = ".".join([where, *(str(part) for part in first["loc"])])
             raise UserError(f"{path}: {mistake(first)}") from None
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
+        except PydanticUserError as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(
+                f"{where}: the types of the fields of {component.name} cannot be checked: {reason}"
+            ) from error
+        for key, value in component.options.items():
+            if (
+                isinstance(value, bool)
+                and isinstance(getattr(made, key), int | float)
+                and getattr(made, key) is not value
+            ):
+                raise UserError(f"{where}.{key}: must be a number, not {shown(value)}")
+        return made
 
     def component_of(self, thing: Any) -> ComponentConfig:
         """Name and options from which :meth:`make` makes an equal object."""

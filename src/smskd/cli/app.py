@@ -1,19 +1,14 @@
 """The program and its commands on runs. No command imports torch before it is called."""
 
-import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
 from smskd.cli import bench_commands, catalog_commands, completion
-from smskd.cli.arguments import AsJson, Overrides, Quiet, RecipeArgument, Runs, parse_seeds
-from smskd.cli.exits import INTERRUPTED, MISTAKE, end
+from smskd.cli.arguments import AsJson, Overrides, Quiet, RecipeArgument, Runs, Trust, parse_seeds
 from smskd.errors import UserError
-
-UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
-"""The exception of click, which typer bundles or, in older versions, imports."""
 
 MINIMUM_EPOCHS = 2
 """Of the demo, whose students have up to two stages."""
@@ -42,10 +37,13 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe; the run's folder gets weights, metrics and an HTML page."""
-    from smskd.cli.train import train_recipe
+    from smskd.recipe import read
 
-    wanted = None if seeds is None else parse_seeds(seeds)
-    train_recipe(recipe, overrides or [], wanted, out, quiet=quiet, as_json=as_json)
+    wanted = read(recipe, overrides or [])
+    several = None if seeds is None else parse_seeds(seeds)
+    from smskd.cli.train import train_recipe  # imports torch, which takes seconds: mistakes are found before
+
+    train_recipe(wanted, several, out, quiet=quiet, as_json=as_json)
 
 
 @app.command(epilog="Example: smskd resume runs/digits")
@@ -59,13 +57,14 @@ def resume(
             "(runtime.device, runtime.compile, runtime.checkpoint_every, training.test_batch_size), or in more epochs.",
         ),
     ] = False,
+    trust: Trust = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Resume unfinished runs from their last checkpoints, with the same result as without the interruption."""
     from smskd.cli.train import resume_runs
 
-    resume_runs(run, force=force, quiet=quiet, as_json=as_json)
+    resume_runs(run, force=force, trust=trust, quiet=quiet, as_json=as_json)
 
 
 @app.command("eval", epilog="Example: smskd eval runs/digits runs/digits/seed0/stages/1/student.safetensors")
@@ -82,12 +81,13 @@ def evaluate(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Changes to the recipe.")
     ] = None,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure the accuracy of trained students on the test images."""
     from smskd.cli.evaluate import evaluate_all
 
-    evaluate_all(paths, recipe, overrides or [], as_json=as_json)
+    evaluate_all(paths, recipe, overrides or [], trust=trust, as_json=as_json)
 
 
 @app.command(epilog="Example: smskd compare runs/digits --markdown")
@@ -151,26 +151,3 @@ def options(
     ] = False,
 ) -> None:
     pass
-
-
-def main() -> None:
-    """Runs the program. A user's mistake is printed in one line, with exit code 2."""
-    if "" not in sys.path:
-        # Recipes may name a module in the working folder; installed modules take precedence.
-        sys.path.append("")
-    try:
-        code = app(sys.argv[1:] or ["--help"], prog_name="smskd", standalone_mode=False)
-    except UserError as error:
-        end(str(error), MISTAKE)
-    except UsageError as error:
-        command = error.ctx.command_path if error.ctx else "smskd"
-        end(f"{error.format_message()} (see: {command} --help)", MISTAKE)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        end(f"{error.filename}: {error.strerror}", MISTAKE)
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    if code == INTERRUPTED:
-        end("stopped", INTERRUPTED)
-    sys.exit(code)

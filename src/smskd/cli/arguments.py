@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from smskd.cli import completion
+from smskd.config.messages import shortened
 from smskd.errors import UserError
 
 SEEDS = 2**31
@@ -25,6 +26,12 @@ Overrides = Annotated[
 ]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs, or folders with runs below them.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Import the Python objects that the files in the folder name, which may run any code."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 
 
@@ -35,7 +42,7 @@ def parse_seeds(text: str) -> list[int]:
         UserError: it is not a list of distinct integers from 0 to 2^31 - 1.
     """
     parts = [part.strip() for part in text.split(",")]
-    seeds = [int(part) for part in parts if part.isdecimal()]
+    seeds = [int(part) for part in parts if part.isdecimal() and len(part) <= len(str(SEEDS))]
     if len(seeds) < len(parts) or len(set(seeds)) < len(parts) or max(seeds) >= SEEDS:
-        raise UserError(f"--seeds: '{text}' is not a list of distinct integers such as 0,1,2")
+        raise UserError(f"--seeds: '{shortened(text)}' is not a list of distinct integers such as 0,1,2")
     return seeds

@@ -11,12 +11,13 @@ import typer
 from rich.console import Console
 
 from smskd.build import Provided
+from smskd.builder.trust import foreign_name
 from smskd.cli.exits import INTERRUPTED, end
 from smskd.cli.progress import Display
 from smskd.config.data import DataConfig
 from smskd.data import Dataset
 from smskd.errors import UserError
-from smskd.recipe import read
+from smskd.recipe import Recipe
 from smskd.report.page import PAGE
 from smskd.runs.folder import METRICS, RECIPE, SUMMARY
 from smskd.session import Run, begin, begin_seeds, reopen
@@ -24,13 +25,12 @@ from smskd.training.host import device_of, keep_freed_memory
 
 
 def train_recipe(
-    path: str, overrides: list[str], seeds: list[int] | None, out: Path | None, *, quiet: bool, as_json: bool
+    recipe: Recipe, seeds: list[int] | None, out: Path | None, *, quiet: bool, as_json: bool
 ) -> None:
     """Trains a recipe, once or for each seed.
 
     Args:
-        path: file or name of the recipe.
-        overrides: changes to it, ``key.path=value``.
+        recipe: every setting.
         seeds: one run for each, in ``OUT/seed<seed>``; None: one run in ``OUT``, with the recipe's seed.
         out: folder; None: ``runs/<name of the recipe>``.
         quiet: print nothing.
@@ -39,24 +39,25 @@ def train_recipe(
     Raises:
         UserError: a mistake in the recipe, or the folder contains another run.
     """
-    recipe = read(path, overrides)
     folder = out or Path("runs") / recipe.name
     _check_level(folder, seeds)
     display = Display(Console(), quiet=quiet or as_json)
     folders = [folder] if seeds is None else [folder / f"seed{seed}" for seed in seeds]
     with no_empty_folders(folders):
         runs = [begin(recipe, folder)] if seeds is None else begin_seeds(recipe, seeds, folder)
-        train_all(runs, display, f"smskd resume {_quoted(folder)}")
+        trust = "" if foreign_name(recipe) is None else " --trust"
+        train_all(runs, display, f"smskd resume {_quoted(folder)}{trust}")
     if as_json:
         _print_json(runs, several=seeds is not None)
 
 
-def resume_runs(path: Path, *, force: bool = False, quiet: bool, as_json: bool) -> None:
+def resume_runs(path: Path, *, force: bool = False, trust: bool = False, quiet: bool, as_json: bool) -> None:
     """Resumes the unfinished runs in and below a folder.
 
     Args:
         path: the folder.
         force: accept changes to ``recipe.yaml`` that affect the result by rounding at most, and more epochs.
+        trust: import the Python objects that the recipes in the folder name.
         quiet: print nothing.
         as_json: print the summaries as JSON, and nothing else.
 
@@ -66,14 +67,14 @@ def resume_runs(path: Path, *, force: bool = False, quiet: bool, as_json: bool) 
     if path.is_file():
         raise UserError(f"{path} is a file; give the folder of a run, or one with runs in it")
     display = Display(Console(), quiet=quiet or as_json)
-    found = reopen(path, force=force)
+    found = reopen(path, force=force, trust=trust)
     runs = [run for run in found if not run.folder.finished]
     if not runs:
         raise UserError(f"{path} is finished; show the result with: smskd compare {_quoted(path)}")
     if len(found) > len(runs):
         finished = len(found) - len(runs)
         display.say(f"{finished} of {len(found)} runs in {path} {'is' if finished == 1 else 'are'} already finished")
-    train_all(runs, display, f"smskd resume {_quoted(path)}")
+    train_all(runs, display, f"smskd resume {_quoted(path)}{' --trust' if trust else ''}")
     if as_json:
         _print_json(runs, several=found[0].folder.path != path)
 

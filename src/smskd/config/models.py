@@ -3,8 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from smskd.config.base import Config
+from smskd.config.base import Config, SettingError
 from smskd.config.cache import CacheConfig
+
+_OF_THE_DATA = ("classes", "channels", "image_size")
+_OWN_KEYS = ("name", "features")
+"""Arguments of the models' factories that are no options."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,14 @@ class ModelConfig(Config):
     weights: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     features: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in self.options:
+            if key in _OF_THE_DATA:
+                raise SettingError("follows from the data; leave it out", f"options.{key}")
+            if key in _OWN_KEYS:
+                raise SettingError(f"is no option of a model; write it beside name as {key}", f"options.{key}")
 
     @classmethod
     def of(cls, value: Any) -> Any:
