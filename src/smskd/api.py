@@ -1,17 +1,17 @@
 """The library's top level: distil any pair of networks on any data, train a recipe, load a result."""
 
-import json
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from smskd import models, session
+from smskd import session
 from smskd.arguments import StageLike, check_arguments, dataset_of, stage_config, validation_config
 from smskd.build import Provided
+from smskd.builder.saved import network_of
 from smskd.config.base import ComponentConfig
 from smskd.config.cache import CacheConfig, CacheMode
 from smskd.config.data import DataConfig, LoaderConfig, ValidationConfig
@@ -25,7 +25,9 @@ from smskd.data.samples import Samples
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.interfaces.terms import Anchor, Method, WeightedMethod
-from smskd.objective.student_head import head_descriptions_in, rebuild_head
+from smskd.models.metadata import Facts, facts, set_facts, untrained
+from smskd.models.weights import read_weights
+from smskd.objective.student_head import head_descriptions
 from smskd.recipe import Recipe, TrainingConfig, read
 from smskd.strategies.base import Strategy
 from smskd.training.globals import preserved_globals
@@ -37,7 +39,8 @@ class Result:
     """The result of training.
 
     Attributes:
-        student: the trained network, in eval mode.
+        student: the trained network, in eval mode. :func:`smskd.models.facts` gives its classes and the normalisation
+            that it expects.
         summary: the content of ``summary.json``.
         path: the run's folder; None if it was not kept.
     """
@@ -80,9 +83,13 @@ def distill(
     Random number generators, cuDNN's flags, TF32 and the number of threads are as before when it returns.
 
     Args:
-        student: the network to train, in place: any ``nn.Module`` from images to logits. With a method that replaces
-            its last layers (SimKD) the trained network is :attr:`Result.student`, of which this one is a part.
-        teacher: the network to learn from, likewise; it is copied and left as it is. None for plain training.
+        student: the network to train, in place: any ``nn.Module`` from images to logits. It is moved to the device and
+            into the memory format of training, and is in eval mode afterwards; after an error it is as far as training
+            came. With a method that replaces its last layers (SimKD) the trained network is :attr:`Result.student`, of
+            which this one is a part: its own last layer stays untrained.
+        teacher: the network to learn from, likewise; it is copied and left as it is. None for plain training. Where
+            :func:`smskd.models.facts` are known of it, it is given the normalisation that it learned, and its classes
+            are matched by their names.
         train: map-style data set of (image, label); the image a PIL image, an array or a tensor; or
             :class:`smskd.data.Images`.
         test: likewise.
@@ -150,7 +157,7 @@ def distill(
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "run" if out is None else Path(out)
             run = session.resume(recipe, folder, force=force) if resume else session.begin(recipe, folder)
-            trained = _trained(run.train(run.build(provided), report=out is not None), on_epoch)
+            trained = _trained(run, provided, on_epoch, report=out is not None)
             summary = run.folder.load_summary()
     return Result(trained, summary, None if out is None else Path(out))
 
@@ -176,49 +183,49 @@ def train(
     """
     with preserved_globals():
         run = session.begin(recipe if isinstance(recipe, Recipe) else read(recipe, overrides), Path(out))
-        trained = _trained(run.train(run.build()), on_epoch)
+        trained = _trained(run, None, on_epoch)
     return Result(trained, run.folder.load_summary(), run.folder.path)
 
 
-def load(path: str | Path) -> nn.Module:
-    """The student of a run, in eval mode.
+def load(path: str | Path, *, model: nn.Module | None = None, trust: bool = False) -> nn.Module:
+    """The student of a run, in eval mode, on the CPU unless ``model`` lies elsewhere.
+
+    :func:`smskd.models.facts` gives its classes and the normalisation that it expects; as a teacher it is given images
+    in that normalisation.
 
     Args:
         path: the run's folder, or a weights file of it (``stages/1/student.safetensors``).
+        model: the network, for weights of a network of your own; it is not copied. By default the network is made that
+            the file names, if it is of the zoo.
+        trust: whether Python objects that the file names are imported, and called with the arguments that it has: a
+            model outside the zoo, the head of a method of your own. They could do anything: trust your own files.
 
     Raises:
-        UserError: there is none, or the file does not name the model that it belongs to (a run of :func:`distill` on a
-            network of your own: build the network and call :func:`smskd.models.load_weights`).
+        UserError: there is no such file; it is damaged; it names a network that is not of the zoo, and neither
+            ``model`` nor ``trust`` is given; or its weights do not fit.
     """
-    facts = models.read_metadata(path)
-    if "model" not in facts:
-        raise UserError(f"{path} does not name the model it belongs to; build it and use smskd.models.load_weights")
-    channels, height, width = json.loads(facts["image_shape"])
     with preserved_globals():
-        model = models.create(
-            facts["model"],
-            classes=int(facts["classes"]),
-            channels=channels,
-            image_size=(height, width),
-            **json.loads(facts.get("options", "{}")),
-        )
-        for description in head_descriptions_in(path):
-            model = rebuild_head(model, description)
-        models.load_weights(model.wrapped, path)
-    return model.wrapped.eval()
+        return network_of(read_weights(path), model, trust=trust).eval()
 
 
-def _trained(reports: Generator[Report, None, FeatureModel], on_epoch: Callable[[Report], object] | None) -> nn.Module:
-    """Goes through the reports of a run to its end, and returns the student, in eval mode."""
+def _trained(
+    run: session.Run, provided: Provided | None, on_epoch: Callable[[Report], object] | None, *, report: bool = True
+) -> nn.Module:
+    """Goes through a run to its end, and returns the student, in eval mode, with what is known of it."""
+    config = run.build(provided)
+    set_facts(config.student, untrained(facts(config.student)))
+    reports = run.train(config, report=report)
     try:
         while True:
             try:
-                report = next(reports)
+                found = next(reports)
             except StopIteration as end:
                 student: FeatureModel = end.value
+                known = Facts.parse(config.student_metadata, "the student")
+                set_facts(student, replace(known, heads=tuple(head_descriptions(student))))
                 return student.wrapped.eval()
             if on_epoch is not None:
-                on_epoch(report)
+                on_epoch(found)
     finally:
         reports.close()  # puts global state back now, and not when a traceback that holds the generator is freed
 

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from smskd.builder.data import data_facts, load_data
+from smskd.builder.learned import facts_of_data
 from smskd.builder.loaders import augmentation_of, training_loaders
-from smskd.builder.networks import frozen_teachers, model_metadata, model_of, teacher_fingerprints
+from smskd.builder.networks import frozen_teachers, student_facts, student_of, teacher_fingerprints
 from smskd.data import Augmentation, Dataset, mix
 from smskd.data.loaders.identity import pixel_settings
 from smskd.data.loaders.make import make_loader
@@ -29,7 +30,8 @@ class Provided:
     """Python objects in place of networks and data that a recipe names.
 
     Attributes:
-        student, teacher: networks. The student is trained in place; the teacher is copied.
+        student, teacher: networks. The student is moved to the device, brought into the memory format of training and
+            trained in place; the teacher is copied.
         dataset: the data, validation split included.
         augmentation: of training images of bytes, instead of the data set's own.
     """
@@ -58,10 +60,11 @@ def build(recipe: ResolvedRecipe, provided: Provided | None = None, track: LoadT
     dataset = provided.dataset or load_data(recipe.data, track)
     example = torch.zeros(1, *dataset.shape, device=device)
     seed_everything(mix(recipe.runtime.seed, _STUDENT))
-    student = model_of(recipe.student, provided.student, dataset, example, "student")
+    data = facts_of_data(dataset, provided.augmentation)
+    student = student_of(recipe, provided.student, dataset, data, example)
     memory_format = safe_memory_format(student, device)
     student.to(memory_format=memory_format)
-    teachers = frozen_teachers(recipe, provided.teacher, dataset, example)
+    teachers = frozen_teachers(recipe, provided.teacher, dataset, data, example)
     augmentation = augmentation_of(recipe.data, dataset, provided.augmentation, memory_format)
     loaders, loader_seed = training_loaders(recipe, dataset, augmentation, teachers, device)
     plain = augmentation.plain()
@@ -95,5 +98,5 @@ def build(recipe: ResolvedRecipe, provided: Provided | None = None, track: LoadT
         example=example,
         identity=Identity.of(recipe.as_mapping(), fingerprints),
         data=data_facts(dataset),
-        student_metadata={} if provided.student is not None else model_metadata(recipe.student, dataset),
+        student_metadata=student_facts(student, data).as_metadata(),
     )

@@ -1,24 +1,30 @@
 """The student and the teachers of a run."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from smskd import models
+from smskd.builder.learned import fitted_student, fitted_teacher
+from smskd.builder.saved import features_of, load_model_weights
 from smskd.config.given import is_given
 from smskd.config.models import ModelConfig, TeacherConfig
 from smskd.data import Dataset
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
+from smskd.models.copying import copy_of
 from smskd.models.frozen import Frozen
-from smskd.objective.student_head import head_descriptions_in, rebuild_head
+from smskd.models.metadata import Facts
+from smskd.models.weights import read_weights
 from smskd.strategies.resolved import ResolvedRecipe
 from smskd.teacher_cache.key import structure, weights
 
 
 def load_model(config: ModelConfig, dataset: Dataset, role: str) -> FeatureModel:
-    """The student or the teacher of a recipe, with its weights, on the CPU.
+    """The student or the teacher of a recipe, with its weights and their facts, on the CPU.
 
     Args:
         config: name, weights and options.
@@ -30,7 +36,18 @@ def load_model(config: ModelConfig, dataset: Dataset, role: str) -> FeatureModel
     """
     if is_given(config.name):
         raise needs_program(role, config.name)
-    try:
+    if config.weights is None:
+        return _fresh(config, dataset, role)
+    with _named(f"{role}.weights"):
+        saved = read_weights(config.weights)
+        config = replace(config, features=features_of(config, saved))
+    model = _fresh(config, dataset, role)
+    with _named(f"{role}.weights"):
+        return load_model_weights(model, saved, config)
+
+
+def _fresh(config: ModelConfig, dataset: Dataset, role: str) -> FeatureModel:
+    with _named(role):
         model = models.create(
             config.name,
             classes=dataset.classes,
@@ -40,39 +57,64 @@ def load_model(config: ModelConfig, dataset: Dataset, role: str) -> FeatureModel
             **config.options,
         )
         models.describe(model, dataset.shape)
-    except UserError as error:
-        raise UserError(f"{role}: {error}") from None
-    return model if config.weights is None else _with_weights(model, config.weights, role)
-
-
-def model_metadata(config: ModelConfig, dataset: Dataset) -> dict[str, str]:
-    """Goes into the file of a student's weights, so that it can be loaded alone."""
-    return {
-        "model": config.name,
-        "options": json.dumps(config.options),
-        "classes": str(dataset.classes),
-        "image_shape": json.dumps(dataset.shape),
-        "mean": json.dumps(dataset.mean),
-        "std": json.dumps(dataset.std),
-        "class_names": json.dumps(dataset.class_names),
-    }
-
-
-def model_of(config: ModelConfig, own: nn.Module | None, dataset: Dataset, example: Tensor, role: str) -> FeatureModel:
-    if own is None:
-        return load_model(config, dataset, role).to(example.device)
-    try:
-        model = models.adapt(own.to(example.device), example)
-        models.describe(model, dataset.shape)
-    except UserError as error:
-        raise UserError(f"{role}: {error}") from None
     return model
 
 
+def student_facts(student: FeatureModel, data: Facts) -> Facts:
+    """What will be known of the student when it has learned: of its network, and of the data.
+
+    A network of the zoo is named as long as it is as the zoo makes it; of any other that a program gives its class is.
+    """
+    known, module = models.facts(student), student.wrapped
+    name = None if known is None else known.model
+    if known is not None and name is not None and (name not in models.names() or _is_of_zoo(module, name, data)):
+        return replace(data, model=name, options=known.options, features=known.features)
+    cls = type(module)
+    return replace(data, network=f"{cls.__module__}:{cls.__qualname__}")
+
+
+def _is_of_zoo(module: nn.Module, name: str, data: Facts) -> bool:
+    """Whether the network's layers are those of a new one of this name."""
+    channels = 3 if data.image_shape is None else data.image_shape[0]
+    with torch.device("meta"):
+        fresh = models.create(name, classes=data.classes or 1, channels=channels)
+    shapes, expected = (
+        {key: tensor.shape for key, tensor in network.state_dict().items()} for network in (module, fresh)
+    )
+    return shapes == expected and type(module) is type(fresh) and repr(module) == repr(fresh)
+
+
+def model_of(config: ModelConfig, own: nn.Module | None, dataset: Dataset, example: Tensor, role: str) -> FeatureModel:
+    """The network of a recipe, or one that a program gives, which is moved to the device of the example."""
+    if own is None:
+        return load_model(config, dataset, role).to(example.device)
+    with _named(role):
+        model = models.adapt(own.to(example.device), example)
+        models.describe(model, dataset.shape)
+    return model
+
+
+def student_of(
+    recipe: ResolvedRecipe, own: nn.Module | None, dataset: Dataset, data: Facts, example: Tensor
+) -> FeatureModel:
+    """The student, at the start of its training."""
+    model = model_of(recipe.student, own, dataset, example, "student")
+    with _named("student" if own is not None else "student.weights"):
+        return fitted_student(model, data, example)
+
+
 def frozen_teachers(
-    recipe: ResolvedRecipe, own: nn.Module | None, dataset: Dataset, example: Tensor
+    recipe: ResolvedRecipe, own: nn.Module | None, dataset: Dataset, data: Facts, example: Tensor
 ) -> tuple[Frozen | None, ...]:
-    """The teacher of each stage; stages with the same teacher share it. One that no stage can read is not loaded."""
+    """The teacher of each stage; stages with the same teacher share it. One that no stage can read is not loaded.
+
+    Args:
+        recipe: the run.
+        own: a teacher that a program gives, which is copied.
+        dataset: the data.
+        data: what is known of them.
+        example: images [N, channels, height, width] on the device of training.
+    """
     made: list[tuple[TeacherConfig, Frozen]] = []
     result: list[Frozen | None] = []
     for index, stage in enumerate(recipe.stages):
@@ -83,20 +125,23 @@ def frozen_teachers(
         frozen = next((frozen for known, frozen in made if known.same_network(config)), None)
         if frozen is None:
             where = "teacher" if config.same_network(recipe.teacher) else f"stages.{index}.teacher"
-            frozen = _teacher(config, own if where == "teacher" else None, dataset, example, where)
+            frozen = _teacher(config, own if where == "teacher" else None, dataset, data, example, where)
             made.append((config, frozen))
         result.append(frozen)
     return tuple(result)
 
 
-def _teacher(config: TeacherConfig, own: nn.Module | None, dataset: Dataset, example: Tensor, where: str) -> Frozen:
+def _teacher(
+    config: TeacherConfig, own: nn.Module | None, dataset: Dataset, data: Facts, example: Tensor, where: str
+) -> Frozen:
     if own is None and config.weights is None and not is_given(config.name):
         raise UserError(
             f"{where}.weights: a teacher needs trained weights: a .safetensors or .pth file, or the folder of the run "
             "that trained it"
         )
-    model = model_of(config, own, dataset, example, where)
-    return Frozen(model, example, copy=own is not None)
+    model = model_of(config, None if own is None else copy_of(own), dataset, example, where)
+    with _named(where if own is not None else f"{where}.weights"):
+        return Frozen(fitted_teacher(model, data, example), example, copy=False)
 
 
 def teacher_fingerprints(teachers: tuple[Frozen | None, ...]) -> Mapping[str, str]:
@@ -108,16 +153,13 @@ def teacher_fingerprints(teachers: tuple[Frozen | None, ...]) -> Mapping[str, st
     return {f"stages.{index}.teacher": known[frozen] for index, frozen in enumerate(teachers) if frozen is not None}
 
 
-def _with_weights(model: FeatureModel, path: str, role: str) -> FeatureModel:
-    """The model with the weights of a file, and with the heads that methods have put on it."""
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Puts the key of a recipe, or the argument, before the message of an error."""
     try:
-        for description in head_descriptions_in(path):
-            model = rebuild_head(model, description)
-        models.check_classes(model, path)
-        models.load_weights(model.wrapped, path)
-        return model
+        yield
     except UserError as error:
-        raise UserError(f"{role}.weights: {str(error).removeprefix('weights: ')}") from None
+        raise UserError(f"{key}: {str(error).removeprefix('weights: ')}") from None
 
 
 def needs_program(where: str, name: str) -> UserError:

@@ -2,7 +2,8 @@
 
 - ``zoo/``: the networks of the published experiments. :mod:`~smskd.models.creation` makes one by name.
 - ``hooks`` and ``feature_discovery``: any other network as a feature model.
-- ``weights``: safetensors and published checkpoints.
+- ``weights`` and ``checkpoints``: safetensors and published checkpoints. ``metadata``: the facts beside weights, and
+  ``as_learned``: a network among images and classes other than those it learned from.
 - ``inspect``, ``latency``, ``dry_run``: shapes, costs and latency, from passes that leave a model as it was.
 - ``frozen``: teachers and references, with ``bn_folding``, ``compiled``, ``copying``, ``frozen_checks`` and ``probe``.
 - ``memory_format``: the format that a network can safely be trained in.
@@ -17,34 +18,41 @@ if TYPE_CHECKING:
     from smskd.models.creation import create
     from smskd.models.hooks import adapt
     from smskd.models.inspect import describe, macs, parameters
+    from smskd.models.metadata import Facts, facts, set_facts
     from smskd.models.weights import check_classes, load_weights, read_metadata, save_weights
     from smskd.models.zoo.names import names
 
 __all__ = [
+    "Facts",
     "adapt",
     "check_classes",
     "create",
     "describe",
+    "facts",
     "load_weights",
     "macs",
     "names",
     "parameters",
     "read_metadata",
     "save_weights",
+    "set_facts",
 ]
 
 # No file may have the name of an export: importing the file would replace the function by the module.
 _FILES = {
+    "Facts": "metadata",
     "adapt": "hooks",
     "check_classes": "weights",
     "create": "creation",
     "describe": "inspect",
+    "facts": "metadata",
     "load_weights": "weights",
     "macs": "inspect",
     "names": "zoo.names",
     "parameters": "inspect",
     "read_metadata": "weights",
     "save_weights": "weights",
+    "set_facts": "metadata",
 }
 
 

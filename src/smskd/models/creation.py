@@ -11,6 +11,7 @@ from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.models.hooks import adapt
 from smskd.models.inspect import describe
+from smskd.models.metadata import Facts, set_facts
 from smskd.models.zoo.names import names
 from smskd.registry import MODELS
 
@@ -44,14 +45,27 @@ def create(
         UserError: there is no such model, it does not accept the options, or it has another number of classes.
     """
     factory = MODELS.find(name)
-    if name not in names():
-        return _adapted(name, factory, classes, (channels, *image_size), features, options)
+    if name in names():
+        model = _of_zoo(name, factory, classes, channels, features, options)
+    else:
+        model = _adapted(name, factory, classes, (channels, *image_size), features, options)
+    set_facts(model, Facts(model=name, options=dict(options), features=features and dict(features), classes=classes))
+    return model
+
+
+def _of_zoo(
+    name: str,
+    factory: Callable[..., FeatureModel],
+    classes: int,
+    channels: int,
+    features: Mapping[str, str] | None,
+    options: Mapping[str, Any],
+) -> FeatureModel:
     if options:
         raise UserError(f"model {name!r} has no option {sorted(options)[0]!r}")
     if features:
         raise UserError(f"model {name!r} is of the zoo and has features of its own; leave 'features' out")
-    model: FeatureModel = factory(classes=classes, channels=channels)
-    return model
+    return factory(classes=classes, channels=channels)
 
 
 def _adapted(

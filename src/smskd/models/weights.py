@@ -1,27 +1,68 @@
-"""Weights on disk: safetensors, and checkpoints of other programs, read without executing code in them."""
+"""Weights on disk: safetensors, and checkpoints of other programs."""
 
-import argparse
-import re
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
+from smskd.models.checkpoints import read_checkpoint
+from smskd.models.metadata import Facts
 from smskd.runs.tensor_files import read_tensors, write_tensors
 
 RUN_WEIGHTS = "student.safetensors"
 """Name of the file of the student's weights in the folder of a run."""
 
-_CONTAINERS = ("model", "state_dict", "net")
 _PARALLEL = "module."
 _COUNTER = "num_batches_tracked"
+_STATISTICS = ("running_mean", "running_var")
 _SHOWN = 3
-_FOREIGN = re.compile(r"GLOBAL ([\w.]*\w)")
+
+
+@dataclass(frozen=True)
+class SavedWeights:
+    """The content of a file of weights.
+
+    Attributes:
+        file: that was read.
+        tensors: by name.
+        metadata: texts by key; empty where none were stored.
+    """
+
+    file: Path
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+
+    @property
+    def facts(self) -> Facts:
+        """What the file knows of its network.
+
+        Raises:
+            UserError: a value is not what it has to be.
+        """
+        return Facts.parse(self.metadata, f"weights: {self.file}")
+
+
+def read_weights(path: str | Path) -> SavedWeights:
+    """Reads a file of weights, once.
+
+    Args:
+        path: as for :func:`load_weights`.
+
+    Raises:
+        UserError: there is no such file, it cannot be read, or it is damaged.
+    """
+    file = _file(Path(path))
+    try:
+        if file.suffix == ".safetensors":
+            return SavedWeights(file, *read_tensors(file))
+        return SavedWeights(file, read_checkpoint(file), {})
+    except UserError as error:
+        raise UserError(f"weights: {error}") from error
 
 
 def load_weights(module: nn.Module, path: str | Path) -> None:
@@ -40,12 +81,28 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
         UserError: there is no such file, it cannot be read, or its weights do not fit the model: missing or unexpected
             keys, different shapes, integers instead of floating-point numbers.
     """
+    put_weights(module, read_weights(path))
+
+
+def put_weights(module: nn.Module, weights: SavedWeights) -> None:
+    """Puts weights that have been read into a model, all of them or none; see :func:`load_weights`.
+
+    Raises:
+        UserError: they do not fit the model.
+    """
     target = _saved(module)
-    file = _file(Path(path))
     current = target.state_dict()
-    weights = _without_prefix(_read(file), current)
-    _compare(weights, current, file)
-    target.load_state_dict(weights, strict=False)
+    check_fit(weights, current)
+    target.load_state_dict(_without_prefix(weights.tensors, current), strict=False)
+
+
+def check_fit(weights: SavedWeights, current: Mapping[str, Tensor]) -> None:
+    """Refuses weights that are not those of a model with this state dict.
+
+    Raises:
+        UserError: missing or unexpected keys, different shapes, integers instead of floating-point numbers.
+    """
+    _compare(_without_prefix(weights.tensors, current), current, weights.file)
 
 
 def check_classes(model: FeatureModel, path: str | Path) -> None:
@@ -58,17 +115,37 @@ def check_classes(model: FeatureModel, path: str | Path) -> None:
     Raises:
         UserError: the numbers differ, or the file cannot be read.
     """
+    check_class_count(model, read_weights(path))
+
+
+def check_class_count(model: FeatureModel, weights: SavedWeights) -> None:
+    """:func:`check_classes` for weights that have been read."""
     names = [name for name, module in model.wrapped.named_modules() if module is model.classifier]
     if not names:
         return
-    file, key = _file(Path(path)), f"{names[0]}.weight"
+    key = f"{names[0]}.weight"
     current = model.wrapped.state_dict()
-    found = _without_prefix(_read(file), current).get(key)
+    found = _without_prefix(weights.tensors, current).get(key)
     if found is not None and found.dim() == 2 and len(found) != len(current[key]):
         raise UserError(
-            f"weights: {file} has {len(found)} output classes, the data {len(current[key])} "
+            f"weights: {weights.file} has {len(found)} output classes, the data {len(current[key])} "
             f"({key} is {list(found.shape)} in the file and {list(current[key].shape)} in the model)"
         )
+
+
+def check_finite(model: nn.Module) -> None:
+    """Refuses a network with weights, or statistics of batch norms, that are NaN or infinite.
+
+    Raises:
+        UserError: the first such tensor is named.
+    """
+    statistics = (pair for pair in model.named_buffers() if pair[0].endswith(_STATISTICS))
+    for name, tensor in (*model.named_parameters(), *statistics):
+        wrong = 0 if tensor.is_meta else int((~torch.isfinite(tensor.detach())).sum())
+        if wrong:
+            raise UserError(
+                f"weights: {name} is not finite: {wrong} of its {math.prod(tensor.shape)} values are NaN or Inf"
+            )
 
 
 def save_weights(module: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -79,7 +156,8 @@ def save_weights(module: nn.Module, path: str | Path, metadata: Mapping[str, str
     Args:
         module: the model; for an adapted one, the wrapped module.
         path: the file; an existing file is replaced.
-        metadata: texts by key, stored in the header of the file.
+        metadata: texts by key, stored in the header of the file. Those of :meth:`Facts.as_metadata` are compared when
+            the weights are used; without any the weights are taken as they are.
     """
     write_tensors(Path(path), _saved(module).state_dict(), metadata)
 
@@ -96,8 +174,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     Raises:
         UserError: there is no such file, or it cannot be read.
     """
-    file = _file(Path(path))
-    return _read_tensors(file)[1]
+    return dict(read_weights(path).metadata)
 
 
 def _saved(module: nn.Module) -> nn.Module:
@@ -107,56 +184,11 @@ def _saved(module: nn.Module) -> nn.Module:
 def _file(path: Path) -> Path:
     file = path / RUN_WEIGHTS if path.is_dir() else path
     if not file.is_file():
+        if file.exists():
+            raise UserError(f"weights: {file} is not a file")
         hint = f"the folder {path} has no {RUN_WEIGHTS}" if path.is_dir() else f"there is no file {path}"
         raise UserError(f"weights: {hint}")
     return file
-
-
-def _read(file: Path) -> Mapping[str, Tensor]:
-    if file.suffix == ".safetensors":
-        return _read_tensors(file)[0]
-    return _weights_of(_read_checkpoint(file), file)
-
-
-def _read_checkpoint(file: Path) -> object:
-    try:
-        with torch.serialization.safe_globals(_harmless_globals()):
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # on a file that is not a checkpoint the unpickler raises errors of any type
-        foreign = _FOREIGN.search(str(error))
-        reason = f"it contains a {foreign[1]}" if foreign else "it is not a checkpoint"
-        raise UserError(f"weights: {file} cannot be read: {reason}; only tensors and plain data are read") from error
-
-
-def _read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        return read_tensors(file)
-    except UserError as error:
-        raise UserError(f"weights: {error}") from error
-
-
-def _harmless_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """Types in published checkpoints beside tensors: numpy scalars and command-line options."""
-    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
-    numbers = (np.float64, np.float32, np.int64, np.int32, np.bool_)
-    return [
-        argparse.Namespace,
-        np.dtype,
-        *(type(np.dtype(number)) for number in numbers),
-        (scalar, "numpy._core.multiarray.scalar"),
-        (scalar, "numpy.core.multiarray.scalar"),  # its place before numpy 2
-    ]
-
-
-def _weights_of(checkpoint: object, file: Path) -> Mapping[str, Tensor]:
-    candidates = [checkpoint]
-    if isinstance(checkpoint, Mapping):
-        candidates += [checkpoint[name] for name in _CONTAINERS if name in checkpoint]
-    for candidate in candidates:
-        if isinstance(candidate, Mapping) and candidate and all(map(torch.is_tensor, candidate.values())):
-            return candidate
-    places = ", ".join(_CONTAINERS)
-    raise UserError(f"weights: {file} contains no state dict, neither at its top level nor under {places}")
 
 
 def _without_prefix(weights: Mapping[str, Tensor], current: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -3,16 +3,20 @@
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import fields
-from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
+from smskd.config.base import ComponentConfig
+from smskd.errors import UserError
 from smskd.interfaces.features import LOGITS, FeatureModel, ModelInfo, Tap
 from smskd.interfaces.terms import DataInfo, Method
-from smskd.models import read_metadata
 from smskd.objective.tapped_features import tapped_outputs
 from smskd.registry import METHODS
+
+Size = Annotated[int, Field(ge=1, le=10**7)]
 
 
 class StudentWithHead(FeatureModel):
@@ -85,31 +89,58 @@ class StudentWithHead(FeatureModel):
         return json.dumps(value)
 
 
-def rebuild_head(student: FeatureModel, description: str) -> StudentWithHead:
-    """The model of a :meth:`StudentWithHead.description`, on a fresh student and with a fresh head."""
-    value = json.loads(description)
-    method = METHODS.find(value["method"])(**value["hyperparameters"])
-    classes, inputs = value["classes"], value["classifier_inputs"]
-    classifier = nn.Linear(inputs, classes) if inputs is not None else None
-    infos = (
-        ModelInfo(tuple(map(tuple, value["student_shapes"])), classes),
-        ModelInfo(tuple(map(tuple, value["teacher_shapes"])), classes, classifier),
-    )
-    head = method.build(*infos, DataInfo(samples=0, classes=classes, batch_size=1))
-    return StudentWithHead(student, method, tuple(map(Tap.parse, value["taps"])), head, infos)
+def rebuild_head(student: FeatureModel, description: str, *, trust: bool = False) -> StudentWithHead:
+    """The model of a :meth:`StudentWithHead.description`, on a fresh student and with a fresh head.
 
-
-def head_descriptions_in(path: str | Path) -> list[str]:
-    """The descriptions of the heads of a student whose weights are in a file or in the folder of a run.
+    Args:
+        student: the network below, not copied.
+        description: from a file.
+        trust: whether a method that does not come with the package is imported and called.
 
     Raises:
-        UserError: there is no such file, or it cannot be read.
+        UserError: the description is damaged, or its method does not come with the package and is not trusted.
     """
-    file = Path(path)
-    if not file.is_dir() and file.suffix != ".safetensors":
-        return []
-    found: list[str] = json.loads(read_metadata(file).get("heads", "[]"))
+    value = _parsed(description)
+    if not trust and value.method not in METHODS.builtin_names():
+        raise UserError(
+            f"the student's head is that of the method '{value.method}', which does not come with smskd: to import it, "
+            "say that the file is trusted (smskd.load(..., trust=True), smskd eval --trust)"
+        )
+    method = METHODS.make(ComponentConfig(value.method, value.hyperparameters), "the head")
+    missing = [str(tap) for tap in value.taps if Tap.parse(tap).feature not in (*student.feature_names, LOGITS)]
+    if missing:
+        raise UserError(f"the head of '{value.method}' reads {missing[0]}, and the student has no such feature")
+    classes, inputs = value.classes, value.classifier_inputs
+    classifier = nn.Linear(inputs, classes) if inputs is not None else None
+    infos = (ModelInfo(value.student_shapes, classes), ModelInfo(value.teacher_shapes, classes, classifier))
+    head = method.build(*infos, DataInfo(samples=0, classes=classes, batch_size=1))
+    return StudentWithHead(student, method, tuple(map(Tap.parse, value.taps)), head, infos)
+
+
+@checked_dataclass
+class _Description:
+    """The types of a description."""
+
+    method: str
+    hyperparameters: dict[str, Any]
+    taps: tuple[str, ...]
+    student_shapes: tuple[tuple[Size, ...], ...]
+    teacher_shapes: tuple[tuple[Size, ...], ...]
+    classes: Size
+    classifier_inputs: Size | None
+
+
+def _parsed(description: str) -> _Description:
+    try:
+        found: _Description = _ADAPTER.validate_json(description)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"the description of the student's head is damaged: {where} {first['msg']}") from None
     return found
+
+
+_ADAPTER = TypeAdapter(_Description)
 
 
 def head_descriptions(model: FeatureModel) -> list[str]:

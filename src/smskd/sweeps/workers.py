@@ -138,7 +138,7 @@ def _serve(connection: Connection) -> None:
 def _train(folder: Path, connection: Connection, loaded: list[tuple[DataConfig, Dataset]]) -> None:
     """Trains a run and reports each epoch and the end."""
     try:
-        (run,) = reopen(folder)
+        (run,) = reopen(folder, trust=True)  # the parent process has begun it, or has asked
         config = run.build(Provided(dataset=_dataset(run, loaded)))
         for report in run.train(config, report=False):
             if isinstance(report, EpochReport):

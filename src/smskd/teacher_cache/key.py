@@ -90,6 +90,7 @@ def weights(model: nn.Module) -> str:
 def structure(model: FeatureModel) -> str:
     """SHA-256 of the network's class, its layers and the modules at which features are read; hexadecimal."""
     network = model.wrapped
-    features = dict(model.sources) if isinstance(model, HookedModel) else model.feature_names
+    sources = [dict(part.sources) for part in model.modules() if isinstance(part, HookedModel)]
+    features = sources or model.feature_names
     facts = (type(network).__module__, type(network).__qualname__, _ADDRESS.sub("", repr(network)), features)
     return hashlib.sha256(repr(facts).encode()).hexdigest()
