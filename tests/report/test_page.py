@@ -13,7 +13,7 @@ import pytest
 from smskd.errors import UserError
 from smskd.report.page import write_report, write_run_report
 from smskd.runs.reader import find_runs, load_run
-from tests.support.run_folders import PLAIN, THREE, write_run
+from tests.support.run_folders import PLAIN, THREE, sealed, write_run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = [
@@ -62,7 +62,9 @@ def charts_of(elements: Elements) -> list[str | None]:
 @pytest.fixture(scope="module")
 def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_run(tmp_path_factory.mktemp("single") / "run", name="at-fitnet-dkd", stages=THREE, seed=4)
-    return write_run_report(folder)
+    page = write_run_report(folder)
+    assert page.notes == ()
+    return page.path
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(2):
         write_run(out / "kd" / f"seed{seed}", seed=seed, top1=66.0 + seed)
         write_run(out / "plain" / f"seed{seed}", name="plain", seed=seed, stages=PLAIN, top1=60.0, teacher_top1=None)
-    return write_report(find_runs([out]), out / "pages" / "all.html")
+    return write_report(find_runs([out]), out / "pages" / "all.html").path
 
 
 def test_the_run_folder_gets_page_and_svgs_and_no_leavings(single: Path) -> None:
@@ -148,7 +150,7 @@ def test_pretraining_phases_have_a_table(tmp_path: Path) -> None:
 
 
 def page_words(folder: Path) -> str:
-    return Elements(write_run_report(folder).read_text(encoding="utf-8")).words
+    return Elements(write_run_report(folder).path.read_text(encoding="utf-8")).words
 
 
 def test_a_run_without_measured_cost_has_a_page_without_it(tmp_path: Path) -> None:
@@ -158,8 +160,8 @@ def test_a_run_without_measured_cost_has_a_page_without_it(tmp_path: Path) -> No
         del summary[side]["latency_milliseconds"]
     del summary["stages"][0]["cost"]
     summary["stages"][1]["cost"] = None
-    (folder / "summary.json").write_text(json.dumps(summary))
-    words = Elements(write_run_report(folder).read_text(encoding="utf-8")).words
+    (folder / "summary.json").write_text(sealed(summary))
+    words = Elements(write_run_report(folder).path.read_text(encoding="utf-8")).words
     assert "Cost of a step" not in words
     assert "Latency" not in words
     assert "MACs per image" in words
@@ -167,7 +169,7 @@ def test_a_run_without_measured_cost_has_a_page_without_it(tmp_path: Path) -> No
 
 def test_parts_that_never_came_up_are_left_out(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", name="plain", stages=PLAIN, teacher_top1=None)
-    words = Elements(write_run_report(folder).read_text(encoding="utf-8")).words
+    words = Elements(write_run_report(folder).path.read_text(encoding="utf-8")).words
     assert "Backward 11.8 ms" in words
     assert "Reference" not in words
 
@@ -184,7 +186,7 @@ def test_several_runs_begin_with_their_comparison(several: Path) -> None:
 
 def test_a_plain_run_has_no_teacher_and_no_outcomes(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", name="plain", stages=PLAIN, teacher_top1=None, classes=4)
-    words = Elements(write_run_report(folder).read_text(encoding="utf-8")).words
+    words = Elements(write_run_report(folder).path.read_text(encoding="utf-8")).words
     assert "is trained on the labels on digits" in words
     assert not [word for word in ("Teacher", "Forgotten", "Top-5") if word in words]
 
@@ -193,15 +195,15 @@ def test_saved_weights_that_are_not_those_of_the_last_epoch_are_shown(tmp_path: 
     folder = write_run(tmp_path / "run")
     summary = json.loads((folder / "summary.json").read_text())
     summary["student"]["top1"] = 67.25
-    (folder / "summary.json").write_text(json.dumps(summary))
-    words = Elements(write_run_report(folder).read_text(encoding="utf-8")).words
+    (folder / "summary.json").write_text(sealed(summary))
+    words = Elements(write_run_report(folder).path.read_text(encoding="utf-8")).words
     assert "Top-1, saved weights % 78.50 67.25 −11.25" in words
 
 
 def test_a_name_cannot_break_out(tmp_path: Path) -> None:
     name = "</script><script>alert(1)</script><b>&"
     folder = write_run(tmp_path / "run", name=name, stages=[["<i>", "</pre>"]], student="</td><img src=x>")
-    html = write_run_report(folder).read_text(encoding="utf-8")
+    html = write_run_report(folder).path.read_text(encoding="utf-8")
     elements = Elements(html)
     assert not {"b", "i", "img"} & {tag for tag, _ in elements.found}
     assert [tag for tag, _ in elements.found].count("script") == 4
@@ -222,7 +224,7 @@ def test_a_failure_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError("no space left")
 
     monkeypatch.setattr("os.replace", full_disk)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(UserError, match="page.html cannot be written: no space left"):
         write_report([run], page)
     assert page.read_text() == "old"
     assert not list(tmp_path.glob(".page*"))

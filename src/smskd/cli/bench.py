@@ -100,12 +100,13 @@ def _check(target: Path | None) -> None:
 
 
 def _written(result: Mapping[str, Any], target: Path | None) -> bool:
-    """Writes the result as JSON where that was requested; true if it went to stdout."""
+    """Writes the result as JSON where that was requested; true if it went to stdout, or may have."""
     if target == STDOUT:
         typer.echo(json.dumps(result, indent=2))
         return True
     if target is not None:
-        files.write_json(target, result)
+        files.write_output(target, json.dumps(result, indent=2, allow_nan=False) + "\n")
+        return files.is_stream(target)
     return False
 
 

@@ -20,6 +20,7 @@ from smskd.report.marks import (
     hover,
     long,
     percent_scale,
+    run_title,
     tip,
     wide,
 )
@@ -76,7 +77,7 @@ def accuracy_chart(run: Run) -> Chart:
             hover(records, epoch_tips(run), [words for words, _ in values]),
             _last_and_best(run, x, y),
         ],
-        f"{run.name}, seed {run.seed}: accuracy",
+        f"{run_title(run)}: accuracy",
         "Line chart of the top-1 accuracy over the epochs",
         above=stage_marks.height(run.stages),
     )

@@ -3,7 +3,7 @@
 from smskd.report.accuracy_chart import accuracy_chart
 from smskd.report.loss_chart import loss_chart
 from smskd.report.marks import Chart
-from smskd.report.outcome_chart import outcome_chart
+from smskd.report.outcome_chart import outcome_chart, stages_with_outcomes
 from smskd.runs.reader import Run
 
 
@@ -17,4 +17,4 @@ def run_charts(run: Run) -> dict[str, Chart]:
         ``accuracy`` and ``losses``; with several stages also ``outcomes``.
     """
     charts = {"accuracy": accuracy_chart(run), "losses": loss_chart(run)}
-    return charts | ({"outcomes": outcome_chart(run)} if len(run.stages) > 1 else {})
+    return charts | ({"outcomes": outcome_chart(run)} if stages_with_outcomes(run) else {})

@@ -15,6 +15,7 @@ from smskd.report.marks import (
     finite,
     hover,
     long,
+    run_title,
     wide,
 )
 from smskd.runs.reader import Run
@@ -50,7 +51,7 @@ def loss_chart(run: Run) -> Chart:
     )
     return finish(
         [*stage_marks.marks(run.stages, x), lines, hover(records, epoch_tips(run), names, ".4f")],
-        f"{run.name}, seed {run.seed}: parts of the loss",
+        f"{run_title(run)}: parts of the loss",
         "Line chart of the loss and its parts over the epochs",
         above=stage_marks.height(run.stages),
     )

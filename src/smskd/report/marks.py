@@ -11,6 +11,7 @@ from typing import Any
 import altair as alt
 
 from smskd.analysis.format import NONE
+from smskd.analysis.visible import shortened, visible
 from smskd.report import theme
 from smskd.runs.reader import Run
 
@@ -18,6 +19,12 @@ Record = dict[str, Any]
 Chart = alt.LayerChart
 
 WIDTH, HEIGHT = 680, 300
+
+_LONGEST_LABEL = 36
+"""Characters of the methods in the label of a stage, which must fit on a phone."""
+
+_LONGEST_NAME = 48
+"""Characters of the name in the title of a chart."""
 
 
 def base(records: Sequence[Record]) -> alt.Chart:
@@ -184,5 +191,10 @@ def stage_methods(stage: Mapping[str, Any]) -> str:
 
 
 def stage_label(stage: Mapping[str, Any]) -> str:
-    """Number and methods of a stage: ``2 · kd``."""
-    return f"{stage['index']} · {stage_methods(stage)}"
+    """Number and methods of a stage: ``2 · kd``; the middle of long names is left out."""
+    return f"{stage['index']} · {shortened(visible(stage_methods(stage)), _LONGEST_LABEL)}"
+
+
+def run_title(run: Run) -> str:
+    """Name and seed of a run, as the beginning of a chart's title."""
+    return f"{shortened(visible(run.name), _LONGEST_NAME)}, seed {run.seed}"

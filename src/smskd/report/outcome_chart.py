@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 
 from smskd.report import theme
-from smskd.report.marks import Chart, Record, base, colour, finish, stage_label, tip
+from smskd.report.marks import Chart, Record, base, colour, finish, run_title, stage_label, tip
 from smskd.runs.reader import Run
 
 OUTCOMES = {
@@ -31,9 +31,9 @@ def outcome_chart(run: Run) -> Chart:
     times. Learned: wrong, then correct. Forgotten: correct, then wrong. Never known: wrong both times.
 
     Args:
-        run: a finished run with at least two stages.
+        run: a finished run with at least one stage that has outcomes.
     """
-    segments = [segment for stage in run.stages[1:] for segment in _segments(stage)]
+    segments = [segment for stage in stages_with_outcomes(run) for segment in _segments(stage)]
     y = alt.Y("stage:N", title=None, sort=None, axis=alt.Axis(domain=False, ticks=False, grid=False))
     tips = [tip("stage", "Stage", None), tip("series", "Outcome", None)]
     tips += [tip("samples", "Test samples", ","), tip("share", "Share %")]
@@ -67,10 +67,15 @@ def outcome_chart(run: Run) -> Chart:
     )
     return finish(
         [bars, shares],
-        f"{run.name}, seed {run.seed}: outcomes of the test samples",
+        f"{run_title(run)}: outcomes of the test samples",
         "Bar chart of the test samples retained, learned, forgotten and never known in each stage",
-        height=_BAR * (len(run.stages) - 1),
+        height=_BAR * len(stages_with_outcomes(run)),
     )
+
+
+def stages_with_outcomes(run: Run) -> list[Mapping[str, Any]]:
+    """The stages whose predictions were compared with those of the stage before."""
+    return [stage for stage in run.stages if all(stage[key] is not None for key in OUTCOMES)]
 
 
 def _segments(stage: Mapping[str, Any]) -> list[Record]:

@@ -32,6 +32,7 @@ def run_section(key: str, run: Run) -> Record:
         "best": run.best(),
         "recipe": yaml.safe_dump(dict(run.recipe), sort_keys=False, allow_unicode=True),
         "environment": dict(_flat(run.environment)),
+        "notes": [*run.summary.get("notes", ()), *run.problems],
     }
 
 
@@ -40,11 +41,11 @@ def comparison_section(rows: Sequence[Row]) -> Record:
     shared = common(rows)
     shown = [column for column in columns(rows) if column.title not in shared]
     return {
-        "title": f"{rows[0].name}, {len(rows[0].runs)} seeds" if len(rows) == 1 else f"{len(rows)} recipes compared",
+        "title": f"{rows[0].label}, {len(rows[0].runs)} seeds" if len(rows) == 1 else f"{len(rows)} recipes compared",
         "common": phrases(shared),
         "columns": shown,
         "rows": [[column.text(row) for column in shown] for row in rows],
-        "plain": next((row.name for row in rows if row.plain), None),
+        "baselines": list(dict.fromkeys(row.baseline for row in rows if row.baseline is not None)),
         "with_best": any(row.top1_best is not None for row in rows),
         "with_plain": any(row.over_plain is not None for row in rows),
         "with_forgotten": any(row.forgotten is not None for row in rows),

@@ -1,10 +1,11 @@
 """Charts as SVG files."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import altair as alt
-import vl_convert
-
+from smskd.errors import UserError
+from smskd.report.engine import EngineError, svgs
 from smskd.report.marks import Chart
 from smskd.runs.atomic_files import write_text
 
@@ -15,14 +16,33 @@ def save_svg(chart: Chart, path: str | Path) -> None:
     Args:
         chart: a chart of this package.
         path: of the file; missing parent folders are created.
+
+    Raises:
+        UserError: the chart cannot be drawn, or the file cannot be written.
     """
-    specification = chart.to_dict()
+    target = Path(path)
+    save_svgs({target.name: chart}, target.parent)
+
+
+def save_svgs(charts: Mapping[str, Chart], folder: Path) -> None:
+    """Writes charts as SVG files, in light colours on white.
+
+    Args:
+        charts: of this package, by the names of their files.
+        folder: of the files; it is created.
+
+    Raises:
+        UserError: the charts cannot be drawn, or a file cannot be written.
+    """
+    try:
+        drawn = svgs({name: _on_white(chart) for name, chart in charts.items()})
+    except EngineError as error:
+        raise UserError(f"{folder}: no SVG files of the charts ({error})") from None
+    for name, svg in drawn.items():
+        write_text(folder / name, svg)
+
+
+def _on_white(chart: Chart) -> dict[str, Any]:
+    specification: dict[str, Any] = chart.to_dict()
     specification["config"]["background"] = "white"
-    svg = vl_convert.vegalite_to_svg(specification, vl_version=vega_lite_version(), allowed_base_urls=[])
-    write_text(Path(path), svg)
-
-
-def vega_lite_version() -> str:
-    """The version of Vega-Lite for which Altair writes specifications, as vl_convert names it: ``6.1``."""
-    major, minor, *_ = alt.SCHEMA_VERSION.removeprefix("v").split(".")
-    return f"{major}.{minor}"
+    return specification

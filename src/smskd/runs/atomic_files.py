@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from smskd.errors import UserError
+
+_STREAMS = ("/dev/std", "/dev/fd/", "/proc/")
+"""The beginnings of the names of a process's own streams."""
 
 
 @contextmanager
@@ -46,25 +50,79 @@ def not_writable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path} cannot be written: {error.strerror or error}")
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files of killed processes from a folder and everything below it."""
-    for temporary in folder.rglob(".*.tmp"):
-        temporary.unlink(missing_ok=True)
+def remove_leftovers(path: Path) -> None:
+    """Removes the temporary files that killed processes have left of a file.
+
+    Args:
+        path: of the file; no other process writes it.
+    """
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.\d+\.tmp")
+    with suppress(OSError):
+        for entry in path.parent.iterdir():
+            if pattern.fullmatch(entry.name) and entry.is_file():
+                entry.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically, in UTF-8."""
-    with replacing(path) as temporary:
+def write_text(path: Path, text: str, *, parents: bool = True) -> None:
+    """Writes a text file atomically, in UTF-8.
+
+    Args:
+        path: of the file.
+        text: its content.
+        parents: whether missing parent folders are created.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with replacing(path, parents=parents) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_output(path: Path, text: str) -> None:
+    """Writes a file that the user has named, in UTF-8.
+
+    A regular file is replaced atomically, a link is followed, and a device, a pipe or a stream such as ``/dev/stdout``
+    is written to. Files of a run are not written by this function: a link in a run's folder may lead anywhere.
+
+    Args:
+        path: of the file; missing parent folders are created.
+        text: its content.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    try:
+        if is_stream(path):
+            with path.open("w", encoding="utf-8") as file:
+                file.write(text)
+        else:
+            write_text(path.resolve(), text)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        if isinstance(error, OSError):
+            raise not_writable(path, error) from error
+        raise UserError(f"{path} cannot be written: {error}") from error
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is a device, a pipe or a stream of the process, which is written to instead of replaced."""
+    own = os.path.abspath(path).startswith(_STREAMS)  # these may be regular files that are appended to
+    return path.exists() and not path.is_dir() and (own or not path.is_file())
+
+
+def write_json(path: Path, value: Any, *, parents: bool = True) -> None:
     """Writes a JSON file atomically, indented.
+
+    Args:
+        path: of the file.
+        value: its content.
+        parents: whether missing parent folders are created.
 
     Raises:
         ValueError: the value contains NaN or an infinite number.
+        UserError: the file cannot be written.
     """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n", parents=parents)
 
 
 def _sync(path: Path) -> None:

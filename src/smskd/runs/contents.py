@@ -37,7 +37,7 @@ class Network(TypedDict):
     model: Text
     parameters: Count | None
     macs: Count | None
-    latency_milliseconds: dict[str, NotNegative | None] | None
+    latency_milliseconds: NotRequired[dict[str, NotNegative | None] | None]
     top1_last: Percent
     top5_last: Percent | None
 
@@ -70,7 +70,7 @@ class Stage(TypedDict):
     forgotten: Count | None
     learned: Count | None
     never_known: Count | None
-    cost: Cost | None
+    cost: NotRequired[Cost | None]
 
 
 @with_config(_OPEN)
