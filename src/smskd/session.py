@@ -1,23 +1,25 @@
 """A run and its folder: begin it, go on with it, finish it."""
 
+import shlex
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from smskd.build import Provided, build
 from smskd.builder.data import load_data
-from smskd.config.base import ComponentConfig
-from smskd.config.data import DataConfig
+from smskd.builder.trust import check_names
 from smskd.data import Dataset
 from smskd.data.sources.catalog import Track as LoadTrack
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
-from smskd.recipe import Recipe, read, to_yaml
+from smskd.recipe import Recipe, parse, read, to_yaml
+from smskd.recipe.absolute_paths import absolute_paths
 from smskd.recipe.read import load_yaml
-from smskd.report.page import write_run_report
-from smskd.runs.folder import RECIPE, RunFolder
+from smskd.report.page import PAGE, write_run_report
+from smskd.runs import seeds_file
+from smskd.runs.file_names import BESIDE_RECIPE, RECIPE, SEEDS
+from smskd.runs.folder import RunFolder
 from smskd.strategies.resolve import resolve
 from smskd.strategies.resolved import ResolvedRecipe
 from smskd.training.config import RunConfig
@@ -37,12 +39,14 @@ class Run:
         folder: where everything is kept.
         fresh: it has only just been made. If it then turns out that it cannot begin, its folder is free again.
         force: whether it may go on with settings that differ harmlessly from those it was begun with.
+        problems: a sentence for everything beside training that has failed.
     """
 
     recipe: ResolvedRecipe
     folder: RunFolder
     fresh: bool = False
     force: bool = False
+    problems: list[str] = field(default_factory=list, compare=False)
 
     def load(self, track: LoadTrack | None = None) -> Dataset:
         """The data of the recipe."""
@@ -63,18 +67,46 @@ class Run:
     ) -> Generator[Report, None, FeatureModel]:
         """Trains what is left to train and yields a report after each epoch; at the end summary and page are there.
 
+        The run is complete before its page is made. A page that cannot be made is a sentence in :attr:`problems`.
+
         Args:
             config: the result of :meth:`build`.
             track: shows the progress within an epoch.
             report: whether to write the page.
+
+        Raises:
+            UserError: another process trains this run, a file cannot be written, or training cannot go on.
         """
-        with self._discarded_on_error():
-            self._rewrite_recipe()
+        if self.folder.finished:  # its folder may be read-only
             student = yield from run(config, self.folder, track=track, force=self.force)
-            if report:
-                write_run_report(self.folder.path)
-            self.folder.conclude()
-            return student
+        else:
+            with self.folder.locked():
+                try:
+                    self._rewrite_recipe()
+                    student = yield from run(config, self.folder, track=track, force=self.force)
+                    self.folder.conclude()
+                except Exception:
+                    if self.fresh:
+                        self.folder.discard()
+                    raise
+        if report and not (self.folder.path / PAGE).exists():
+            self._make_page()
+        return student
+
+    def discard(self) -> None:
+        """Frees the folder of a new run that has no epoch yet, unless another process trains it."""
+        with suppress(UserError), self.folder.locked():
+            self.folder.discard()
+
+    def _make_page(self) -> None:
+        path = self.folder.path
+        try:
+            write_run_report(path)
+        except Exception as error:  # whatever the page fails on, the run is complete
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            self.problems.append(
+                f"the page of {path} could not be made ({reason}); make it with: smskd report {shlex.quote(str(path))}"
+            )
 
     def _rewrite_recipe(self) -> None:
         """The folder's recipe becomes this one as long as there is no checkpoint, which would be compared.
@@ -96,7 +128,7 @@ class Run:
             yield
         except Exception:
             if self.fresh:
-                self.folder.discard()
+                self.discard()
             raise
 
 
@@ -114,10 +146,49 @@ def begin(recipe: Recipe, out: Path) -> Run:
 
 
 def begin_seeds(recipe: Recipe, seeds: list[int], out: Path) -> list[Run]:
-    """A new run for each seed, in ``out/seed<seed>``; all the folders are made before any is trained."""
-    for seed in seeds:
-        RunFolder(out / f"seed{seed}").check_free()
-    return [begin(with_seed(recipe, seed), out / f"seed{seed}") for seed in seeds]
+    """A new run for each seed, in ``out/seed<seed>``; all the folders are made before any is trained.
+
+    If the process is killed meanwhile, :func:`begin_missing` makes the folders that are missing.
+
+    Raises:
+        UserError: as in :func:`begin`; then no run has begun.
+    """
+    recipes = {f"seed{seed}": with_seed(recipe, seed) for seed in seeds}
+    for name in recipes:
+        RunFolder(out / name).check_free()
+    resolved = {name: resolve(absolute_paths(own)).as_mapping() for name, own in recipes.items()}
+    seeds_file.note_wanted(out, resolved)
+    runs: list[Run] = []
+    try:
+        for name, own in recipes.items():
+            runs.append(begin(own, out / name))
+    except Exception:
+        for run in runs:
+            run.discard()
+        seeds_file.all_begun(out)
+        raise
+    seeds_file.all_begun(out)
+    return runs
+
+
+def begin_missing(path: Path, *, trust: bool = False) -> None:
+    """Makes the folders of runs that :func:`begin_seeds` was to make, in this folder and below it.
+
+    Args:
+        path: the folder.
+        trust: as in :func:`reopen`.
+
+    Raises:
+        UserError: a run cannot begin, or what is to begin is damaged.
+    """
+    for folder in [file.parent for file in sorted(path.rglob(SEEDS))]:
+        for name, mapping in seeds_file.wanted_runs(folder).items():
+            if not (folder / name / RECIPE).is_file():
+                recipe = parse(mapping, str(folder / SEEDS))
+                if not trust:
+                    check_names(recipe, str(folder / SEEDS))
+                begin(recipe, folder / name)
+        seeds_file.all_begun(folder)
 
 
 def with_seed(recipe: Recipe, seed: int) -> Recipe:
@@ -136,57 +207,46 @@ def resume(recipe: Recipe, out: Path, *, force: bool = False) -> Run:
     return Run(resolve(absolute_paths(recipe)), RunFolder(out), force=force)
 
 
-def reopen(path: Path, *, force: bool = False) -> list[Run]:
-    """The runs in a folder: the folder's own, or those in the folders below it.
+def run_folders(path: Path) -> list[Path]:
+    """The folders of runs: the folder itself, or those below it.
 
     Raises:
         UserError: there is none.
     """
     if not path.is_dir():
         raise UserError(f"{path}: no such folder")
-    files = [path / RECIPE] if (path / RECIPE).is_file() else sorted(path.rglob(RECIPE))
+    if (path / RECIPE).is_file():
+        return [path]
+    # A recipe alone may be anybody's.
+    files = [
+        file for file in sorted(path.rglob(RECIPE)) if any((file.parent / name).exists() for name in BESIDE_RECIPE)
+    ]
     if not files:
         raise UserError(f"{path} holds no run (no {RECIPE} in it)")
-    return [Run(resolve(read(file)), RunFolder(file.parent), force=force) for file in files]
+    return [file.parent for file in files]
 
 
-def absolute_paths(recipe: Recipe) -> Recipe:
-    """The recipe with its paths made absolute, so that it means the same from another folder."""
-    stages = recipe.stages and tuple(
-        replace(stage, teacher=_absolute_model(stage.teacher)) if stage.teacher else stage for stage in recipe.stages
-    )
-    return replace(
-        recipe,
-        data=_absolute_data(recipe.data),
-        student=_absolute_model(recipe.student),
-        teacher=_absolute_model(recipe.teacher),
-        stages=stages,
-    )
+def reopen(path: Path, *, force: bool = False, trust: bool = False) -> list[Run]:
+    """The runs in a folder: the folder's own, or those in the folders below it.
+
+    Args:
+        path: the folder.
+        force: see :class:`Run`.
+        trust: whether recipes may name anything but what comes with the package; it is imported.
+
+    Raises:
+        UserError: there is none, or a recipe is not trusted.
+    """
+    return [reopen_folder(folder, force=force, trust=trust) for folder in run_folders(path)]
 
 
-def _absolute_data(data: DataConfig) -> DataConfig:
-    validation = data.validation
-    if validation is not None and validation.source is not None:
-        validation = replace(validation, source=_absolute_source(validation.source))
-    return replace(data, source=_absolute_source(data.source), validation=validation)
+def reopen_folder(folder: Path, *, force: bool = False, trust: bool = False) -> Run:
+    """The run in one of :func:`run_folders`; the arguments are those of :func:`reopen`.
 
-
-def _absolute_source(source: ComponentConfig) -> ComponentConfig:
-    root = source.options.get("root")
-    return source if not isinstance(root, str) else replace(source, options={**source.options, "root": _absolute(root)})
-
-
-def _absolute_model(model: Any) -> Any:
-    if model is None:
-        return None
-    changes: dict[str, Any] = {}
-    if model.weights is not None:
-        changes["weights"] = _absolute(model.weights)
-    cache = getattr(model, "cache", None)
-    if cache is not None and cache.folder is not None:
-        changes["cache"] = replace(cache, folder=_absolute(cache.folder))
-    return replace(model, **changes)
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve())
+    Raises:
+        UserError: its recipe is damaged, or not trusted.
+    """
+    recipe = read(folder / RECIPE)
+    if not trust:
+        check_names(recipe, str(folder / RECIPE))
+    return Run(resolve(recipe), RunFolder(folder), force=force)

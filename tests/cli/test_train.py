@@ -9,7 +9,7 @@ import yaml
 from smskd import train as smskd_train
 from smskd.cli import train
 from smskd.recipe import read, to_yaml
-from smskd.session import absolute_paths
+from smskd.recipe.absolute_paths import absolute_paths
 from smskd.strategies.resolve import resolve
 from smskd.training import host
 from tests.support.program import TINY, everything_in, fine, mistake, same_weights, smskd

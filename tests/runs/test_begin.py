@@ -7,10 +7,8 @@ import pytest
 
 import smskd
 from smskd import session
-from smskd.cli.train import resume_runs
 from smskd.errors import UserError
 from smskd.runs.folder import RunFolder
-from tests.support import tiny
 from tests.support.digits_recipes import digits_recipe
 from tests.support.program import everything_in
 
@@ -24,7 +22,9 @@ class TestAnotherRun:
             session.begin(digits_recipe(teacher, runtime={"seed": 9}), folder)
         assert everything_in(folder) == before
 
-    @pytest.mark.parametrize("name", ["recipe.yaml", "metrics.jsonl", "summary.json", "checkpoint.safetensors"])
+    @pytest.mark.parametrize(
+        "name", ["recipe.yaml", "metrics.jsonl", "summary.json", "checkpoint.safetensors", "student.safetensors"]
+    )
     def test_is_known_by_any_of_its_files(self, name: str, teacher: Path, tmp_path: Path) -> None:
         (tmp_path / name).write_text("something", encoding="utf-8")
         with pytest.raises(UserError, match="holds another run"):
@@ -79,28 +79,24 @@ class TestARunThatCannotBegin:
         assert everything_in(tmp_path) == before
 
 
-class TestThePageIsPartOfTheRun:
-    def test_killed_before_it_was_written(self, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        class Killed(BaseException):
+class TestThePageIsMadeAfterTheRun:
+    @pytest.mark.parametrize("error", [UserError("no page"), MemoryError(), OSError(28, "No space left on device")])
+    def test_a_page_that_fails_is_a_sentence(
+        self, error: Exception, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(_: Path) -> None:
+            assert RunFolder(tmp_path).finished
+            raise error
+
+        recipe = digits_recipe(teacher, training={"epochs": 1, "batch_size": 30}, methods=[], schedule={"decay_at": []})
+        monkeypatch.setattr(session, "write_run_report", fail)
+        run = session.begin(recipe, tmp_path)
+        for _ in run.train(run.build()):
             pass
-
-        def kill(_: Path) -> None:
-            raise Killed
-
-        with monkeypatch.context() as patched:
-            patched.setattr(session, "write_run_report", kill)
-            with pytest.raises(Killed):
-                smskd.train(digits_recipe(teacher, runtime={"device": "cpu", "seed": 5}), out=tmp_path)
-        before = tiny.summary(tmp_path)
-        assert not RunFolder(tmp_path).finished
-        resume_runs(tmp_path, quiet=False, as_json=False)
-        assert (tmp_path / "report.html").is_file()
         assert RunFolder(tmp_path).finished
-        assert tiny.without_times([tiny.summary(tmp_path)]) == tiny.without_times([before])
-        written = everything_in(tmp_path)
-        with pytest.raises(UserError, match="is finished; show the result with"):
-            resume_runs(tmp_path, quiet=False, as_json=False)
-        assert everything_in(tmp_path) == written
+        (sentence,) = run.problems
+        assert sentence.startswith(f"the page of {tmp_path} could not be made (")
+        assert sentence.endswith(f"); make it with: smskd report {tmp_path}")
 
 
 class TestReopening:

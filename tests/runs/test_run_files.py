@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 import smskd
-from smskd import models, session
+from smskd import models
 from smskd.errors import UserError
 from smskd.models import save_weights
 from smskd.recipe import read
+from smskd.recipe.absolute_paths import absolute_paths
 from smskd.runs.reader import load_run
 from smskd.strategies.resolve import resolve
 from smskd.timing import PARTS
@@ -55,7 +56,7 @@ class TestFiles:
 
     def test_the_recipe_can_be_trained_again(self, folder: Path, teacher: Path, tmp_path: Path) -> None:
         again = read(folder / "recipe.yaml")
-        assert resolve(again) == resolve(session.absolute_paths(digits_recipe(teacher, runtime=SEED_3)))
+        assert resolve(again) == resolve(absolute_paths(digits_recipe(teacher, runtime=SEED_3)))
         smskd.train(again, out=tmp_path / "again")
         assert tiny.outcome(tmp_path / "again") == tiny.outcome(folder)
 
@@ -87,7 +88,7 @@ class TestSummary:
         summary = tiny.summary(folder)
         assert summary.keys() == {
             "format", "name", "seed", "seconds", "epochs", "data", "student", "teacher", "stages",
-            "digest", "identity",
+            "notes", "skipped_steps", "digest", "identity",
         }  # fmt: skip
         assert summary["student"].keys() == {
             "model", "parameters", "macs", "latency_milliseconds",
@@ -192,7 +193,7 @@ class TestSyntheticRuns:
     def test_metrics(self, folder: Path, synthetic: Path) -> None:
         assert tiny.metrics(synthetic)[0].keys() == tiny.metrics(folder)[0].keys()
         with_validation = write_run(synthetic.parent / "validation", best=60.0)
-        optional = {"cache_hits"}
+        optional = {"cache_hits", "skipped_steps"}
         names = {field.name for field in fields(EpochReport)} - {"test", "validation"} - optional
         assert tiny.metrics(with_validation)[0].keys() == names
 
@@ -228,7 +229,7 @@ class TestLoading:
 
     def test_a_foreign_file(self, tmp_path: Path) -> None:
         save_weights(tiny.student(), tmp_path / "weights.safetensors")
-        with pytest.raises(UserError, match="does not name the model"):
+        with pytest.raises(UserError, match="do not name their network"):
             smskd.load(tmp_path / "weights.safetensors")
         with pytest.raises(UserError, match="there is no file"):
             smskd.load(tmp_path / "nothing.safetensors")

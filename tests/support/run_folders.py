@@ -103,6 +103,8 @@ def write_run(
                 _stage(index, methods, epochs_per_stage, curve, forgotten, validated=best is not None)
                 for index, methods in enumerate(stages, start=1)
             ],
+            "notes": [],
+            "skipped_steps": 0,
             "digest": "0" * 64,
             "identity": _identity(seed, stages, teacher_top1, student, data) | dict(facts or {}),
         }

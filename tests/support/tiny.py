@@ -25,6 +25,7 @@ from smskd.interfaces.features import FeatureModel
 from smskd.interfaces.terms import Anchor, Method, WeightedMethod
 from smskd.methods.crd import CRD
 from smskd.recipe import Recipe, TrainingConfig
+from smskd.runs.checksums import verified
 from smskd.runs.folder import CHECKPOINT, METRICS, SUMMARY, RunFolder
 from smskd.strategies.resolve import resolve
 from smskd.training.config import RunConfig
@@ -147,12 +148,11 @@ def _without_times(value: Any) -> Any:
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
+    return [verified(json.loads(line)) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    return value
+    return verified(json.loads((folder / SUMMARY).read_text(encoding="utf-8")))
 
 
 def written(file: Path) -> dict[str, Any]:

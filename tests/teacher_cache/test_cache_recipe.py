@@ -9,8 +9,8 @@ import smskd
 from smskd import UserError
 from smskd.models import save_weights
 from smskd.recipe import parse, read, to_yaml
+from smskd.recipe.absolute_paths import absolute_paths
 from smskd.runs.folder import METRICS, RECIPE
-from smskd.session import absolute_paths
 from tests.support import tiny
 
 

@@ -16,10 +16,11 @@ from smskd.cli.run_bars import RunBars
 from smskd.cli.train import no_empty_folders, train_all
 from smskd.errors import UserError
 from smskd.recipe import Recipe, read
+from smskd.recipe.absolute_paths import absolute_paths
 from smskd.report.page import PAGE, write_report
 from smskd.runs.folder import METRICS, RECIPE
 from smskd.runs.reader import find_runs
-from smskd.session import Run, absolute_paths, begin, reopen, with_seed
+from smskd.session import Run, begin, reopen, with_seed
 from smskd.strategies.resolve import resolve
 from smskd.sweeps.workers import train_in_processes
 

@@ -1,6 +1,5 @@
 """The progress of several runs at a time: one bar with an estimate on a terminal, a line for each finished run."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -8,7 +7,7 @@ from rich.progress import TaskID
 
 from smskd.cli.progress import Display
 from smskd.cli.train import epochs_done
-from smskd.runs.folder import SUMMARY
+from smskd.runs.folder import RunFolder
 from smskd.session import Run
 from smskd.sweeps.workers import Progress
 
@@ -47,7 +46,7 @@ class RunBars:
         """Shows an epoch or the end of a run."""
         if progress.kind == "finished":
             self._finished += 1
-            summary = json.loads((progress.folder / SUMMARY).read_text(encoding="utf-8"))
+            summary = RunFolder(progress.folder).load_summary()
             name, top1 = self._names[progress.folder], summary["student"]["top1_last"]
             self._display.say(f"{name}: top-1 {top1:.2f}% (last epoch)")
         if self._display.bars is not None and self._task is not None:

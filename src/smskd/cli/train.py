@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,13 @@ from smskd.data import Dataset
 from smskd.errors import UserError
 from smskd.recipe import Recipe
 from smskd.report.page import PAGE
-from smskd.runs.folder import METRICS, RECIPE, SUMMARY
-from smskd.session import Run, begin, begin_seeds, reopen
+from smskd.runs.file_names import METRICS, RECIPE, SEEDS
+from smskd.session import Run, begin, begin_missing, begin_seeds, reopen_folder, run_folders
+from smskd.training.config import RunConfig
 from smskd.training.host import device_of, keep_freed_memory
 
 
-def train_recipe(
-    recipe: Recipe, seeds: list[int] | None, out: Path | None, *, quiet: bool, as_json: bool
-) -> None:
+def train_recipe(recipe: Recipe, seeds: list[int] | None, out: Path | None, *, quiet: bool, as_json: bool) -> None:
     """Trains a recipe, once or for each seed.
 
     Args:
@@ -67,44 +66,112 @@ def resume_runs(path: Path, *, force: bool = False, trust: bool = False, quiet: 
     if path.is_file():
         raise UserError(f"{path} is a file; give the folder of a run, or one with runs in it")
     display = Display(Console(), quiet=quiet or as_json)
-    found = reopen(path, force=force, trust=trust)
+    found, problems = _reopened(path, force=force, trust=trust)
+    finished = [run for run in found if run.folder.finished]
     runs = [run for run in found if not run.folder.finished]
-    if not runs:
+    restored = _restored(finished, problems)
+    for sentence in restored:
+        display.say(sentence)
+    if not (runs or problems or restored):
         raise UserError(f"{path} is finished; show the result with: smskd compare {_quoted(path)}")
-    if len(found) > len(runs):
-        finished = len(found) - len(runs)
-        display.say(f"{finished} of {len(found)} runs in {path} {'is' if finished == 1 else 'are'} already finished")
-    train_all(runs, display, f"smskd resume {_quoted(path)}{' --trust' if trust else ''}")
-    if as_json:
+    if finished and (runs or problems):
+        display.say(
+            f"{len(finished)} of {len(found)} runs in {path} {'is' if len(finished) == 1 else 'are'} already finished"
+        )
+    train_all(runs, display, f"smskd resume {_quoted(path)}{' --trust' if trust else ''}", problems)
+    if as_json and runs:
         _print_json(runs, several=found[0].folder.path != path)
 
 
-def train_all(runs: list[Run], display: Display, again: str) -> None:
-    """Trains runs one after another and prints the accuracy of each.
+def train_all(runs: list[Run], display: Display, again: str, problems: Sequence[UserError] = ()) -> None:
+    """Trains runs one after another and prints the accuracy of each. One that cannot go on does not keep the others
+    from training.
 
     Args:
         runs: to be trained or resumed.
         display: of the progress.
         again: the command that resumes all of them, for the message after Ctrl-C.
+        problems: of further runs, which are told at the end.
 
     Raises:
-        UserError: a run cannot be trained. If no run has an epoch yet, the folders of new runs are discarded.
+        UserError: a run could not be trained. If a new run cannot begin at all, none does, and the folders of the new
+            runs without an epoch are discarded.
     """
+    failed = list(problems)
     loaded: tuple[DataConfig, Dataset] | None = None
     try:
         with display.shown():
             for run in runs:
-                if loaded is None or loaded[0] != run.recipe.data:
-                    loaded = run.recipe.data, run.load(display.reading)
-                _train(run, loaded[1], display)
+                try:
+                    if loaded is None or loaded[0] != run.recipe.data:
+                        loaded = run.recipe.data, run.load(display.reading)
+                    config = _built(run, loaded[1])
+                except UserError as error:
+                    if run.fresh:  # a mistake in the recipe, which the others share
+                        raise
+                    failed.append(error)
+                    continue
+                try:
+                    _train(run, config, display)
+                except UserError as error:
+                    failed.append(error)
     except KeyboardInterrupt:
         end(f"stopped; resume with: {again}", INTERRUPTED)
     except UserError:
-        if not any((run.folder.path / METRICS).exists() for run in runs):
-            for run in runs:
-                if run.fresh:
-                    run.folder.discard()
+        _discard_new(runs)
         raise
+    if failed:
+        _discard_new(runs)
+        raise told_together(failed, len(runs) + len(problems))
+
+
+def told_together(failed: Sequence[UserError], runs: int) -> UserError:
+    """One error for those of several runs.
+
+    Args:
+        failed: at least one.
+        runs: the number of all runs.
+    """
+    if runs == 1:
+        return failed[0]
+    reasons = "; ".join(dict.fromkeys(map(str, failed)))
+    return UserError(f"{len(failed)} of {runs} runs could not be trained: {reasons}")
+
+
+def _reopened(path: Path, *, force: bool, trust: bool) -> tuple[list[Run], list[UserError]]:
+    """The runs in and below a folder, and the problems of those that cannot be opened."""
+    problems: list[UserError] = []
+    try:
+        begin_missing(path, trust=trust)
+    except UserError as error:
+        problems.append(error)
+    runs = []
+    for folder in run_folders(path):
+        try:
+            runs.append(reopen_folder(folder, force=force, trust=trust))
+        except UserError as error:
+            problems.append(error)
+    return runs, problems
+
+
+def _restored(finished: list[Run], problems: list[UserError]) -> list[str]:
+    """A sentence for each finished run whose student was missing and is there again; where it cannot be, a problem."""
+    sentences = []
+    for run in finished:
+        try:
+            sentence = run.folder.restore_student()
+        except UserError as error:
+            problems.append(error)
+        else:
+            sentences.extend([sentence] if sentence else [])
+    return sentences
+
+
+def _discard_new(runs: list[Run]) -> None:
+    if not any((run.folder.path / METRICS).exists() for run in runs):
+        for run in runs:
+            if run.fresh:
+                run.discard()
 
 
 @contextmanager
@@ -126,15 +193,20 @@ def epochs_done(run: Run) -> int:
     return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
-def _train(run: Run, dataset: Dataset, display: Display) -> None:
-    name = f"{run.recipe.name} seed {run.recipe.runtime.seed}"
+def _built(run: Run, dataset: Dataset) -> RunConfig:
     keep_freed_memory(device_of(run.recipe.runtime.device))
-    config = run.build(Provided(dataset=dataset))
-    try:
-        display.epochs(run.train(config, display.track), name, config.recipe.stages, epochs_done(run))
-    except OSError as error:
-        raise UserError(f"{run.folder.path} cannot be written: {error.strerror or error}") from None
-    student = _summary(run)["student"]
+    return run.build(Provided(dataset=dataset))
+
+
+def _train(run: Run, config: RunConfig, display: Display) -> None:
+    name = f"{run.recipe.name} seed {run.recipe.runtime.seed}"
+    display.epochs(run.train(config, display.track), name, config.recipe.stages, epochs_done(run))
+    for problem in run.problems:
+        display.say(problem)
+    summary = _summary(run)
+    for note in summary.get("notes", ()):
+        display.say(f"{name}: note: {note}")
+    student = summary["student"]
     accuracy = f"top-1 {student['top1_last']:.2f}% (last epoch)"
     if student["top1_best"] is not None:
         accuracy += f", {student['top1_best']:.2f}% (best epoch by validation)"
@@ -143,7 +215,7 @@ def _train(run: Run, dataset: Dataset, display: Display) -> None:
 
 def _check_level(folder: Path, seeds: list[int] | None) -> None:
     """A folder contains one run, or one run per seed, but not both."""
-    if seeds is None and any(folder.glob(f"seed*/{RECIPE}")):
+    if seeds is None and (any(folder.glob(f"seed*/{RECIPE}")) or (folder / SEEDS).exists()):
         raise UserError(f"{folder} contains runs of several seeds; choose another folder with --out")
     if seeds is not None and (folder / RECIPE).exists():
         raise UserError(f"{folder} contains a run without --seeds; choose another folder with --out")
@@ -155,8 +227,7 @@ def _print_json(runs: list[Run], *, several: bool) -> None:
 
 
 def _summary(run: Run) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((run.folder.path / SUMMARY).read_text(encoding="utf-8"))
-    return summary
+    return run.folder.load_summary()
 
 
 def _quoted(path: Path) -> str:

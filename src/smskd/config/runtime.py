@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Compile = Literal["auto", "on", "off"]
+OnNan = Literal["stop", "skip"]
 
 _TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """Names of torch's types."""
@@ -50,9 +51,18 @@ class RuntimeConfig(ComputeConfig):
         precision, compile, tf32: see :class:`ComputeConfig`.
         seed: of everything random.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        checkpoint_every: epochs between two checkpoints.
+        checkpoint_every: epochs between two checkpoints. Each stage ends with one.
+        checkpoint_minutes: the least time between two of them: a checkpoint is written at the end of the first epoch,
+            of those that ``checkpoint_every`` names, after which so many minutes of training have passed.
+        keep_checkpoints: number of checkpoints that are kept. Where the newest is damaged, a run goes on from the one
+            before it.
+        on_nan: ``stop``: a run ends at the end of an epoch in which a loss was not finite. ``skip``: a step whose loss
+            or gradients hold NaN or Inf is not taken; the run ends after 25 such steps in a row, or an epoch of them.
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     device: str = "auto"
     checkpoint_every: PositiveInt = 1
+    checkpoint_minutes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    keep_checkpoints: Annotated[int, Field(ge=1, le=100)] = 1
+    on_nan: OnNan = "stop"

@@ -21,5 +21,20 @@ STUDENT = "student.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 """The training state of an unfinished run."""
 
+MOST_CHECKPOINTS = 100
+"""That a run may keep; the older ones are called ``checkpoint.1.safetensors`` and so on."""
+
+LOCK = ".lock"
+"""Is there while a process trains the run, and after it was killed."""
+
+SEEDS = "seeds.json"
+"""The seeds of several runs, in the folder above theirs."""
+
+STAGES = "stages"
+"""The folder with a folder for each stage."""
+
+BESIDE_RECIPE = (ENVIRONMENT, METRICS, PRETRAINING, CHECKPOINT, SUMMARY)
+"""One of these is in the folder of a run, beside its recipe."""
+
 SUMMARY_FORMAT = 2
 """The layout of ``summary.json`` that this version reads and writes."""

@@ -1,18 +1,23 @@
 """Writing and resuming a run: its folder survives a crash at any moment."""
 
 import json
-import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from smskd.errors import UserError
 from smskd.runs import atomic_files as files
-from smskd.runs.file_names import CHECKPOINT, ENVIRONMENT, METRICS, PRETRAINING, RECIPE, STUDENT, SUMMARY
+from smskd.runs import checkpoint_files
+from smskd.runs.checkpoint_files import Checkpoint
+from smskd.runs.checksums import verified, with_checksum
+from smskd.runs.file_names import CHECKPOINT, ENVIRONMENT, METRICS, PRETRAINING, RECIPE, STAGES, STUDENT, SUMMARY
+from smskd.runs.lock import locked
+from smskd.runs.metrics_file import append_line, keep_lines, whole_lines
 from smskd.runs.tensor_files import read_tensors, write_tensors
 
 __all__ = [
@@ -29,26 +34,8 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A saved training state.
-
-    Attributes:
-        tensors: by name, with a prefix for the part of the state: ``optimizer.0.momentum_buffer``.
-        values: everything else, as JSON.
-    """
-
-    tensors: dict[str, Tensor]
-    values: dict[str, Any]
-
-    def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose names begin with ``<prefix>.``, by the rest of their names."""
-        start = prefix + "."
-        return {name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)}
-
-
-@dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run.
+    """The folder of a run. No method but :meth:`create` makes it: a folder that is removed stays removed.
 
     Attributes:
         path: of the folder; it need not exist yet.
@@ -64,7 +51,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; a run needs a folder")
-        if any((self.path / name).exists() for name in (RECIPE, METRICS, SUMMARY, CHECKPOINT)):
+        if any((self.path / name).exists() for name in (RECIPE, METRICS, SUMMARY, STUDENT, CHECKPOINT)):
             raise UserError(
                 f"{self.path} holds another run; choose another folder with --out, "
                 f"or resume that run: smskd resume {shlex.quote(str(self.path))}"
@@ -82,14 +69,29 @@ class RunFolder:
         """
         self.check_free()
         try:
-            files.write_json(self.path / ENVIRONMENT, environment)
-            files.write_text(self.path / RECIPE, recipe)
+            self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{self.path} cannot be written: {error.strerror}") from None
+            raise files.not_writable(self.path, error) from None
+        with self.locked():
+            self.check_free()
+            self.save_environment(environment)
+            self.save_recipe(recipe)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from training this run.
+
+        Raises:
+            UserError: another process trains it, or the folder is gone or cannot be written.
+        """
+        if not self.path.is_dir():
+            raise UserError(f"{self.path}: this folder of a run is gone")
+        with locked(self.path):
+            yield
 
     def save_recipe(self, recipe: str) -> None:
         """Replaces the recipe, given as YAML."""
-        files.write_text(self.path / RECIPE, recipe)
+        files.write_text(self.path / RECIPE, recipe, parents=False)
 
     def load_recipe(self) -> str:
         """The recipe's text."""
@@ -103,39 +105,49 @@ class RunFolder:
     @property
     def has_checkpoint(self) -> bool:
         """Whether the folder contains a checkpoint."""
-        return (self.path / CHECKPOINT).exists()
+        return bool(checkpoint_files.checkpoints(self.path))
 
     @property
     def finished(self) -> bool:
-        """Whether the run is complete, including its page."""
-        return (self.path / SUMMARY).is_file() and not (self.path / CHECKPOINT).exists()
+        """Whether training is complete and its results are there."""
+        return (self.path / SUMMARY).is_file() and not self.has_checkpoint
 
-    def note_threads(self, threads: int) -> None:
-        """Adds the number of CPU threads to the environment of an unfinished run."""
-        path = self.path / ENVIRONMENT
-        if path.is_file() and not self.finished:
-            environment = json.loads(path.read_text(encoding="utf-8"))
-            files.write_json(path, {**environment, "threads": threads})
+    def save_environment(self, environment: Mapping[str, Any]) -> None:
+        """Replaces the versions and the device."""
+        files.write_json(self.path / ENVIRONMENT, with_checksum(environment), parents=False)
+
+    def load_environment(self) -> dict[str, Any] | None:
+        """Versions and device; None where the file is missing or damaged."""
+        try:
+            return _verified_json(self.path / ENVIRONMENT)
+        except UserError:
+            return None
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Appends the metrics of an epoch.
 
         Raises:
             ValueError: a value is NaN or infinite, which JSON cannot represent.
+            UserError: the file cannot be written, or is gone.
         """
-        _append(self.path / METRICS, line)
+        append_line(self.path / METRICS, line, first=line.get("epoch") == 1)
 
     def append_pretraining(self, line: Mapping[str, Any]) -> None:
         """Appends the metrics of an epoch of a pretraining phase.
 
         Raises:
             ValueError: a value is NaN or infinite, which JSON cannot represent.
+            UserError: the file cannot be written.
         """
-        _append(self.path / PRETRAINING, line)
+        append_line(self.path / PRETRAINING, line, first=True)
+
+    def lines(self) -> tuple[int, int]:
+        """The number of whole lines of metrics, and of pretraining phases."""
+        return whole_lines(self.path / METRICS), whole_lines(self.path / PRETRAINING)
 
     def truncate(self, epoch: int, pretraining_epochs: int) -> None:
-        """Removes everything that is newer than the checkpoint: metrics of epochs that will be trained again, and
-        temporary files.
+        """Removes everything that is newer than the checkpoint: metrics of epochs that will be trained again, and the
+        run's temporary files.
 
         Args:
             epoch: the last epoch that the checkpoint includes; 0: none.
@@ -144,34 +156,32 @@ class RunFolder:
         Raises:
             UserError: metrics are missing or damaged.
         """
-        files.remove_leftovers(self.path)
-        for name, count in ((METRICS, epoch), (PRETRAINING, pretraining_epochs)):
-            path = self.path / name
-            lines = path.read_bytes().splitlines(keepends=True)[:count] if path.exists() else []
-            if len(lines) < count or not all(map(_is_json_object, lines)):
-                raise UserError(f"{path} is damaged; remove it and {self.path / CHECKPOINT} to start the run again")
-            if path.exists():
-                files.write_text(path, b"".join(lines).decode())
+        self._remove_leftovers()
+        try:
+            keep_lines(self.path / METRICS, ("epoch",), epoch, numbered=True)
+            keep_lines(self.path / PRETRAINING, ("stage", "method", "epoch"), pretraining_epochs, numbered=False)
+        except UserError as error:
+            raise UserError(f"{error}; remove it and {self.path / CHECKPOINT} to start the run again") from None
 
-    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Replaces the checkpoint."""
-        metadata = {"values": json.dumps(checkpoint.values)}
-        write_tensors(self.path / CHECKPOINT, checkpoint.tensors, metadata)
+    def save_checkpoint(self, checkpoint: Checkpoint, keep: int = 1) -> None:
+        """Writes a checkpoint.
+
+        Args:
+            checkpoint: to write.
+            keep: number of checkpoints that are kept, this one included.
+        """
+        checkpoint_files.save(self.path, checkpoint, keep)
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """The last checkpoint, its tensors on the CPU; None if there is none.
+        """The newest checkpoint that is not damaged, its tensors on the CPU; None if there is none.
 
         Raises:
-            UserError: the file is damaged.
+            UserError: all of them are damaged.
         """
-        path = self.path / CHECKPOINT
-        if not path.exists():
-            return None
         try:
-            tensors, metadata = read_tensors(path, own=True)
-            return Checkpoint(tensors, json.loads(metadata["values"]))
-        except (UserError, KeyError, ValueError) as error:
-            raise UserError(f"{error}; remove it to start the run again") from None
+            return checkpoint_files.load_newest(self.path)
+        except UserError as error:
+            raise UserError(f"{error}; remove it and {METRICS} to start the run again") from None
 
     def save_student(self, module: nn.Module, metadata: Mapping[str, str], stage: int | None = None) -> None:
         """Writes the weights of a student.
@@ -181,12 +191,22 @@ class RunFolder:
             metadata: name, options and classes of the model, from which it can be built again.
             stage: the student as it is at the end of this stage, counted from 1; None: the resulting student.
         """
-        folder = self.path if stage is None else self.path / "stages" / str(stage)
-        write_tensors(folder / STUDENT, module.state_dict(), metadata)
+        path = self.path / STUDENT if stage is None else self.stage_student(stage)
+        if stage is not None:
+            try:
+                path.parent.parent.mkdir(exist_ok=True)
+                path.parent.mkdir(exist_ok=True)
+            except OSError as error:
+                raise files.not_writable(path.parent, error) from error
+        write_tensors(path, module.state_dict(), metadata, parents=False)
+
+    def stage_student(self, stage: int) -> Path:
+        """The file of the student that a stage, counted from 1, has carried on."""
+        return self.path / STAGES / str(stage) / STUDENT
 
     def save_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes the summary."""
-        files.write_json(self.path / SUMMARY, summary)
+        files.write_json(self.path / SUMMARY, with_checksum(summary), parents=False)
 
     def load_summary(self) -> dict[str, Any]:
         """The summary of a finished run.
@@ -194,33 +214,53 @@ class RunFolder:
         Raises:
             UserError: the file is missing or damaged.
         """
-        path = self.path / SUMMARY
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read ({error})") from None
-        return value if isinstance(value, dict) else {}
+        return _verified_json(self.path / SUMMARY)
+
+    def restore_student(self) -> str | None:
+        """Writes the weights of a finished run's student again, from the last stage's, where they are missing.
+
+        Returns:
+            A sentence about it; None where nothing is missing.
+
+        Raises:
+            UserError: the last stage's are missing as well, or damaged.
+        """
+        path = self.path / STUDENT
+        if path.exists():
+            return None
+        source = self.stage_student(len(self.load_summary()["stages"]))
+        if not source.exists():
+            raise UserError(f"{path} is missing, and so is {source}; train again in another folder")
+        write_tensors(path, *read_tensors(source, own=True), parents=False)
+        return f"{path} was missing, and is written again from {source}."
 
     def conclude(self) -> None:
-        """Marks the run as finished by removing the checkpoint."""
-        (self.path / CHECKPOINT).unlink(missing_ok=True)
+        """Marks the run as finished by removing the checkpoints.
+
+        Raises:
+            UserError: one cannot be removed.
+        """
+        checkpoint_files.remove(self.path)
 
     def discard(self) -> None:
         """Undoes :meth:`create` if no epoch has been trained, so that the folder can be used again."""
         if not any((self.path / name).exists() for name in (METRICS, CHECKPOINT, SUMMARY)):
             for name in (RECIPE, ENVIRONMENT):
-                (self.path / name).unlink(missing_ok=True)
+                with suppress(OSError):
+                    (self.path / name).unlink(missing_ok=True)
+
+    def _remove_leftovers(self) -> None:
+        names = (RECIPE, ENVIRONMENT, METRICS, PRETRAINING, STUDENT, SUMMARY)
+        stages = [folder / STUDENT for folder in (self.path / STAGES).glob("*")]
+        for path in (*(self.path / name for name in names), *stages):
+            files.remove_leftovers(path)
+        checkpoint_files.remove_leftovers(self.path)
 
 
-def _is_json_object(line: bytes) -> bool:
+def _verified_json(path: Path) -> dict[str, Any]:
     try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
-
-
-def _append(path: Path, line: Mapping[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+        return verified(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error})") from None

@@ -1,16 +1,15 @@
 """Files of tensors with a digest: damage is noticed when they are read, whatever it hits."""
 
-import errno
 import hashlib
 import json
-import os
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from smskd.errors import UserError
@@ -22,8 +21,6 @@ random order."""
 
 _DIGEST = "sha256"
 """The key of the digest in it."""
-
-_SYSTEM_ERROR = re.compile(r"os error (\d+)")
 
 
 def write_tensors(
@@ -44,10 +41,8 @@ def write_tensors(
     own = dict(metadata or {})
     entry = json.dumps({**own, _DIGEST: _digest(contiguous, own)}, sort_keys=True)
     with replacing(path, parents=parents) as temporary:
-        try:
-            save_file(contiguous, temporary, metadata={METADATA: entry})
-        except SafetensorError as error:
-            raise _system_error(error) from error
+        # Not safetensors' save_file: a process killed in it leaves a temporary file that nobody can attribute.
+        temporary.write_bytes(save(contiguous, metadata={METADATA: entry}))
 
 
 def read_tensors(path: Path, *, own: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -63,7 +58,7 @@ def read_tensors(path: Path, *, own: bool = False) -> tuple[dict[str, Tensor], d
     Raises:
         UserError: there is no such file, it cannot be read, or it is damaged.
     """
-    with _told(path, own), safe_open(path, framework="pt") as file:
+    with _told(path, own), _in_utf8(path) as name, safe_open(name, framework="pt") as file:
         entries = file.metadata() or {}
         metadata, digest = _own_metadata(path, entries) if own or _is_own(entries) else (entries, None)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -99,6 +94,20 @@ class _told:
             raise UserError(f"{self._path} cannot be read: {reason}") from error
 
 
+@contextmanager
+def _in_utf8(path: Path) -> Iterator[Path]:
+    """A path of the file in UTF-8, since safetensors opens no other."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with TemporaryDirectory() as folder:
+            link = Path(folder) / "link.safetensors"
+            link.symlink_to(path.absolute())
+            yield link
+    else:
+        yield path
+
+
 def _is_own(entries: Mapping[str, str]) -> bool:
     """Whether these are the entries of a file of ours, be it with a damaged key."""
     return METADATA in entries or any(_DIGEST in value for value in entries.values())
@@ -123,13 +132,6 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _system_error(error: SafetensorError) -> OSError:
-    """The error of the system that safetensors tells only in words."""
-    found = _SYSTEM_ERROR.search(str(error))
-    number = int(found[1]) if found else errno.EIO
-    return OSError(number, os.strerror(number) if found else _first_line(error))
 
 
 def _first_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ run can be resumed.
 import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -47,7 +47,8 @@ class Progress:
 def train_in_processes(folders: Sequence[Path], workers: int, on_progress: Callable[[Progress], None]) -> None:
     """Trains the runs in these folders, without a page for each; finished runs are not trained again.
 
-    An exception that passes through, Ctrl-C among them, ends the workers; all runs can then be resumed.
+    A run that cannot be trained, or whose worker is killed, does not keep the others from training. An exception that
+    passes through, Ctrl-C among them, ends the workers; all runs can then be resumed.
 
     Args:
         folders: of the runs, in the order in which they are started.
@@ -55,31 +56,46 @@ def train_in_processes(folders: Sequence[Path], workers: int, on_progress: Calla
         on_progress: called in this process after each epoch and each run.
 
     Raises:
-        UserError: a run cannot be trained, or a worker was killed.
+        UserError: runs could not be trained; the others are complete.
     """
-    waiting = list(folders)
+    waiting, failed = list(folders), list[str]()
     with ExitStack() as stack:
         busy: dict[Connection, _Worker] = {}
+
+        def start(worker: _Worker | None) -> None:
+            """Gives the next run to a worker; None: to a new one."""
+            if waiting:
+                worker = worker or stack.enter_context(_Worker())
+                worker.train(waiting.pop(0))
+                busy[worker.connection] = worker
+
         for _ in range(min(workers, len(waiting))):
-            worker = stack.enter_context(_Worker())
-            worker.train(waiting.pop(0))
-            busy[worker.connection] = worker
+            start(None)
         while busy:
             for ready in wait(list(busy)):
                 assert isinstance(ready, Connection)
-                progress = busy[ready].progress()
-                if progress.kind == "failed":
-                    raise UserError(progress.message)
-                on_progress(progress)
-                if progress.kind == "finished":
-                    if waiting:
-                        busy[ready].train(waiting.pop(0))
-                    else:
-                        del busy[ready]
+                worker = busy[ready]
+                progress = worker.progress()
+                if progress.kind != "failed":
+                    on_progress(progress)
+                else:
+                    failed.append(progress.message)
+                if progress.kind != "epoch":
+                    del busy[ready]
+                    start(worker if worker.lives else None)
+    if failed:
+        message = "; ".join(dict.fromkeys(failed))
+        raise UserError(
+            message if len(folders) == 1 else f"{len(failed)} of {len(folders)} runs could not be trained: {message}"
+        )
 
 
 class _Worker:
-    """A worker process, seen from its parent; a context manager that ends it."""
+    """A worker process, seen from its parent; a context manager that ends it.
+
+    Attributes:
+        connection: to the process. lives: whether it takes further runs.
+    """
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -89,26 +105,24 @@ class _Worker:
         with children_ignore_ctrl_c():
             self._process.start()
         other.close()
+        self.lives = True
         self._folder = Path()
 
     def train(self, folder: Path) -> None:
         """Starts with a run."""
         self._folder = folder
-        self.connection.send(folder)
+        with suppress(OSError):  # a process that has just ended is noticed by its next message
+            self.connection.send(folder)
 
     def progress(self) -> Progress:
-        """The next message; blocks until there is one.
-
-        Raises:
-            UserError: the process has ended.
-        """
+        """The next message; blocks until there is one. If the process has ended, the run has failed."""
         try:
             message = self.connection.recv()
         except (EOFError, OSError):
+            self.lives = False
             self._process.join()
-            raise UserError(
-                f"the process that trained {self._folder} ended with exit code {self._process.exitcode}"
-            ) from None
+            reason = f"the process that trained {self._folder} ended with exit code {self._process.exitcode}"
+            return Progress(self._folder, "failed", reason)
         assert isinstance(message, Progress)
         return message
 
@@ -148,7 +162,7 @@ def _train(folder: Path, connection: Connection, loaded: list[tuple[DataConfig, 
     except UserError as error:
         connection.send(Progress(folder, "failed", str(error)))
     except OSError as error:
-        connection.send(Progress(folder, "failed", f"{folder} cannot be written: {error.strerror or error}"))
+        connection.send(Progress(folder, "failed", f"{folder}: {error}"))
     else:
         connection.send(Progress(folder, "finished"))
 

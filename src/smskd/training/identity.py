@@ -22,8 +22,15 @@ _FINGERPRINTED = re.compile(
 _SHOWN = 6
 """Keys of a difference that a message names."""
 
-_IRRELEVANT = ("name", "data.loader.workers")
-"""Keys that change nothing."""
+_IRRELEVANT = (
+    "name",
+    "data.loader.workers",
+    "runtime.on_nan",
+    "runtime.checkpoint_minutes",
+    "runtime.keep_checkpoints",
+)
+"""Keys that change nothing of what has been trained: where no step was skipped, none would have been, and a run that
+NaN has stopped may go on with its steps skipped."""
 
 _CACHE = re.compile(r"(?:teacher|stages\.\d+\.teacher)\.cache\.(?:folder|limit)")
 

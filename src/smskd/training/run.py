@@ -1,30 +1,32 @@
 """A run: its stages one after another, a checkpoint after every epoch, and going on after a crash."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.models import load_weights
 from smskd.registry import ANCHORS
-from smskd.runs.folder import CHECKPOINT, Checkpoint, RunFolder
+from smskd.runs.folder import RunFolder
 from smskd.training.accuracy import Accuracy, evaluate, transitions
+from smskd.training.checkpoints import Checkpoints
 from smskd.training.compute_policy import fitting_threads
 from smskd.training.config import RunConfig
 from smskd.training.cost import stage_cost
 from smskd.training.epoch import train_epochs
 from smskd.training.globals import computing
 from smskd.training.identity import Identity, check_identity
+from smskd.training.memory_errors import out_of_memory_told
+from smskd.training.notes import epoch_notes, stage_notes
 from smskd.training.pretraining import PretrainingReport
-from smskd.training.reports import EpochReport, Track, untracked
+from smskd.training.rehearsal import rehearse
+from smskd.training.reports import EpochReport, TeacherReport, Track, untracked
 from smskd.training.state import TrainingState
 from smskd.training.summary import summary
+from smskd.training.teacher_test import test_of_teacher
 
-Report = EpochReport | PretrainingReport
+Report = EpochReport | PretrainingReport | TeacherReport
 
 _NO_TRANSITIONS = {"retained": None, "forgotten": None, "learned": None, "never_known": None}
 
@@ -47,50 +49,73 @@ def run(
         UserError: the folder's run was begun with other settings, data or weights; a loss is no longer finite.
     """
     with computing(config.recipe.runtime), fitting_threads(config):
-        folder.note_threads(torch.get_num_threads())
         return (yield from _run(config, folder, track, force))
 
 
 def _run(config: RunConfig, folder: RunFolder, track: Track, force: bool) -> Generator[Report, None, FeatureModel]:
     if folder.finished:
         return _load_result(config, folder, force)
-    checkpoint = folder.load_checkpoint()
-    state = TrainingState(config)
-    if checkpoint is not None:
-        _resume(state, checkpoint, folder, force)
-    folder.truncate(state.counters.epoch, state.counters.pretraining_epochs)
-    resumed, carried = checkpoint is not None, None
+    checkpoints = Checkpoints(config, folder)
+    state, carried = TrainingState(config), None
+    resumed = checkpoints.resume(state, force)
+    if not resumed:
+        rehearse(config)
+    yield from _test_teacher(state, track)
     for index in range(state.counters.stage, len(config.recipe.stages)):
         if not resumed:
             state.begin_stage(index)
         resumed = False
-        yield from _train_stage(state, folder, track)
+        yield from _train_stage(state, folder, checkpoints, track)
         carried = _end_stage(state)
         folder.save_student(state.student.wrapped, state.metadata(), index + 1)
     assert carried is not None
     folder.save_student(state.student.wrapped, state.metadata())
-    folder.save_summary(summary(config, state, carried))
+    folder.save_summary(summary(config, state, carried, track))
     return state.student
 
 
-def _train_stage(state: TrainingState, folder: RunFolder, track: Track) -> Iterator[Report]:
+def _test_teacher(state: TrainingState, track: Track) -> Iterator[Report]:
+    """The test accuracy of the teacher, unless the checkpoint has it."""
+    if state.counters.teacher is None and (report := test_of_teacher(state.config, track)) is not None:
+        state.counters.teacher = [report.top1, report.top5]
+        yield report
+
+
+def _train_stage(state: TrainingState, folder: RunFolder, checkpoints: Checkpoints, track: Track) -> Iterator[Report]:
     """The phases before the stage and its epochs, as far as they are not done yet."""
+    with out_of_memory_told(lambda: _work(state)):
+        yield from _epochs(state, folder, checkpoints, track)
+
+
+def _work(state: TrainingState) -> str:
+    """For what memory did not suffice, and what to do."""
+    stage, counters = state.stage, state.counters
+    return (
+        f"stage {counters.stage + 1} ({'+'.join(stage.names) or 'plain training'}) with batches of {stage.batch_size} "
+        f"images, after epoch {counters.epoch}: free some and resume the run, or begin another one with a smaller "
+        "training.batch_size, smaller settings of the methods, or teacher.cache.mode=off"
+    )
+
+
+def _epochs(state: TrainingState, folder: RunFolder, checkpoints: Checkpoints, track: Track) -> Iterator[Report]:
     config, counters = state.config, state.counters
-    yield from _pretrain(state, folder, track)
+    yield from _pretrain(state, folder, checkpoints, track)
     first = max(state.stage.first, counters.epoch + 1)
     cache = state.caches[counters.stage]
     epochs = train_epochs(state.step, config, counters.stage, first, ema=state.ema, cache=cache, track=track)
     for report in epochs:
         state.observe(report)
+        counters.note((*stage_notes(state.step, config, counters.stage), *epoch_notes(report)))
         if report.epoch == state.stage.first:
             counters.cost = stage_cost(state.step)
         folder.append_metrics(report.as_dict())
-        if report.epoch % config.recipe.runtime.checkpoint_every == 0 or report.epoch == state.stage.last:
-            _save_checkpoint(state, folder)
+        checkpoints.save_if_due(state)
         yield report
 
 
-def _pretrain(state: TrainingState, folder: RunFolder, track: Track) -> Iterator[PretrainingReport]:
+def _pretrain(
+    state: TrainingState, folder: RunFolder, checkpoints: Checkpoints, track: Track
+) -> Iterator[PretrainingReport]:
     counters, loader, before = state.counters, state.config.loaders[state.counters.stage], 0
     for phase in state.phases:
         for report in phase.train(loader, max(1, counters.pretrained - before + 1), track):
@@ -98,7 +123,7 @@ def _pretrain(state: TrainingState, folder: RunFolder, track: Track) -> Iterator
             counters.pretraining_epochs += 1
             counters.seconds += report.seconds
             folder.append_pretraining(report.as_dict())
-            _save_checkpoint(state, folder)
+            checkpoints.save(state)
             yield report
         before += phase.epochs
 
@@ -128,36 +153,6 @@ def _end_stage(state: TrainingState) -> Accuracy:
     )
     state.known = carried.correct
     return carried
-
-
-def _save_checkpoint(state: TrainingState, folder: RunFolder) -> None:
-    parts = state.state_dict()
-    identity = state.config.identity
-    values = {"counters": parts.pop("counters"), "digest": identity.digest, "identity": dict(identity.facts)}
-    tensors = {f"{part}.{name}": value for part, own in parts.items() for name, value in own.items()}
-    folder.save_checkpoint(Checkpoint(tensors, values))
-
-
-def _resume(state: TrainingState, checkpoint: Checkpoint, folder: RunFolder, force: bool) -> None:
-    try:
-        begun = Identity(checkpoint.values["identity"])
-        check_identity(begun, state.config.identity, folder.path, force=force)
-        state.load_state_dict({**_by_part(checkpoint.tensors), "counters": checkpoint.values["counters"]})
-    except (RuntimeError, KeyError, IndexError, TypeError) as error:
-        if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
-            raise
-        raise UserError(
-            f"{folder.path / CHECKPOINT} does not fit the run ({str(error).splitlines()[0]}); remove it to start the "
-            "run again"
-        ) from None
-
-
-def _by_part(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    parts: dict[str, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        part, _, own = name.partition(".")
-        parts.setdefault(part, {})[own] = value
-    return parts
 
 
 def _load_result(config: RunConfig, folder: RunFolder, force: bool) -> FeatureModel:

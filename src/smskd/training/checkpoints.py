@@ -1,0 +1,144 @@
+"""The checkpoints of a run: when one is due, what is in it, and going on from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smskd.errors import UserError
+from smskd.runs.folder import CHECKPOINT, METRICS, PRETRAINING, STUDENT, SUMMARY, Checkpoint, RunFolder
+from smskd.training.config import RunConfig
+from smskd.training.host import environment
+from smskd.training.identity import Identity, check_identity
+from smskd.training.state import TrainingState
+
+_COMPARED = ("smskd", "torch", "processor", "device", "device_name")
+"""The facts of a machine that change the rounding of a run."""
+
+
+class Checkpoints:
+    """Writes the checkpoints of a run, and reads the one that it goes on from.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+
+    Raises:
+        UserError: the checkpoint is damaged, or missing although there are results.
+    """
+
+    def __init__(self, config: RunConfig, folder: RunFolder) -> None:
+        self._config, self._folder, self._runtime = config, folder, config.recipe.runtime
+        self._last = 0.0
+        self._newest = folder.load_checkpoint()
+        if self._newest is None:
+            _check_nothing_is_missing(config, folder)
+            self._notes: list[str] = []
+        else:
+            self._notes = [self._newest.note] if self._newest.note else []
+        self._environment = self._same_threads()
+        folder.save_environment(self._environment)
+
+    def resume(self, state: TrainingState, force: bool) -> bool:
+        """Puts the checkpoint, if there is one, into the state, and removes everything that is newer from the folder.
+
+        Args:
+            state: at the beginning of the run.
+            force: whether harmless differences of the settings are taken.
+
+        Returns:
+            Whether there is a checkpoint.
+
+        Raises:
+            UserError: the run was begun with other settings, data or weights; or metrics are damaged.
+        """
+        checkpoint, self._newest = self._newest, None  # its tensors need not stay in memory
+        if checkpoint is not None:
+            _load(state, checkpoint, self._folder, force)
+            state.counters.note([*self._notes, *self._missing_students(state.counters.stage)])
+            self._last = state.counters.seconds
+        self._folder.truncate(state.counters.epoch, state.counters.pretraining_epochs)
+        return checkpoint is not None
+
+    def save(self, state: TrainingState) -> None:
+        """Writes a checkpoint."""
+        parts = state.state_dict()
+        identity = self._config.identity
+        values = {
+            "counters": parts.pop("counters"),
+            "digest": identity.digest,
+            "identity": dict(identity.facts),
+            "environment": self._environment,
+        }
+        tensors = {f"{part}.{name}": value for part, own in parts.items() for name, value in own.items()}
+        self._folder.save_checkpoint(Checkpoint(tensors, values), self._runtime.keep_checkpoints)
+        self._last = state.counters.seconds
+
+    def save_if_due(self, state: TrainingState) -> None:
+        """Writes a checkpoint at the end of a stage, and of the epochs that the settings name."""
+        epoch, waited = state.counters.epoch, state.counters.seconds - self._last
+        every = epoch % self._runtime.checkpoint_every == 0 and waited >= 60 * self._runtime.checkpoint_minutes
+        if every or epoch == state.stage.last:
+            self.save(state)
+
+    def _same_threads(self) -> dict[str, Any]:
+        """The environment, after taking the number of threads that the run was begun with."""
+        begun = {} if self._newest is None else self._newest.values.get("environment", {})
+        threads = begun.get("threads")
+        if isinstance(threads, int) and threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
+        now = environment(self._config.example.device, tf32=self._runtime.tf32)
+        changed = [f"{key} {begun[key]}, now {now[key]}" for key in _COMPARED if begun.get(key, now[key]) != now[key]]
+        if changed:
+            self._notes.append(
+                f"The run was begun with {'; '.join(changed)}: its result may differ by rounding from that of an "
+                "uninterrupted run."
+            )
+        return now
+
+    def _missing_students(self, stages: int) -> list[str]:
+        files = [self._folder.stage_student(stage) for stage in range(1, stages + 1)]
+        return [f"{file} was missing when the run was resumed." for file in files if not file.is_file()]
+
+
+def _check_nothing_is_missing(config: RunConfig, folder: RunFolder) -> None:
+    """Refuses to start over where epochs have been trained, of which nothing is left but the metrics."""
+    path = folder.path
+    if (path / STUDENT).exists():
+        raise UserError(
+            f"{path / SUMMARY} is missing, though the run has come to its end ({STUDENT} is there); put it back, or "
+            "train again in another folder"
+        )
+    epochs, pretraining = folder.lines()
+    runtime, first_stage = config.recipe.runtime, config.recipe.stages[0].last
+    first = first_stage if runtime.checkpoint_minutes else min(runtime.checkpoint_every, first_stage)
+    # A process that is killed after a line, before the checkpoint, leaves a line too many.
+    if epochs > first or pretraining > 1:
+        files = METRICS if not pretraining else f"{METRICS} and {PRETRAINING}"
+        raise UserError(
+            f"{path / CHECKPOINT} is missing, though {epochs + pretraining} epochs are trained; put it back, or remove "
+            f"{files} to start the run again"
+        )
+
+
+def _load(state: TrainingState, checkpoint: Checkpoint, folder: RunFolder, force: bool) -> None:
+    try:
+        begun = Identity(checkpoint.values["identity"])
+        check_identity(begun, state.config.identity, folder.path, force=force)
+        state.load_state_dict({**_by_part(checkpoint.tensors), "counters": checkpoint.values["counters"]})
+    except (RuntimeError, KeyError, IndexError, TypeError) as error:
+        if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
+            raise
+        raise UserError(
+            f"{folder.path / CHECKPOINT} does not fit the run ({str(error).splitlines()[0]}); remove it and {METRICS} "
+            "to start the run again"
+        ) from None
+
+
+def _by_part(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        part, _, own = name.partition(".")
+        parts.setdefault(part, {})[own] = value
+    return parts
