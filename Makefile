@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench bench-gpu docs lint format clean
+.PHONY: demo test bench bench-gpu docs catalog lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/smskd demo
@@ -23,6 +23,10 @@ bench-gpu: $(VENV)/installed
 # Its pages are in site/, and open from the disk.
 docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The lists that smskd methods, anchors, strategies and models show; a test says when they are out of date.
+catalog: $(VENV)/installed-dev
+	$(BIN)/python -m smskd.cli.catalog_source
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

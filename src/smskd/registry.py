@@ -18,7 +18,7 @@ from pydantic.errors import PydanticUserError
 
 from smskd.config.base import ComponentConfig
 from smskd.config.importing import has, imported
-from smskd.config.messages import mistake, shown
+from smskd.config.messages import mistake, shortened, shown
 from smskd.errors import UserError, nearest
 
 
@@ -55,6 +55,15 @@ class Registry:
         """
         return tuple(sorted({*self.builtin_names(), *self._installed()}))
 
+    def check_name(self, name: str) -> None:
+        """Checks, without importing anything, that a name is one of :meth:`names` or a path.
+
+        Raises:
+            UserError: it is neither.
+        """
+        if ":" not in name and name not in self.builtin_names() and name not in self._installed():
+            raise UserError(f"unknown {self.noun} '{shortened(name)}'{nearest(name, self.names())}")
+
     def find(self, name: str) -> Any:
         """The thing of this name.
 
@@ -68,10 +77,8 @@ class Registry:
             return self._from_path(name)
         if name in self.builtin_names():
             return self.builtin(name)
-        installed = self._installed()
-        if name in installed:
-            return self._from_path(installed[name].value)
-        raise UserError(f"unknown {self.noun} '{name}'{nearest(name, self.names())}")
+        self.check_name(name)
+        return self._from_path(self._installed()[name].value)
 
     def name_of(self, thing: object) -> str:
         """The name under which :meth:`find` finds a class, or the class of an object, again.

@@ -90,7 +90,7 @@ def test_answers_without_importing_torch(words: list[str]) -> None:
 
 def test_the_hook_of_these_tests_refuses_torch() -> None:
     with pytest.raises(AssertionError):
-        without_torch("models", "resnet20")
+        without_torch("eval", "nosuch")
 
 
 def test_completion_of_commands() -> None:
@@ -129,6 +129,34 @@ def test_a_completed_recipe_can_be_read() -> None:
 
 def test_list_of_recipes() -> None:
     assert fine("recipe").splitlines() == shipped.names()
+
+
+TORCHLESS = """
+import sys
+from smskd.cli import main
+for words, code in CASES:
+    sys.argv = ["smskd", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert (end.code or 0) == code, (words, end.code)
+    loaded = {"torch", "torchvision", "sklearn", "altair", "pyarrow"} & sys.modules.keys()
+    assert not loaded, (words, loaded)
+"""
+
+
+def test_lists_and_mistakes_in_recipes_do_not_wait_for_torch(here: Path) -> None:
+    (here / "broken.yaml").write_text("a: [1\n")
+    mistakes = ("nosuch.yaml", "broken.yaml", "digits/kd epohcs=3", "digits/kd epochs", "digits/kd methods=kdd")
+    lists = ("methods", "methods kd", "anchors", "anchors ewc", "strategies", "models", "models resnet20", "recipe")
+    cases = [(words.split(), 0) for words in lists]
+    cases += [(["train", *words.split()], 2) for words in mistakes]
+    cases += [(["methods", "kdd"], 2), (["models", "resnet21"], 2), (["train", "digits/kd", "--seeds", "a"], 2)]
+    done = subprocess.run(
+        [sys.executable, "-c", TORCHLESS.replace("CASES", repr(cases))], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("\n") == len(mistakes) + 3, done.stderr
 
 
 @pytest.mark.parametrize(

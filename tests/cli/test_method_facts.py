@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from smskd.cli.method_facts import MethodFacts, compact, method_facts
+from smskd.cli.method_facts import MethodFacts, method_facts
+from smskd.cli.show_methods import compact
 from tests.support.program import fine
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "losses"

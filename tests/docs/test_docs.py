@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 import smskd
-from smskd.cli.app import UsageError, app
+from smskd.cli.app import app
+from smskd.cli.program import UsageError
 from smskd.config.base import ComponentConfig
 from smskd.errors import UserError
 from smskd.recipe import Recipe, parse

@@ -376,8 +376,7 @@ RESOLVED = {
 
 @pytest.mark.parametrize(("override", "message"), RESOLVED.items(), ids=RESOLVED.keys())
 def test_mistakes_that_resolving_finds(override: str, message: str) -> None:
-    recipe = read("digits/kd", [override])
     with pytest.raises(UserError) as error:
-        resolve(recipe)
+        resolve(read("digits/kd", [override]))
     assert str(error.value).startswith(message)
     assert message.endswith(" ") or str(error.value) == message

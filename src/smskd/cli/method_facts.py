@@ -8,16 +8,13 @@ from functools import cache
 import torch
 from torch import nn
 
+from smskd.cli.catalog import STUDENT, TEACHERS
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureLayout, FeatureModel, Reads
 from smskd.interfaces.terms import DataInfo, Method
 from smskd.models import create, describe
 from smskd.objective.tapped_features import model_info
 from smskd.registry import METHODS
-
-STUDENT = "resnet8"
-TEACHERS = ("resnet8x4", "resnet20")
-"""A wider one, and one of the same widths for methods that need equal shapes."""
 
 _CLASSES = 10
 _DATA = DataInfo(100, _CLASSES, batch_size=64, labels=torch.arange(100) % _CLASSES)
@@ -49,19 +46,6 @@ def method_facts(name: str) -> MethodFacts:
         with suppress(UserError):
             return _facts(METHODS.find(name)(), teacher)
     return MethodFacts()
-
-
-def compact(taps: tuple[str, ...]) -> str:
-    """The names of taps with consecutive numbers contracted: ``stage1 stage2 stage3`` gives ``stage1-3``."""
-    names: list[str] = []
-    for tap in taps:
-        family = re.fullmatch(r"(\D+)(\d+)(\D*)", tap)
-        last = re.fullmatch(r"(\D+)(\d+)(?:-(\d+))?(\D*)", names[-1]) if names else None
-        if family and last and (family[1], family[3]) == (last[1], last[4]):
-            names[-1] = f"{last[1]}{last[2]}-{family[2]}{last[4]}"
-        else:
-            names.append(tap)
-    return " ".join(names)
 
 
 def _facts(method: Method, teacher: str) -> MethodFacts:

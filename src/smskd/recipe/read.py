@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from smskd.config.messages import mistake, place_of, shortened
 from smskd.errors import UserError
 from smskd.recipe.files import load_with_bases, locate
+from smskd.recipe.names import check_names
 from smskd.recipe.old_keys import check_old_keys
 from smskd.recipe.overrides import overridden
 from smskd.recipe.recipe import Recipe
@@ -27,10 +28,12 @@ def read(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         overrides: ``key.path=value`` each, the value in YAML.
 
     Raises:
-        UserError: a mistake in the file or in an override, with its place.
+        UserError: a mistake in the file or in an override, with its place; a name that stands for nothing.
     """
     raw = load_with_bases(locate(path))
-    return parse(overridden(raw, overrides), source=str(path))
+    recipe = parse(overridden(raw, overrides), source=str(path))
+    check_names(recipe)
+    return recipe
 
 
 def parse(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
