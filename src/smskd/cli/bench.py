@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from smskd.analysis.format import NONE, count, duration, memory, part_name
+from smskd.cli.printing import SafeConsole
 from smskd.errors import UserError
 from smskd.runs import atomic_files as files
 
@@ -36,7 +36,7 @@ def print_step(options: Mapping[str, Any], target: Path | None) -> None:
         result = bench_step(case)
     if _written(result, target):
         return
-    console = Console()
+    console = SafeConsole()
     baseline = result["baseline"]
     table = Table("", "smskd", *(["baseline loop"] if baseline else []), box=None, pad_edge=False)
     columns = [result, *([baseline] if baseline else [])]
@@ -78,7 +78,7 @@ def print_run(recipe: str | None, overrides: Sequence[str], target: Path | None)
         result = bench_run(recipe, overrides, Path(folder))
     if _written(result, target):
         return
-    console = Console()
+    console = SafeConsole()
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     whole, teacher = result["seconds"], result["teacher_seconds"]
     table.add_row("recipe", f"{result['recipe']}, {result['epochs']} epochs")
@@ -112,4 +112,4 @@ def _written(result: Mapping[str, Any], target: Path | None) -> bool:
 
 def _waiting(text: str) -> Any:
     """A spinner with a text, on a terminal."""
-    return Console(stderr=True).status(text)
+    return SafeConsole(stderr=True).status(text)

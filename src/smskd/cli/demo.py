@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 
-from rich.console import Console
-
 from smskd.analysis.compare import compare
 from smskd.analysis.paired import conclusion, paired_difference
 from smskd.cli.demo_table import demo_table
 from smskd.cli.exits import INTERRUPTED, end
+from smskd.cli.printing import SafeConsole
 from smskd.cli.progress import Display
 from smskd.cli.run_bars import RunBars
 from smskd.cli.train import no_empty_folders, train_all
@@ -50,7 +49,7 @@ def run_demo(out: Path, seeds: list[int], epochs: int | None, *, quiet: bool) ->
     Raises:
         UserError: a run cannot be trained, or the folder contains a run with other settings.
     """
-    display = Display(Console(), quiet=quiet)
+    display = Display(SafeConsole(), quiet=quiet)
     teacher, students = read(TEACHER), _students(out, epochs)
     wanted = {out / name / f"seed{seed}": with_seed(students[name], seed) for seed in seeds for name in STUDENTS}
     again = f"smskd demo --out {quote(str(out))} --seeds {','.join(map(str, seeds))}"

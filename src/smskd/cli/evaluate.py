@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -19,6 +18,7 @@ from smskd.builder.loaders import test_loader
 from smskd.builder.networks import load_model
 from smskd.builder.saved import network_of
 from smskd.builder.trust import check_names
+from smskd.cli.printing import SafeConsole
 from smskd.cli.progress import Display
 from smskd.config.data import DataConfig
 from smskd.config.given import is_given
@@ -49,7 +49,7 @@ def evaluate_all(
         UserError: no such run or file, weights without a recipe, weights that do not fit the student or the data, or
             names that are not trusted.
     """
-    display = Display(Console(), quiet=as_json)
+    display = Display(SafeConsole(), quiet=as_json)
     loaded: tuple[DataConfig, Dataset] | None = None
     results = []
     with display.shown():

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 
 from smskd.build import Provided
 from smskd.builder.trust import foreign_name
 from smskd.cli.exits import INTERRUPTED, end
+from smskd.cli.printing import SafeConsole
 from smskd.cli.progress import Display
 from smskd.config.data import DataConfig
 from smskd.data import Dataset
@@ -40,7 +40,7 @@ def train_recipe(recipe: Recipe, seeds: list[int] | None, out: Path | None, *, q
     """
     folder = out or Path("runs") / recipe.name
     _check_level(folder, seeds)
-    display = Display(Console(), quiet=quiet or as_json)
+    display = Display(SafeConsole(), quiet=quiet or as_json)
     folders = [folder] if seeds is None else [folder / f"seed{seed}" for seed in seeds]
     with no_empty_folders(folders):
         runs = [begin(recipe, folder)] if seeds is None else begin_seeds(recipe, seeds, folder)
@@ -65,7 +65,7 @@ def resume_runs(path: Path, *, force: bool = False, trust: bool = False, quiet: 
     """
     if path.is_file():
         raise UserError(f"{path} is a file; give the folder of a run, or one with runs in it")
-    display = Display(Console(), quiet=quiet or as_json)
+    display = Display(SafeConsole(), quiet=quiet or as_json)
     found, problems = _reopened(path, force=force, trust=trust)
     finished = [run for run in found if run.folder.finished]
     runs = [run for run in found if not run.folder.finished]
