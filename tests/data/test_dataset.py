@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from smskd.data.dataset import Dataset
-from smskd.data.images import Images, channel_statistics
+from smskd.data.images import Images
+from smskd.data.statistics import channel_statistics
 from smskd.errors import UserError
 
 NAMES = ("cat", "dog", "owl")

@@ -164,5 +164,8 @@ def test_validation_images_have_to_fit_the_training_images():
     with pytest.raises(UserError, match="training images are 8x8 with 1 channel, validation images 4x8 with 1 channel"):
         replace(dataset, validation=smaller)
     fewer = Images(dataset.train.pixels[:1], torch.tensor([0]), ("0",))
-    with pytest.raises(UserError, match="training and validation images have different classes"):
-        replace(dataset, validation=fewer)
+    assert replace(dataset, validation=fewer).validation.class_names == dataset.class_names
+    with pytest.raises(
+        UserError, match=r"^digits: validation images: class 'zero' is not among the 10 classes of the tra"
+    ):
+        replace(dataset, validation=Images(fewer.pixels, fewer.labels, ("zero",)))

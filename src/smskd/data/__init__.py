@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from smskd.data.augment.crop_flip import Augmentation
     from smskd.data.counter_rng import mix, mix_tensor
     from smskd.data.dataset import Dataset
-    from smskd.data.images import Images, channel_statistics
+    from smskd.data.images import Images
     from smskd.data.loaders.base import Loader
     from smskd.data.loaders.in_memory import MemoryLoader
     from smskd.data.loaders.streaming import StreamingLoader
     from smskd.data.loading import load
     from smskd.data.samples import StreamedSamples
+    from smskd.data.statistics import channel_statistics
     from smskd.data.validation import split_samples
 
 __all__ = [
@@ -49,7 +50,7 @@ _HOME = {
     "MemoryLoader": "loaders.in_memory",
     "StreamedSamples": "samples",
     "StreamingLoader": "loaders.streaming",
-    "channel_statistics": "images",
+    "channel_statistics": "statistics",
     "load": "loading",
     "mix": "counter_rng",
     "mix_tensor": "counter_rng",

@@ -7,7 +7,7 @@ import torch
 
 from smskd.data.augment.crop_flip import Augmentation
 from smskd.data.images import Images
-from smskd.data.samples import Split
+from smskd.data.samples import Split, StreamedSamples
 from smskd.errors import UserError
 
 
@@ -18,7 +18,8 @@ class Dataset:
     Args:
         name: of the data source.
         train: the images to train on.
-        test: the images to test on.
+        test: the images to test on. Where their classes have the names of the training images' in another order, or are
+            only some of them, their labels become those of the training images; likewise of ``validation``.
         mean: per channel, of pixel values scaled to 0..1. Images that a data set gives as floats are not normalised.
         std: per channel, likewise; positive.
         padding: pixels of the random crop that is customary for this data; default 4, as for CIFAR.
@@ -41,9 +42,9 @@ class Dataset:
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(self.mean))
         object.__setattr__(self, "std", tuple(self.std))
-        self._check_fits("test", self.test)
-        if self.validation is not None:
-            self._check_fits("validation", self.validation)
+        for part, split in (("train", self.train), ("test", self.test), ("validation", self.validation)):
+            if split is not None:
+                object.__setattr__(self, part, self._fitting(part, split))
         self.normalisation().check_channels(self.shape[0])
 
     @property
@@ -85,15 +86,21 @@ class Dataset:
         parts = (*self.fingerprints().values(), self.mean, self.std)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    def _check_fits(self, name: str, split: Split) -> None:
-        in_memory = isinstance(self.train, Images) and isinstance(split, Images)
-        if in_memory and split.shape != self.train.shape:
+    def _fitting(self, part: str, split: Split) -> Split:
+        """The part with the classes of the training images."""
+        if isinstance(split, StreamedSamples):
+            split = split.named("training" if part == "train" else part)
+        elif isinstance(self.train, Images) and split.shape != self.train.shape:
             raise UserError(
-                f"{self.name}: training images are {_size(self.train)}, {name} images {_size(split)}; "
+                f"{self.name}: training images are {_size(self.train)}, {part} images {_size(split)}; "
                 "bring both to one size"
             )
-        if self.train.class_names != split.class_names:
-            raise UserError(f"{self.name}: training and {name} images have different classes")
+        if split.class_names == self.train.class_names:
+            return split
+        try:
+            return split.with_classes(self.train.class_names)
+        except UserError as error:
+            raise UserError(f"{self.name}: {part} images: {error}") from None
 
 
 def _size(split: Split) -> str:

@@ -1,8 +1,8 @@
 """Labelled images in memory."""
 
 import hashlib
-import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -123,42 +123,61 @@ def subset_rows(total: int, n: int, seed: int) -> Tensor | None:
     return torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:n]
 
 
-def check_labels(labels: Tensor, classes: int) -> None:
+def check_labels(labels: Tensor, classes: int, where: Callable[[int], str] = "row {}".format) -> None:
     """Raises UserError naming the first row whose label is not from 0 to ``classes - 1``."""
     wrong = (labels < 0) | (labels >= classes)
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
-        raise UserError(f"row {row} has label {int(labels[row])}; with {classes} classes labels are 0 to {classes - 1}")
+        raise UserError(
+            f"{where(row)} has label {int(labels[row])}; with {classes} classes labels are 0 to {classes - 1}"
+        )
 
 
 def class_mapping(own: Sequence[str], other: Sequence[str]) -> Tensor:
     """The label in ``other`` of each class of ``own``, int64 [len(own)].
 
     Raises:
-        UserError: a class of ``own`` is not in ``other``.
+        UserError: a class of ``own`` is not in ``other``, or a name occurs twice, so that it does not identify a class.
     """
-    unknown = [name for name in own if name not in other]
+    if tuple(own) == tuple(other):
+        return torch.arange(len(own))
+    places = {name: place for place, name in enumerate(other)}
+    unknown = [name for name in own if name not in places]
     if unknown:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise UserError(f"class '{unknown[0]}'{more} is not among the {len(other)} classes of the training images")
-    return torch.tensor([other.index(name) for name in own], dtype=torch.int64)
+    for names in (own, other):
+        repeated = next((name for name, count in Counter(names).items() if count > 1), None)
+        if repeated is not None:
+            raise UserError(
+                f"two classes have the name '{repeated}', and the class names of the parts are in different orders; "
+                "give every class a name of its own"
+            )
+    return torch.tensor([places[name] for name in own], dtype=torch.int64)
 
 
-def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel over all pixels, of values scaled to 0..1.
+_UNNAMED_CLASSES = 2**16
+"""So many classes may have fewer images than one each."""
 
-    A constant channel gets a standard deviation of 1, so that it can be divided by.
+
+def numbered_classes(labels: Tensor, where: Callable[[int], str] = "row {}".format) -> tuple[str, ...]:
+    """Names of classes that have none: the numbers from 0 to the largest label.
+
+    Args:
+        labels: int64 [N], of all training images, whether they are used or not.
+        where: name of a row for messages.
+
+    Raises:
+        UserError: the largest label is a number of another kind: there would be more than 65,536 classes, and more
+            than there are images.
     """
-    # A pixel has only 256 values: counting them is exact and needs no float copy of the images.
-    values = torch.arange(256, dtype=torch.float64) / 255
-    mean, std = [], []
-    for channel in range(images.shape[0]):
-        counts = torch.bincount(images.pixels[:, channel].flatten().cpu(), minlength=256).double()
-        share = counts / counts.sum()
-        centre = float((share * values).sum())
-        mean.append(centre)
-        std.append(math.sqrt(float((share * (values - centre) ** 2).sum())) or 1.0)
-    return tuple(mean), tuple(std)
+    largest = max(int(labels.max()), 0) if len(labels) else 0
+    if largest >= max(len(labels), _UNNAMED_CLASSES):
+        raise UserError(
+            f"{where(int(labels.argmax()))} has label {largest}, which makes {largest + 1} classes for {len(labels)} "
+            "images; labels number the classes from 0"
+        )
+    return tuple(str(label) for label in range(largest + 1))
 
 
 def _described(tensor: Tensor) -> str:

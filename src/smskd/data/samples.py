@@ -2,16 +2,17 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import Subset
 
 from smskd.data.decode import image_tensor, label_index
 from smskd.data.images import Images, class_mapping, subset_rows
+from smskd.data.listed import known_labels
+from smskd.data.sample_pairs import read_pair
 from smskd.data.seeded import seeded
 from smskd.errors import UserError
 
@@ -22,7 +23,10 @@ _CHECKSUM_BYTES = 8
 
 
 class Samples(Protocol):
-    """A map-style data set of (image, label) pairs, such as those of torchvision."""
+    """A map-style data set of (image, label) pairs, such as those of torchvision, or of dicts with both.
+
+    The keys of a dict are ``image``, ``img`` or ``pixel_values``, and ``label``, ``labels`` or ``fine_label``.
+    """
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Any: ...
@@ -37,12 +41,14 @@ class StreamedSamples:
         class_names: one name per class.
         indices: int64 [N], the samples of the data set that this part holds; None: all of them, in order.
         mapping: int64, the label here of each label of the data set; None: they are the same.
+        part: of the run's data, such as ``training``, for messages; default: unknown.
     """
 
     dataset: Samples
     class_names: tuple[str, ...]
     indices: Tensor | None = None
     mapping: Tensor | None = None
+    part: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
@@ -51,12 +57,25 @@ class StreamedSamples:
         return len(self.dataset) if self.indices is None else len(self.indices)
 
     def __getitem__(self, row: int) -> Any:
-        """The pair (image, label) of a row, as the data set gives it."""
-        sample = self.dataset[row if self.indices is None else int(self.indices[row])]
+        """The pair (image, label) of a row, as the data set gives them.
+
+        Raises:
+            UserError: the data set raises an exception, or gives something else.
+        """
+        image, label = read_pair(self.dataset, self._own_row(row), self.where(row))
         if self.mapping is None:
-            return sample
-        image, label = checked_pair(sample, row)
-        return image, int(self.mapping[label_index(label, len(self.mapping))])
+            return image, label
+        try:
+            return image, int(self.mapping[label_index(label, len(self.mapping))])
+        except UserError as error:
+            raise UserError(f"{self.where(row)}: {error}") from error
+
+    def where(self, row: int) -> str:
+        """Name of a sample for messages, by its row in the data set that was given: `training sample 17`."""
+        return f"{self.part} sample {self._own_row(row)}".lstrip()
+
+    def _own_row(self, row: int) -> int:
+        return row if self.indices is None else int(self.indices[row])
 
     @property
     def classes(self) -> int:
@@ -99,7 +118,7 @@ class StreamedSamples:
     def take(self, rows: Tensor) -> "StreamedSamples":
         """The samples of some rows, int64 [n], in that order."""
         indices = rows if self.indices is None else self.indices[rows]
-        return StreamedSamples(self.dataset, self.class_names, indices, self.mapping)
+        return replace(self, indices=indices)
 
     def with_classes(self, class_names: Sequence[str]) -> "StreamedSamples":
         """The same samples with the labels that their classes have in another list of class names.
@@ -111,30 +130,15 @@ class StreamedSamples:
             return self
         mapping = class_mapping(self.class_names, class_names)
         mapping = mapping if self.mapping is None else mapping[self.mapping]
-        return StreamedSamples(self.dataset, tuple(class_names), self.indices, mapping)
+        return replace(self, class_names=tuple(class_names), mapping=mapping)
+
+    def named(self, part: str) -> "StreamedSamples":
+        """The same samples as a part of a run's data, for messages."""
+        return self if self.part == part else replace(self, part=part)
 
 
 Split = Images | StreamedSamples
 """The training, validation or test part of a data set."""
-
-
-def known_labels(dataset: Any) -> Tensor | None:
-    """The labels, int64 [N] of 0 or more, where a data set lists them, in ``targets`` or ``labels``; else None."""
-    if isinstance(dataset, Images | StreamedSamples):
-        return dataset.known_labels()
-    if isinstance(dataset, Subset):
-        whole = known_labels(dataset.dataset)
-        return None if whole is None else whole[torch.as_tensor(dataset.indices, dtype=torch.int64)]
-    listed = getattr(dataset, "targets", getattr(dataset, "labels", None))
-    if listed is None or getattr(dataset, "target_transform", None) is not None:
-        return None
-    try:
-        known = torch.as_tensor(listed)
-    except (TypeError, ValueError, RuntimeError):
-        return None
-    if known.dtype.is_floating_point or known.dtype == torch.bool or known.shape != (len(dataset),):
-        return None
-    return known.to(torch.int64) if bool((known >= 0).all()) else None
 
 
 def read_labels(dataset: Samples, track: Callable[[Iterable[int], int], Iterable[int]] | None = None) -> Tensor:
@@ -163,18 +167,31 @@ def read_image(dataset: Samples, row: int) -> Tensor:
         UserError: the sample is not a pair, or its image is none.
     """
     with seeded(_SEED):
-        sample = dataset[row]
+        return read_sample(dataset, row)[0]
+
+
+def read_sample(dataset: Samples, row: int, classes: int | None = None) -> tuple[Tensor, int]:
+    """The image, [channels, height, width], and the label of a sample.
+
+    Args:
+        dataset: map-style data set of (image, label) pairs.
+        row: of the sample.
+        classes: number of classes; None: unknown, any label of 0 or more is accepted.
+
+    Raises:
+        UserError: image or label are not what they have to be; the sample is named.
+    """
+    where = place_of(dataset, row)
+    image, label = read_pair(dataset, row, where)
     try:
-        return image_tensor(checked_pair(sample, row)[0])
+        return image_tensor(image), label_index(label, classes)
     except UserError as error:
-        raise _of_sample(row, error) from error
+        raise UserError(f"{where}: {error}") from error
 
 
-def checked_pair(sample: Any, row: int) -> Sequence[Any]:
-    """A sample that is a pair. Raises UserError where it is something else."""
-    if not isinstance(sample, Sequence) or isinstance(sample, str) or len(sample) != 2:
-        raise UserError(f"sample {row} is a {type(sample).__name__}; it has to be a pair (image, label)")
-    return sample
+def place_of(dataset: Samples, row: int) -> str:
+    """Name of a sample for messages."""
+    return dataset.where(row) if isinstance(dataset, StreamedSamples) else f"sample {row}"
 
 
 def samples_fingerprint(dataset: Samples, classes: int) -> str:
@@ -192,12 +209,14 @@ def samples_fingerprint(dataset: Samples, classes: int) -> str:
     kind = type(dataset.dataset if isinstance(dataset, StreamedSamples) else dataset)
     labels = known_labels(dataset)
     rows = sorted({0, len(dataset) // 2, len(dataset) - 1}) if len(dataset) else []
+    with seeded(_SEED):
+        images = [read_sample(dataset, row, classes)[0] for row in rows]
     facts = (
         f"{kind.__module__}.{kind.__qualname__}",
         len(dataset),
         classes,
         None if labels is None else hashlib.sha256(labels.cpu().numpy().tobytes()).hexdigest(),
-        [checksum(read_image(dataset, row)) for row in rows],
+        [checksum(image) for image in images],
     )
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
@@ -215,12 +234,9 @@ def described(image: Tensor) -> str:
 
 
 def _label(dataset: Samples, row: int) -> int:
+    where = place_of(dataset, row)
+    label = read_pair(dataset, row, where)[1]
     try:
-        return label_index(checked_pair(dataset[row], row)[1])
+        return label_index(label)
     except UserError as error:
-        raise _of_sample(row, error) from error
-
-
-def _of_sample(row: int, error: UserError) -> UserError:
-    message = str(error)
-    return UserError(message if message.startswith(f"sample {row} ") else f"sample {row}: {message}")
+        raise UserError(f"{where}: {error}") from error

@@ -10,10 +10,11 @@ from smskd.config.base import ComponentConfig
 from smskd.config.data import SubsetConfig, ValidationConfig
 from smskd.data.dataset import Dataset
 from smskd.data.images import Images, check_labels
+from smskd.data.listed import listed_class_names
 from smskd.data.samples import Samples, Split, StreamedSamples, read_labels
 from smskd.data.sources.catalog import Track
-from smskd.data.sources.map_style import listed_class_names
 from smskd.data.sources.read import read_source
+from smskd.data.splits import fitted_names
 from smskd.data.stratified import stratified_mask
 from smskd.errors import UserError
 
@@ -135,10 +136,7 @@ def _of_source(source: ComponentConfig, class_names: tuple[str, ...], track: Tra
 def _as_split(samples: Samples | Split, classes: int) -> Split:
     if isinstance(samples, Images | StreamedSamples):
         return samples
-    names = listed_class_names(samples)
-    if names is None or len(names) != classes:
-        names = tuple(str(label) for label in range(classes))
-    return StreamedSamples(samples, names)
+    return StreamedSamples(samples, fitted_names(listed_class_names(samples), classes))
 
 
 def _rows(mask: Tensor) -> Tensor:

@@ -161,7 +161,29 @@ def test_good_labels(label):
         ((torch.zeros(1, 2, 2, dtype=torch.int64), 0), "^sample 6: the image is made of int64"),
         ((torch.zeros(2), 0), r"^sample 6: the image has shape \[2\]"),
         (("cat.png", 0), "^sample 6: the image is a str"),
-        (({"image": 0, "label": 1}), "^sample 6 is a dict"),
+        ({"image": 0, "label": 1}, "^sample 6: the image is a int"),
+        (
+            {"image": 0, "label": 1, "labels": 2},
+            "^sample 6 is a dict with the keys image, label, labels; it has to have",
+        ),
+        (
+            {"photo": 0, "label": 1},
+            "^sample 6 is a dict with the keys photo, label; it has to have exactly one of image",
+        ),
+        ((torch.zeros(1, 2, 2), 0, 6), "^sample 6 has 3 elements; it has to be a pair"),
+        (
+            (torch.full((1, 2, 2), torch.nan), 0),
+            "^sample 6: the image has 4 NaN among 4 values; it has to have numbers",
+        ),
+        ((torch.full((1, 2, 2), -torch.inf), 0), "^sample 6: the image has 4 infinite values among 4"),
+        (
+            (torch.full((1, 2, 2), 1e30), 0),
+            r"^sample 6: the image has the value 1e\+30; it has to have numbers between",
+        ),
+        ((np.full((1, 2, 2), 1e300), 0), "^sample 6: the image has 4 infinite values"),
+        ((np.zeros((2, 2), dtype=np.uint16), 0), "^sample 6: the image is made of uint16, whose range is unknown"),
+        ((np.zeros((2, 2), dtype=object), 0), "^sample 6: the image is made of object; it has to be made of uint8"),
+        ((torch.zeros(1, 0, 2), 0), r"^sample 6: the image has shape \[1, 0, 2\]"),
     ],
 )
 def test_bad_images(sample, message):
@@ -170,12 +192,16 @@ def test_bad_images(sample, message):
         list(StreamingLoader(rows, 4, 9, shuffle=False).epoch(1))
 
 
-def test_other_errors_come_through_as_they_are():
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_exception_of_the_data_set_is_told_with_its_place(workers):
     def broken(image):
-        raise ZeroDivisionError("mine")
+        raise ZeroDivisionError("mine\nand yours")
 
-    with pytest.raises(ZeroDivisionError, match="mine"):
-        list(StreamingLoader(Transformed(images(), broken), 4, 4).epoch(1))
+    message = r"^sample 0: the data set raised ZeroDivisionError: mine and yours \(test_streaming.py, line \d+\)$"
+    with pytest.raises(UserError, match=message) as caught:
+        list(StreamingLoader(Transformed(images(), broken), 4, 4, shuffle=False, workers=workers).epoch(1))
+    if not workers:
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_arrays_with_channels_first():

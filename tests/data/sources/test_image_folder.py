@@ -54,7 +54,8 @@ def test_only_the_subset_is_decoded(tmp_path):
     assert part.test.fingerprint() == whole.test.subset(1, 3).fingerprint()
     done = []
     data.load("image_folder", root=tmp_path, subset=subset, track=lambda items, total: done.append(total) or items)
-    assert done == [4, 1]
+    assert done == [4, 1, 1]  # training, test, and a block of all training images for mean and deviation
+    assert (part.mean, part.std) == (whole.mean, whole.std)
 
 
 def test_gray_and_resized(tmp_path):
@@ -76,7 +77,7 @@ def test_mistakes(tmp_path):
     write(tmp_path, "train", {"cat": 2})
     fails("has no folder test or val$")
     (tmp_path / "test" / "cat").mkdir(parents=True)
-    fails("no valid file for the classes cat")
+    fails(r"test/cat has no images \(.avif, .bmp, ")
     write(tmp_path, "test", {"bird": 1, "eel": 1}, size=(7, 5))
     Image.new("RGB", (5, 6)).save(tmp_path / "test" / "cat" / "0.png")
     fails("^test images: class 'bird' and 1 more is not among the 1 classes of the training images$")

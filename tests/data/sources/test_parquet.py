@@ -11,6 +11,7 @@ from PIL import Image
 from smskd import data
 from smskd.config.data import SubsetConfig
 from smskd.data.sources.parquet import parquet
+from smskd.data.sources.parquet_reading import read_cells
 from smskd.errors import UserError
 from tests.support.parquet_files import NAMES, arrays, metadata, pixels, png, write
 
@@ -64,26 +65,30 @@ def test_a_name_that_only_begins_alike_is_another(tmp_path):
         data.load("parquet", root=tmp_path)
 
 
-def test_a_limit_takes_the_part_that_subset_takes_and_reads_no_more(tmp_path, monkeypatch):
+def test_a_limit_takes_the_part_that_subset_takes(tmp_path):
     for shard in range(2):
         labels = [row % 3 for row in range(10)]
         write(tmp_path / f"train-{shard}-of-2.parquet", pixels(10, seed=shard), labels, names=NAMES)
     write(tmp_path / "test.parquet", pixels(6, seed=5), [0] * 6, names=NAMES)
     whole = data.load("parquet", root=tmp_path)
-    read = []
-    original = pq.ParquetFile.read_row_group
-    monkeypatch.setattr(
-        pq.ParquetFile,
-        "read_row_group",
-        lambda *args, **more: read.append(args[1]) or original(*args, **more),
-    )
     part = data.load("parquet", root=tmp_path, subset=SubsetConfig(train=7, test=1, seed=3))
     assert part.train.fingerprint() == whole.train.subset(7, 3).fingerprint()
     assert part.test.fingerprint() == whole.test.subset(1, 3).fingerprint()
-    read.clear()
-    data.load("parquet", root=tmp_path, subset=SubsetConfig(train=1, test=1))
-    # Of eight groups: the training image's for its size and for its pixels, and the test image's.
-    assert len(read) == 3
+    assert (part.mean, part.std) == (whole.mean, whole.std)
+
+
+def test_groups_without_a_wanted_row_are_not_read(tmp_path, monkeypatch):
+    file = tmp_path / "x.parquet"
+    write(file, pixels(20), [0] * 20, group=4)
+    read = []
+    original = pq.ParquetFile.iter_batches
+    monkeypatch.setattr(
+        pq.ParquetFile, "iter_batches", lambda *args, **more: read.append(more["row_groups"]) or original(*args, **more)
+    )
+    cells = [cell for cells in read_cells(file, "image", torch.tensor([1, 3, 17])) for cell in cells]
+    assert [row for row, _ in cells] == [1, 3, 17]
+    assert [content for _, content in cells] == [png(pixels(20)[row]) for row in (1, 3, 17)]
+    assert read == [[0], [4]]
 
 
 def test_columns_that_the_metadata_names(tmp_path):

@@ -1,14 +1,14 @@
 """Reads batches from a map-style data set, in this process or in workers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
-from smskd.data.decode import image_tensor, label_index
-from smskd.data.samples import Samples, checked_pair, checksum, described
+from smskd.data.samples import Samples, checksum, described, place_of, read_sample
 from smskd.data.seeded import seeded
 from smskd.errors import UserError
 
@@ -47,15 +47,33 @@ class Fault:
 
 
 class Plan:
-    """The batches of the current epoch, as the batch sampler of a ``DataLoader``."""
+    """The batches of the current epoch, as the batch sampler of a ``DataLoader``.
 
-    batches: Sequence[BatchRequest] = ()
+    Args:
+        bounds: begin and end of each batch in the order of an epoch.
+    """
+
+    def __init__(self, bounds: Sequence[tuple[int, int]]) -> None:
+        self._bounds = bounds
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._seed: Callable[[int], int] = int
+
+    def begin(self, order: Tensor, seed: Callable[[int], int]) -> None:
+        """Sets the epoch.
+
+        Args:
+            order: of the samples, int64 [N], on the CPU.
+            seed: the seed of each batch, by its number from 0.
+        """
+        self._order, self._seed = order, seed
 
     def __iter__(self) -> Iterator[list[BatchRequest]]:
-        return iter([[batch] for batch in self.batches])
+        # One request at a time: lists of all samples of a large data set would take long before the first batch.
+        for number, (begin, end) in enumerate(self._bounds):
+            yield [BatchRequest(self._seed(number), self._order[begin:end].tolist())]
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self._bounds)
 
 
 class BatchReader:
@@ -77,6 +95,8 @@ class BatchReader:
         try:
             return self.read(request)
         except UserError as error:
+            if get_worker_info() is None:
+                raise
             return Fault(str(error))
 
     def read(self, request: BatchRequest) -> RawBatch:
@@ -86,16 +106,15 @@ class BatchReader:
             UserError: an image or a label is not what it has to be, or images differ in shape or type.
         """
         with seeded(request.seed):
-            images, labels = zip(*(self._sample(index) for index in request.indices), strict=True)
+            samples = [read_sample(self.dataset, index, self._classes) for index in request.indices]
+        images, labels = zip(*samples, strict=True)
         content = torch.tensor([checksum(image) for image in images]) if self._checksums else None
-        return RawBatch(_stacked(images, request.indices), torch.tensor(labels), torch.tensor(request.indices), content)
-
-    def _sample(self, index: int) -> tuple[Tensor, int]:
-        image, label = checked_pair(self.dataset[index], index)
-        try:
-            return image_tensor(image), label_index(label, self._classes)
-        except UserError as error:
-            raise UserError(f"sample {index}: {error}") from error
+        return RawBatch(
+            _stacked(self.dataset, images, request.indices),
+            torch.tensor(labels),
+            torch.tensor(request.indices),
+            content,
+        )
 
 
 def no_collate(batch: Any) -> Any:
@@ -103,12 +122,12 @@ def no_collate(batch: Any) -> Any:
     return batch
 
 
-def _stacked(images: Sequence[Tensor], indices: Sequence[int]) -> Tensor:
+def _stacked(dataset: Samples, images: Sequence[Tensor], indices: Sequence[int]) -> Tensor:
     first = images[0]
     for image, index in zip(images, indices, strict=True):
         if image.shape != first.shape or image.dtype != first.dtype:
             raise UserError(
-                f"sample {index} is {described(image)} but sample {indices[0]} {described(first)}; "
-                "bring all to one size and type in the data set's transform"
+                f"{place_of(dataset, index)} is {described(image)} but {place_of(dataset, indices[0])} "
+                f"{described(first)}; bring all to one size and type in the data set's transform"
             )
     return torch.stack(list(images))

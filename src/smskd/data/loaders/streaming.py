@@ -12,11 +12,13 @@ from smskd.data.augment.crop_flip import Augmentation
 from smskd.data.augment.views import check_views, further_views
 from smskd.data.counter_rng import mix
 from smskd.data.images import Images
+from smskd.data.listed import known_labels
 from smskd.data.loaders.batching import BatchGroup, coalesced_batches, split
 from smskd.data.loaders.identity import AugmentationSpace, identity_of, pixel_settings
-from smskd.data.loaders.reading import BatchReader, BatchRequest, Fault, Plan, RawBatch, no_collate
+from smskd.data.loaders.reading import BatchReader, Fault, Plan, RawBatch, no_collate
 from smskd.data.loaders.sampler import batch_bounds, epoch_order
-from smskd.data.samples import Samples, known_labels, read_image, samples_fingerprint
+from smskd.data.loaders.workers import surviving
+from smskd.data.samples import Samples, place_of, read_image, samples_fingerprint
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch, Progress, SampleKeys
 from smskd.interfaces.terms import DataInfo
@@ -53,8 +55,9 @@ class StreamingLoader:
             :class:`~smskd.data.Images` need none: with them every group has its keys.
 
     Raises:
-        UserError: no batch can be made. While iterating: an image or label is not what it has to be, or the
-            images of a batch differ in shape or type; the sample is named by its index.
+        UserError: no batch can be made. While iterating: an image or label is not what it has to be, the data set
+            raises an exception, or the images of a batch differ in shape or type; the sample is named by its index.
+            A worker process has ended.
     """
 
     def __init__(
@@ -80,9 +83,10 @@ class StreamingLoader:
         self._seed = seed
         self._shuffle = shuffle
         self._device = torch.device(device)
+        self._workers = workers
         self._info = DataInfo(self._samples, classes, batch_size, _labels(dataset, classes))
         self._dataset = dataset
-        self._plan = Plan()
+        self._plan = Plan(self._bounds)
         self._loader: DataLoader[Any] = DataLoader(
             BatchReader(dataset, classes, checksums),  # type: ignore[arg-type]
             batch_sampler=self._plan,
@@ -149,12 +153,9 @@ class StreamingLoader:
     ) -> Iterator[BatchGroup]:
         """The batches of :meth:`epoch`, with the same arguments, coalesced into groups; on a CPU one batch each."""
         check_views(views)
-        order = epoch_order(self._samples, self._seed, number, self._shuffle).tolist()
-        self._plan.batches = [
-            BatchRequest(mix(_TRANSFORMS, self._seed, number, place), order[begin:end])
-            for place, (begin, end) in enumerate(self._bounds)
-        ]
-        for batches in self._coalesced(self._loader):
+        order = epoch_order(self._samples, self._seed, number, self._shuffle)
+        self._plan.begin(order, lambda place: mix(_TRANSFORMS, self._seed, number, place))
+        for batches in self._coalesced(surviving(self._loader, self._workers)):
             batch = self._batch(batches, number, progress or Progress(), views)
             yield BatchGroup(batch, tuple(len(raw.labels) for raw in batches))
 
@@ -164,6 +165,7 @@ class StreamingLoader:
         for raw in batches:
             if isinstance(raw, Fault):
                 raise UserError(raw.message)
+            self._check_listed(raw)
             if group and _form(raw) != _form(group[0]):
                 yield group
                 group = []
@@ -173,6 +175,18 @@ class StreamingLoader:
                 group = []
         if group:
             yield group
+
+    def _check_listed(self, raw: RawBatch) -> None:
+        """Refuses labels other than those that the data set lists, which some methods are built on."""
+        listed = self._info.labels
+        if listed is None or torch.equal(listed[raw.index], raw.labels):
+            return
+        place = int((listed[raw.index] != raw.labels).nonzero()[0])
+        row = int(raw.index[place])
+        raise UserError(
+            f"{place_of(self._dataset, row)} has the label {int(raw.labels[place])}, but the data set lists "
+            f"{int(listed[row])} for it (in targets or the like)"
+        )
 
     def _batch(self, batches: Sequence[RawBatch], epoch: int, progress: Progress, views: frozenset[str]) -> Batch:
         images = self._on_device([raw.images for raw in batches])

@@ -7,7 +7,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from smskd.data.dataset import Dataset
-from smskd.data.images import Images, channel_statistics
+from smskd.data.images import Images
+from smskd.data.statistics import channel_statistics
 from smskd.data.stratified import stratified_mask
 from smskd.errors import UserError
 

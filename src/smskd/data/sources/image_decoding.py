@@ -1,21 +1,19 @@
 """Encoded images (PNG, JPEG and the like) decoded to bytes of one size, by several threads."""
 
 import os
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
+from smskd.data.pil_images import Array, as_bytes, displayed_size
 from smskd.errors import UserError
 
-Array = npt.NDArray[np.uint8]
 Item = TypeVar("Item")
 
 Channels = Literal[1, 3]
@@ -23,11 +21,21 @@ Channels = Literal[1, 3]
 ImageSize = tuple[PositiveInt, PositiveInt]
 """(height, width)"""
 
+MAX_PIXELS = 2**26
+"""8192x8192: a few hundred megabytes while it is decoded."""
+_MAX_PIXELS_OF_PILLOW = 178_956_970
+MaxPixels = Annotated[int, Field(gt=0, le=_MAX_PIXELS_OF_PILLOW)]
+"""The most pixels of an encoded image: a file of some kilobytes can decode to gigabytes."""
+
+_BYTES_PER_PIXEL = 16
+"""More than any format needs without compression."""
+_HEADER = 2**20
+
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+"""Formats of images. Pillow knows others, of which one starts another program (EPS)."""
+
 _CHUNK = 32
 """Images that a thread decodes at a time."""
-
-_UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-"""Exceptions of Pillow for contents that are no image, or a damaged one."""
 
 
 @dataclass(frozen=True)
@@ -38,24 +46,51 @@ class ImageForm:
     """(channels, height, width)"""
     resize: bool
     """Whether an image of another size is resized; otherwise it is an error."""
+    max_pixels: int = MAX_PIXELS
+    """An image with more pixels is not decoded."""
 
 
-def open_image(content: bytes | None, where: str) -> Image.Image:
+def open_image(content: bytes | None, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """An image whose header has been read, but no pixels yet.
 
     Args:
         content: the encoded image; None: there is none.
         where: its place, for messages.
+        max_pixels: the most that are accepted.
 
     Raises:
-        UserError: it cannot be decoded.
+        UserError: it is no image of a known format, or it has more pixels.
     """
     if content is None:
         raise UserError(f"{where}: the cell holds no bytes of an image")
+    if len(content) > encoded_limit(max_pixels):
+        raise UserError(f"{where}: the image has {len(content)} bytes, too many for {max_pixels} pixels (max_pixels)")
     try:
-        return Image.open(BytesIO(content))
-    except _UNDECODABLE as error:
+        image = Image.open(BytesIO(content), formats=_formats())
+    except Image.DecompressionBombError:
+        raise UserError(f"{where}: the image has more than {_MAX_PIXELS_OF_PILLOW} pixels") from None
+    except Exception as error:  # of a decoder, about foreign bytes
         raise _undecodable(where, error) from error
+    if image.width * image.height > max_pixels:
+        raise UserError(
+            f"{where}: the image is {image.height}x{image.width}, more than {max_pixels} pixels; raise max_pixels to "
+            "decode it"
+        )
+    return image
+
+
+def encoded_limit(max_pixels: int) -> int:
+    """The most bytes that an image of so many pixels can reasonably have."""
+    return _BYTES_PER_PIXEL * max_pixels + _HEADER
+
+
+def size_of_image(content: bytes | None, where: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) of an encoded image as it is displayed.
+
+    Raises:
+        UserError: see :func:`open_image`.
+    """
+    return displayed_size(open_image(content, where, max_pixels))
 
 
 def decode_image(content: bytes | None, where: str, form: ImageForm) -> Array:
@@ -65,10 +100,14 @@ def decode_image(content: bytes | None, where: str, form: ImageForm) -> Array:
         UserError: it cannot be decoded, or has another size and is not to be resized.
     """
     channels, height, width = form.shape
-    image = open_image(content, where)
+    encoded = open_image(content, where, form.max_pixels)
     try:
-        image = image.convert("RGB" if channels == 3 else "L")
-    except _UNDECODABLE as error:
+        image = as_bytes(encoded, channels)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except MemoryError as error:
+        raise UserError(f"{where}: there is not enough memory for {encoded.height}x{encoded.width} pixels") from error
+    except Exception as error:  # of a decoder, about foreign bytes
         raise _undecodable(where, error) from error
     if image.size != (width, height):
         if not form.resize:
@@ -102,6 +141,13 @@ def decode_all(groups: Iterable[Sequence[Item]], decode: Callable[[Item], None])
                 done += count
 
 
+def _formats() -> list[str]:
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
 def _undecodable(where: str, error: Exception) -> UserError:
-    reason = "no known image format" if isinstance(error, UnidentifiedImageError) else str(error)
+    if isinstance(error, UnidentifiedImageError):
+        return UserError(f"{where}: the image cannot be decoded (no known image format)")
+    reason = " ".join(str(error).split()) or type(error).__name__
     return UserError(f"{where}: the image cannot be decoded ({reason})")

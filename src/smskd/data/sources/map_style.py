@@ -1,12 +1,14 @@
 """A data set of the map-style data sets that a third-party source returns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from smskd.data.dataset import Dataset
-from smskd.data.images import Images
-from smskd.data.samples import Samples, Split, StreamedSamples, read_labels
+from smskd.data.images import numbered_classes
+from smskd.data.listed import listed_class_names
+from smskd.data.samples import Samples, Split, read_labels
 from smskd.data.sources.catalog import Track
+from smskd.data.splits import matching_split, require_map_style
 from smskd.errors import UserError, nearest
 
 _PARTS = ("train", "test", "validation")
@@ -31,7 +33,10 @@ def as_dataset(found: Any, name: str, track: Track | None = None) -> Dataset:
         return found
     parts = _parts(found, name)
     class_names = class_names_of(parts["train"], track)
-    splits = {part: _split(part, samples, class_names) for part, samples in parts.items()}
+    splits = {
+        part: matching_split(samples, parts["train"], class_names, "training" if part == "train" else part)
+        for part, samples in parts.items()
+    }
     channels = splits["train"].shape[0]
     return Dataset(name=name, mean=(0.0,) * channels, std=(1.0,) * channels, padding=0, flip=False, **splits)
 
@@ -46,17 +51,7 @@ def class_names_of(samples: Samples | Split, track: Track | None = None) -> tupl
     names = listed_class_names(samples)
     if names is not None:
         return names
-    return tuple(str(label) for label in range(int(read_labels(samples, track).max()) + 1))
-
-
-def listed_class_names(samples: Samples | Split) -> tuple[str, ...] | None:
-    """The class names that a data set lists, in ``classes`` as those of torchvision; else None."""
-    if isinstance(samples, Images | StreamedSamples):
-        return samples.class_names
-    listed = getattr(samples, "classes", None)
-    if isinstance(listed, Sequence) and not isinstance(listed, str) and listed:
-        return tuple(str(name) for name in listed)
-    return None
+    return numbered_classes(read_labels(samples, track))
 
 
 def _parts(found: Any, name: str) -> dict[str, Any]:
@@ -73,19 +68,5 @@ def _parts(found: Any, name: str) -> dict[str, Any]:
             "a smskd.data.Dataset, or map-style data sets as {'train': ..., 'test': ...} or (train, test)"
         )
     for part in {"train": None, "test": None, **parts}:
-        if not hasattr(parts.get(part), "__getitem__") or not hasattr(parts.get(part), "__len__"):
-            raise UserError(f"data source '{name}' returned no map-style data set (__len__, __getitem__) for {part}")
-        if len(parts[part]) == 0:
-            raise UserError(f"data source '{name}' returned no samples for {part}")
+        require_map_style(parts.get(part), f"data source '{name}': {part}")
     return parts
-
-
-def _split(part: str, samples: Samples | Split, class_names: tuple[str, ...]) -> Split:
-    if not isinstance(samples, Images | StreamedSamples):
-        samples = StreamedSamples(samples, listed_class_names(samples) or class_names)
-    if samples.class_names == class_names:
-        return samples
-    try:
-        return samples.with_classes(class_names)
-    except UserError as error:
-        raise UserError(f"{part} images: {error}") from None

@@ -4,23 +4,30 @@ An image is one cell: the bytes of a PNG, JPEG or the like, alone or as the fiel
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import torch
 from torch import Tensor
 
 from smskd.config.data import SubsetConfig
 from smskd.data.dataset import Dataset
-from smskd.data.images import Images, channel_statistics, subset_rows
+from smskd.data.images import Images
+from smskd.data.memory import allocate_images
 from smskd.data.sources.catalog import Track
-from smskd.data.sources.image_decoding import Channels, ImageForm, ImageSize, decode_all, decode_image, open_image
-from smskd.data.sources.parquet_columns import Columns, check_columns, find_columns, open_file
+from smskd.data.sources.image_decoding import (
+    MAX_PIXELS,
+    Channels,
+    ImageForm,
+    ImageSize,
+    MaxPixels,
+    decode_all,
+    decode_image,
+    size_of_image,
+)
+from smskd.data.sources.parquet_columns import Columns, find_columns
 from smskd.data.sources.parquet_files import find_splits
-from smskd.errors import UserError
+from smskd.data.sources.parquet_reading import Cell, read_cells
+from smskd.data.sources.parquet_rows import ImageRows, labelled_rows
+from smskd.data.statistics import whole_statistics
 
 
 def parquet(
@@ -29,13 +36,17 @@ def parquet(
     label_column: str | None = None,
     image_size: ImageSize | None = None,
     channels: Channels = 3,
+    max_pixels: MaxPixels = MAX_PIXELS,
     *,
     subset: SubsetConfig | None = None,
     track: Track | None = None,
 ) -> Dataset:
     """The training and test images of a folder of Parquet files.
 
-    Mean and standard deviation are those of the training images that are loaded.
+    Classes are those of the whole training part, and so are mean and standard deviation, whatever subset is used. Of
+    more than 4,096 images these are taken from a fixed choice of 4,096 in which each class has its share. Files that
+    list the classes in different orders are matched by the classes' names. All images are decoded and kept in memory
+    as bytes, as a viewer displays them: see :func:`smskd.data.pil_images.as_bytes`.
 
     Args:
         root: folder with files or subfolders of each part: ``train`` and ``test``, or ``validation`` where
@@ -46,87 +57,47 @@ def parquet(
         image_size: (height, width) to which all images are resized, bilinear with antialiasing; default: they keep
             their size, and then all must be of one size.
         channels: 3 converts every image to RGB, 1 to gray; default 3.
-        subset: decode only these images. Groups of rows of which none is taken are not read.
+        max_pixels: an encoded image with more pixels is refused, since a file of some kilobytes can decode to
+            gigabytes; default 67,108,864 (8192x8192), at most 178,956,970, the limit of Pillow.
+        subset: keep only these images.
         track: shows progress; it is called for each part with the running numbers of its images and how many they are.
 
     Raises:
-        UserError: files or columns are missing, an image cannot be decoded or has another size, or a label
-            is not a class; file and row (counted from 0) are named.
+        UserError: files or columns are missing or damaged, an image cannot be decoded or has another size, or a label
+            is not a class: file and row (counted from 0) are named; or the images do not fit in memory.
     """
     subset = subset or SubsetConfig()
     train_files, test_files = find_splits(Path(root).expanduser())
     columns = find_columns(train_files[0], image_column, label_column)
-    train_rows = _choose_rows(train_files, columns, subset.train, subset.seed)
-    test_rows = _choose_rows(test_files, columns, subset.test, subset.seed)
-    names = columns.class_names or _numbers(train_rows)
-    for rows in (train_rows, test_rows):  # before the long work of decoding
-        _check_labels(rows, len(names))
-    height, width = image_size or _size_of_first(columns, train_rows)
-    form = ImageForm((channels, height, width), resize=image_size is not None)
-    train = Images(_read(columns, train_rows, form, track), train_rows.labels, names)
-    test = Images(_read(columns, test_rows, form, track), test_rows.labels, names)
-    mean, std = channel_statistics(train)
+    whole_train, whole_test, names = labelled_rows(train_files, test_files, columns)
+    height, width = image_size or _size_of_first(columns, whole_train, max_pixels)
+    form = ImageForm((channels, height, width), resize=image_size is not None, max_pixels=max_pixels)
+    train_rows = whole_train.chosen(subset.train, subset.seed)
+    test_rows = whole_test.chosen(subset.test, subset.seed)
+    train = Images(_read(columns, train_rows, form, "training", track), train_rows.labels, names)
+    test = Images(_read(columns, test_rows, form, "test", track), test_rows.labels, names)
+
+    def pixels(rows: Tensor) -> Tensor:
+        return train.pixels[rows] if train_rows is whole_train else _read(columns, whole_train.take(rows), form)
+
+    mean, std = whole_statistics(whole_train.labels, len(names), pixels, None if train_rows is whole_train else track)
     return Dataset(name="parquet", train=train, test=test, mean=mean, std=std)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The rows of a part that are taken, in the order of the images to be."""
-
-    files: list[Path]
-    file: Tensor
-    """int64 [n], place of each row's file in the list."""
-    row: Tensor
-    """int64 [n], number of the row in its file."""
-    labels: Tensor
-    """int64 [n]"""
-
-    def where(self, place: int) -> str:
-        return f"{self.files[int(self.file[place])]}, row {int(self.row[place])}"
+def _size_of_first(columns: Columns, rows: ImageRows, max_pixels: int) -> tuple[int, int]:
+    file, row = rows.files[int(rows.file[0])], rows.row[:1]
+    ((_, content),) = next(read_cells(file, columns.image, row))
+    return size_of_image(content, rows.where(0), max_pixels)
 
 
-def _choose_rows(files: list[Path], columns: Columns, limit: int | None, seed: int) -> _Rows:
-    labels = [_labels(file, columns) for file in files]
-    file = torch.cat([torch.full_like(part, place) for place, part in enumerate(labels)])
-    row = torch.cat([torch.arange(len(part)) for part in labels])
-    if len(row) == 0:
-        raise UserError(f"{files[0]} has no rows")
-    chosen = None if limit is None else subset_rows(len(row), limit, seed)
-    rows = _Rows(files, file, row, torch.cat(labels))
-    return rows if chosen is None else _Rows(files, file[chosen], row[chosen], rows.labels[chosen])
-
-
-_NO_LABEL = torch.iinfo(torch.int64).min
-"""Stands for an empty cell."""
-
-
-def _labels(file: Path, columns: Columns) -> Tensor:
-    check_columns(file, columns)
-    column = open_file(file).read(columns=[columns.label]).column(columns.label)
-    return torch.from_numpy(column.cast("int64", safe=False).fill_null(_NO_LABEL).to_numpy().copy())
-
-
-def _numbers(rows: _Rows) -> tuple[str, ...]:
-    return tuple(str(label) for label in range(max(int(rows.labels.max()) + 1, 1)))
-
-
-def _check_labels(rows: _Rows, classes: int) -> None:
-    for place in ((rows.labels < 0) | (rows.labels >= classes)).nonzero()[:1, 0].tolist():
-        label = int(rows.labels[place])
-        found = "no label" if label == _NO_LABEL else f"label {label}"
-        raise UserError(f"{rows.where(place)} has {found}; with {classes} classes labels are 0 to {classes - 1}")
-
-
-_Cell = tuple[int, bytes | None]
-"""The place of an image among all, and its bytes."""
-
-
-def _read(columns: Columns, rows: _Rows, form: ImageForm, track: Track | None) -> Tensor:
-    total = len(rows.labels)
-    pixels = torch.empty((total, *form.shape), dtype=torch.uint8)
+def _read(
+    columns: Columns, rows: ImageRows, form: ImageForm, part: str = "training", track: Track | None = None
+) -> Tensor:
+    total = len(rows)
+    pixels = allocate_images(total, form.shape, part)
     array = pixels.numpy()
 
-    def decode(cell: _Cell) -> None:
+    def decode(cell: Cell) -> None:
         place, content = cell
         array[place] = decode_image(content, rows.where(place), form)
 
@@ -136,29 +107,11 @@ def _read(columns: Columns, rows: _Rows, form: ImageForm, track: Track | None) -
     return pixels
 
 
-def _size_of_first(columns: Columns, rows: _Rows) -> tuple[int, int]:
-    place, content = next(_cells(columns, rows))[0]
-    image = open_image(content, rows.where(place))
-    return image.height, image.width
-
-
-def _cells(columns: Columns, rows: _Rows) -> Iterator[list[_Cell]]:
-    """The bytes of the rows, one group of rows at a time; groups of which none is taken are not read."""
+def _cells(columns: Columns, rows: ImageRows) -> Iterator[list[Cell]]:
+    """The place of each image among all, and its bytes."""
     for number, path in enumerate(rows.files):
-        file = open_file(path)
-        end = 0
-        for group in range(file.num_row_groups):
-            begin, end = end, end + file.metadata.row_group(group).num_rows
-            taken = (rows.file == number) & (rows.row >= begin) & (rows.row < end)
-            places = taken.nonzero()[:, 0]
-            if len(places):
-                contents = _contents(file, group, columns.image, rows.row[places] - begin)
-                yield list(zip(places.tolist(), contents, strict=True))
-
-
-def _contents(file: Any, group: int, name: str, rows: Tensor) -> list[bytes | None]:
-    column = file.read_row_group(group, columns=[name]).column(name).take(pa.array(rows.numpy()))
-    if pa.types.is_struct(column.type):
-        column = pc.struct_field(column, "bytes")
-    contents: list[bytes | None] = column.to_pylist()
-    return contents
+        places = (rows.file == number).nonzero()[:, 0]
+        places = places[rows.row[places].argsort()]
+        for cells in read_cells(path, columns.image, rows.row[places]) if len(places) else ():
+            here, places = places[: len(cells)], places[len(cells) :]
+            yield [(place, content) for place, (_, content) in zip(here.tolist(), cells, strict=True)]

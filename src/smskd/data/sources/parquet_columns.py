@@ -7,21 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from smskd.data.sample_pairs import LABEL_KEYS
+from smskd.data.sources.parquet_reading import open_file
 from smskd.errors import UserError, nearest
 
 IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMNS = ("label", "labels", "fine_label")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the two columns, and one name per class where the file has them."""
+    """The names of the two columns."""
 
     image: str
     label: str
-    class_names: tuple[str, ...] | None
 
 
 def find_columns(path: Path, image_column: str | None, label_column: str | None) -> Columns:
@@ -40,10 +39,19 @@ def find_columns(path: Path, image_column: str | None, label_column: str | None)
     schema = open_file(path).schema_arrow
     features = _features(schema)
     image = _choose(path, schema, "image_column", image_column, IMAGE_COLUMNS, _of_type(features, "Image"))
-    label = _choose(path, schema, "label_column", label_column, LABEL_COLUMNS, _of_type(features, "ClassLabel"))
-    columns = Columns(image, label, _class_names(features.get(label)))
+    label = _choose(path, schema, "label_column", label_column, LABEL_KEYS, _of_type(features, "ClassLabel"))
+    columns = Columns(image, label)
     check_columns(path, columns)
     return columns
+
+
+def class_names(path: Path, columns: Columns) -> tuple[str, ...] | None:
+    """One name per class, by the labels of this file; None where its metadata have none."""
+    feature = _features(open_file(path).schema_arrow).get(columns.label)
+    names = feature.get("names") if isinstance(feature, dict) else None
+    if not isinstance(names, list) or not names:
+        return None
+    return tuple(str(name) for name in names)
 
 
 def check_columns(path: Path, columns: Columns) -> None:
@@ -62,18 +70,6 @@ def check_columns(path: Path, columns: Columns) -> None:
         raise UserError(f"{path}: column '{columns.label}' holds {label}, not integers; set label_column")
 
 
-def open_file(path: Path) -> Any:
-    """An open Parquet file.
-
-    Raises:
-        UserError: it cannot be read as one.
-    """
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
-
-
 def _choose(path: Path, schema: Any, option: str, given: str | None, usual: tuple[str, ...], typed: list[str]) -> str:
     if given is not None:
         return given
@@ -89,17 +85,10 @@ def _features(schema: Any) -> Mapping[str, Any]:
     """Hugging Face's metadata of each column; empty where there is none."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return {}
     return features if isinstance(features, dict) else {}
 
 
 def _of_type(features: Mapping[str, Any], kind: str) -> list[str]:
     return [name for name, feature in features.items() if isinstance(feature, dict) and feature.get("_type") == kind]
-
-
-def _class_names(feature: Any) -> tuple[str, ...] | None:
-    names = feature.get("names") if isinstance(feature, dict) else None
-    if not isinstance(names, list) or not names:
-        return None
-    return tuple(str(name) for name in names)

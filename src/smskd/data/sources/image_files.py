@@ -1,0 +1,120 @@
+"""Image files found in folders of classes, and their bytes."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from smskd.data.images import class_mapping, subset_rows
+from smskd.data.sources.image_decoding import encoded_limit
+from smskd.errors import UserError
+
+_SUFFIXES = (
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".jfif",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The image files of a part and their labels."""
+
+    paths: list[str]
+    labels: Tensor
+    """int64 [n]"""
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def chosen(self, limit: int | None, seed: int) -> "ImageFiles":
+        """The part that :meth:`smskd.data.Images.subset` takes."""
+        rows = None if limit is None else subset_rows(len(self), limit, seed)
+        return self if rows is None else self.take(rows)
+
+    def take(self, rows: Tensor) -> "ImageFiles":
+        """The files of some rows, int64 [n], in that order."""
+        return ImageFiles([self.paths[row] for row in rows.tolist()], self.labels[rows], self.class_names)
+
+    def with_classes(self, class_names: tuple[str, ...]) -> "ImageFiles":
+        """The same files with the labels that their classes have in another list of names.
+
+        Raises:
+            UserError: one of the classes is not in that list.
+        """
+        return ImageFiles(self.paths, class_mapping(self.class_names, class_names)[self.labels], class_names)
+
+
+def find_image_files(folder: Path) -> ImageFiles:
+    """The images in ``folder/CLASS/**``, in the order of ``torchvision.datasets.ImageFolder``.
+
+    Links are followed, and each folder is visited once a class, so that links in a circle come to an end.
+
+    Raises:
+        UserError: there is no folder, no class or a class without images, or a folder cannot be read.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; root has to be the folder that contains train and test or val")
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        found = {name: list(_images_below(folder / name)) for name in names}
+    except OSError as error:
+        raise UserError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
+    if not found:
+        raise UserError(f"{folder} has no folders; each class needs one")
+    for name, paths in found.items():
+        if not paths:
+            raise UserError(f"{folder / name} has no images ({', '.join(_SUFFIXES)})")
+    labels = torch.repeat_interleave(torch.tensor([len(paths) for paths in found.values()]))
+    return ImageFiles([path for paths in found.values() for path in paths], labels, tuple(names))
+
+
+def read_file(path: str, max_pixels: int) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        UserError: it cannot be read, is not a regular file, or is too large for an image of so many pixels.
+    """
+    try:
+        if not os.path.isfile(path):
+            raise UserError(f"{path} is not a file, or a broken link")
+        size, limit = os.path.getsize(path), encoded_limit(max_pixels)
+        if size > limit:
+            raise UserError(f"{path} has {size} bytes, too many for an image of {max_pixels} pixels (max_pixels)")
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _images_below(folder: Path) -> Iterator[str]:
+    for parent, names in sorted(_walked(folder)):
+        yield from (os.path.join(parent, name) for name in sorted(names) if name.lower().endswith(_SUFFIXES))
+
+
+def _walked(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    def fail(error: OSError) -> None:
+        raise error  # os.walk would leave out a folder that it cannot read
+
+    visited: set[tuple[int, int]] = set()
+    for parent, below, names in os.walk(folder, followlinks=True, onerror=fail):
+        facts = os.stat(parent)
+        if (facts.st_dev, facts.st_ino) in visited:
+            below.clear()
+            continue
+        visited.add((facts.st_dev, facts.st_ino))
+        below.sort()
+        yield parent, names
