@@ -54,7 +54,7 @@ def accuracy_chart(run: Run) -> Chart:
     values = [(f"{each.name} top-1 %", each.key) for each in series]
     if run.metrics[-1].get("test_top5") is not None:
         values.append(("Test top-5 %", "test_top5"))
-    records = [epoch_record(run, entry) | wide([entry[key] for _, key in values]) for entry in run.metrics]
+    records = [epoch_record(run, entry) | wide([entry.get(key) for _, key in values]) for entry in run.metrics]
     teacher = run.summary["teacher"]
     shown = [record[f"v{i}"] for record in records for i in range(len(series))]
     scale = percent_scale([*shown, teacher["top1_last"] if teacher else None])
