@@ -10,6 +10,7 @@ from smskd.build import Provided, build
 from smskd.builder.data import load_data
 from smskd.builder.trust import check_names
 from smskd.data import Dataset
+from smskd.data.loaders.workers import lost_workers_told
 from smskd.data.sources.catalog import Track as LoadTrack
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
@@ -80,7 +81,7 @@ class Run:
         if self.folder.finished:  # its folder may be read-only
             student = yield from run(config, self.folder, track=track, force=self.force)
         else:
-            with self.folder.locked():
+            with self.folder.locked(), lost_workers_told():
                 try:
                     self._rewrite_recipe()
                     student = yield from run(config, self.folder, track=track, force=self.force)

@@ -1,7 +1,8 @@
 """The end of a loader's worker processes, in a line."""
 
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from smskd.errors import UserError
@@ -21,31 +22,35 @@ def surviving(batches: Iterable[Any], workers: int) -> Iterator[Any]:
         yield from batches
         return
     done = 0
-    try:
+    with lost_workers_told(lambda: f" before batch {done + 1} of the epoch"):
         for batch in _started(batches):
             yield batch
             done += 1
-    except RuntimeError as error:
-        if not is_lost_worker(error):
-            raise
-        raise lost_worker(f" before batch {done + 1} of the epoch") from error
 
 
-def is_lost_worker(error: RuntimeError) -> bool:
-    """Whether PyTorch raised it because a worker process has ended.
+@contextmanager
+def lost_workers_told(moment: Callable[[], str] = str) -> Iterator[None]:
+    """Turns the error for a worker process that has ended into a line.
 
-    PyTorch raises it from a signal handler, so that it can come up at any line of the program.
+    PyTorch raises it from a signal handler, so that it can come up at any line of the training loop, and not only
+    where batches are read.
+
+    Args:
+        moment: words for the time at which it happened.
+
+    Raises:
+        UserError: a worker process has ended.
     """
-    message = str(error)
-    return "DataLoader worker" in message and ("exited unexpectedly" in message or "is killed by signal" in message)
-
-
-def lost_worker(moment: str = "") -> UserError:
-    """The error for a worker process that has ended."""
-    return UserError(
-        f"a worker process of the data loader has ended{moment} (killed, or out of memory): resume the run, perhaps "
-        "with fewer workers (data.loader.workers)"
-    )
+    try:
+        yield
+    except RuntimeError as error:
+        message = str(error)
+        if not ("DataLoader worker" in message and ("unexpectedly" in message or "killed by signal" in message)):
+            raise
+        raise UserError(
+            f"a worker process of the data loader has ended{moment()} (killed, or out of memory): resume the run, "
+            "perhaps with fewer workers (data.loader.workers)"
+        ) from error
 
 
 def _started(batches: Iterable[Any]) -> Iterator[Any]:
