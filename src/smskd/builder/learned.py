@@ -1,6 +1,6 @@
 """What networks have learned from, compared with the data of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -87,16 +87,20 @@ def fitted_student(model: FeatureModel, data: Facts, example: Tensor) -> Feature
     return model
 
 
-def float_images_note(model: FeatureModel, data: Facts) -> str | None:
-    """A sentence where a teacher expects a normalisation, and that of the images cannot be known."""
-    known = models.facts(model)
-    if known is None or not known.mean or not known.std or data.mean:
-        return None
+def differences(known: Facts | None, data: Facts) -> Iterator[str]:
+    """A sentence for each difference between the data of a run and those that its teacher learned from."""
+    if known is None:
+        return
+    if class_order(known, data) is not None:
+        yield "it numbers the classes in another order than the data; they were matched by their names."
+    if known.mean is None or known.std is None or (known.mean, known.std) == (data.mean, data.std):
+        return
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (known.mean, known.std))
-    return (
-        "The images are floats and were taken as they are; the teacher learned from images that were normalised with "
-        f"mean {mean} and standard deviation {std}."
-    )
+    learned = f"it learned from images with mean {mean} and standard deviation {std}"
+    if data.mean is None:
+        yield f"{learned}; the images of this run are floats, and were taken as they are."
+    else:
+        yield f"{learned}, and is given images in that normalisation."
 
 
 def class_order(known: Facts, data: Facts) -> tuple[int, ...] | None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from smskd import models
-from smskd.builder.learned import fitted_student, fitted_teacher
+from smskd.builder.learned import differences, fitted_student, fitted_teacher
 from smskd.builder.saved import features_of, load_model_weights
 from smskd.config.given import is_given
 from smskd.config.models import ModelConfig, TeacherConfig
@@ -16,6 +16,7 @@ from smskd.data import Dataset
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.models.copying import copy_of
+from smskd.models.creation import create_with
 from smskd.models.frozen import Frozen
 from smskd.models.metadata import Facts
 from smskd.models.weights import read_weights
@@ -48,13 +49,13 @@ def load_model(config: ModelConfig, dataset: Dataset, role: str) -> FeatureModel
 
 def _fresh(config: ModelConfig, dataset: Dataset, role: str) -> FeatureModel:
     with _named(role):
-        model = models.create(
+        model = create_with(
             config.name,
+            config.options,
             classes=dataset.classes,
             channels=dataset.shape[0],
             image_size=dataset.shape[1:],
             features=config.features,
-            **config.options,
         )
         models.describe(model, dataset.shape)
     return model
@@ -141,7 +142,10 @@ def _teacher(
         )
     model = model_of(config, None if own is None else copy_of(own), dataset, example, where)
     with _named(where if own is not None else f"{where}.weights"):
-        return Frozen(fitted_teacher(model, data, example), example, copy=False)
+        known = models.facts(model)
+        frozen = Frozen(fitted_teacher(model, data, example), example, copy=False)
+        frozen.notes = (*frozen.notes, *differences(known, data))
+    return frozen
 
 
 def teacher_fingerprints(teachers: tuple[Frozen | None, ...]) -> Mapping[str, str]:

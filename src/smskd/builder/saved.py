@@ -9,6 +9,7 @@ from smskd import models
 from smskd.config.models import ModelConfig
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
+from smskd.models.creation import create_with
 from smskd.models.metadata import Facts, set_facts
 from smskd.models.weights import SavedWeights, check_class_count, check_finite, check_fit, put_weights
 from smskd.objective.student_head import rebuild_head
@@ -95,13 +96,13 @@ def _made(facts: Facts, weights: SavedWeights, *, trust: bool) -> nn.Module:
 
 def _created(facts: Facts, name: str) -> FeatureModel:
     channels, height, width = facts.image_shape or (3, 32, 32)
-    return models.create(
+    return create_with(
         name,
+        facts.options,
         classes=facts.classes or 1,
         channels=channels,
         image_size=(height, width),
         features=facts.features,
-        **facts.options,
     )
 
 

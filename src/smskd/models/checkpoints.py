@@ -19,7 +19,7 @@ _PICKLES_OF_OLD_FILES = 5
 """Magic number, version, system, the object and the keys of its storages, one after another."""
 
 _FOREIGN = re.compile(r"GLOBAL ([\w.]*\w)")
-_ALLOCATES = re.compile(r"builtins\.bytearray|torch(\.\w+)*\.\w*Tensor")
+_ALLOCATES = re.compile(r"(builtins|__builtin__)\.bytearray|torch(\.\w+)*\.\w*Tensor")
 """Names that the unpickler of PyTorch accepts and that make an object of any size out of a number."""
 
 
@@ -40,6 +40,8 @@ def read_checkpoint(file: Path) -> Mapping[str, Tensor]:
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except UserError:
         raise
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # on a file that is not a checkpoint the unpickler raises errors of any type
         foreign = _FOREIGN.search(str(error))
         reason = f"it contains a {foreign[1]}" if foreign else "it is not a checkpoint"

@@ -44,6 +44,19 @@ def create(
     Raises:
         UserError: there is no such model, it does not accept the options, or it has another number of classes.
     """
+    return create_with(name, options, classes=classes, channels=channels, image_size=image_size, features=features)
+
+
+def create_with(
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    classes: int,
+    channels: int,
+    image_size: tuple[int, int],
+    features: Mapping[str, str] | None = None,
+) -> FeatureModel:
+    """:func:`create` with options of any name, such as one that is called ``classes``."""
     factory = MODELS.find(name)
     if name in names():
         model = _of_zoo(name, factory, classes, channels, features, options)

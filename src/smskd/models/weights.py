@@ -1,6 +1,7 @@
 """Weights on disk: safetensors, and checkpoints of other programs."""
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,13 +183,15 @@ def _saved(module: nn.Module) -> nn.Module:
 
 
 def _file(path: Path) -> Path:
-    file = path / RUN_WEIGHTS if path.is_dir() else path
-    if not file.is_file():
-        if file.exists():
-            raise UserError(f"weights: {file} is not a file")
-        hint = f"the folder {path} has no {RUN_WEIGHTS}" if path.is_dir() else f"there is no file {path}"
-        raise UserError(f"weights: {hint}")
-    return file
+    folder = os.path.isdir(path)  # of a name that no file can have, these functions are false where Path's raise
+    file = path / RUN_WEIGHTS if folder else path
+    if os.path.isfile(file):
+        return file
+    if os.path.exists(file):
+        raise UserError(f"weights: {file} is not a file")
+    raise UserError(
+        f"weights: the folder {path} has no {RUN_WEIGHTS}" if folder else f"weights: there is no file {path}"
+    )
 
 
 def _without_prefix(weights: Mapping[str, Tensor], current: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
