@@ -224,7 +224,7 @@ def test_a_failure_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError("no space left")
 
     monkeypatch.setattr("os.replace", full_disk)
-    with pytest.raises(UserError, match="page.html cannot be written: no space left"):
+    with pytest.raises(UserError, match=r"page\.html cannot be written: no space left"):
         write_report([run], page)
     assert page.read_text() == "old"
     assert not list(tmp_path.glob(".page*"))

@@ -12,6 +12,7 @@ from typing import Any
 
 import altair as alt
 
+from smskd.analysis.visible import one_line, shortened
 from smskd.report import engine_process
 from smskd.report.visible_strings import visible_strings
 
@@ -103,5 +104,4 @@ def _signal(number: int) -> str:
 
 
 def _line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _REASON_LENGTH else f"{line[: _REASON_LENGTH - 1]}…"
+    return shortened(one_line(text), _REASON_LENGTH)
