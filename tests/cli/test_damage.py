@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from smskd.errors import UserError
 from smskd.recipe import read
 from smskd.strategies.resolve import resolve
 from tests.support.program import TINY, everything_in, fine, mistake
@@ -19,10 +20,10 @@ def half_done(tmp_path_factory: pytest.TempPathFactory, taught: tuple[str, ...])
     folder = tmp_path_factory.mktemp("half") / "run"
     save = RunFolder.save_checkpoint
 
-    def stop(self: RunFolder, checkpoint: Checkpoint) -> None:
-        save(self, checkpoint)
+    def stop(self: RunFolder, checkpoint: Checkpoint, keep: int) -> None:
+        save(self, checkpoint, keep)
         if checkpoint.values["counters"]["epoch"] == 3:
-            raise OSError(28, "No space left on device")
+            raise UserError("No space left on device")
 
     words = ("train", "digits/fitnet-kd", *taught, "training.epochs=9", "schedule.decay_at=[4]", "--out", folder, "-q")
     with pytest.MonkeyPatch.context() as patch:
@@ -47,7 +48,10 @@ def test_damaged_metrics(run: Path, content: bytes) -> None:
     (run / "metrics.jsonl").write_bytes(content)
     before = everything_in(run)
     message = mistake("resume", run)
-    assert message == "r/metrics.jsonl is damaged; remove it and r/checkpoint.safetensors to start the run again"
+    assert message == (
+        "r/metrics.jsonl is damaged: 0 of 3 epochs are in it; remove it and r/checkpoint.safetensors to start the run "
+        "again"
+    )
     assert everything_in(run) == before
     for name in ("metrics.jsonl", "checkpoint.safetensors"):
         (run / name).unlink()

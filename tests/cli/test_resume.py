@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 
 from smskd.runs.folder import RunFolder
+from tests.support import tiny
 from tests.support.program import ctrl_c_stops_this_process, everything_in, fine, mistake, same_weights, smskd
 
 EPOCHS = 6
@@ -91,13 +92,13 @@ def unfinished(runs: Path, folder: Path) -> Path:
 def test_a_run_without_an_epoch_begins_anew(here: Path, runs: Path) -> None:
     folder = unfinished(runs, here / "r")
     printed = fine("resume", folder)
-    assert printed.splitlines()[0].startswith("fitnet-kd seed 0  epoch 1 ")
+    assert printed.splitlines()[0].startswith("fitnet-kd seed 0  begins with epoch 1 of ")
     assert same_weights(folder / "student.safetensors", runs / "seed0" / "student.safetensors")
 
 
 def test_json_of_a_single_run_is_its_summary(here: Path, runs: Path) -> None:
     folder = unfinished(runs, here / "r")
-    assert json.loads(fine("resume", folder, "--json")) == json.loads((folder / "summary.json").read_text())
+    assert json.loads(fine("resume", folder, "--json")) == tiny.summary(folder)
 
 
 def test_finished_runs_are_counted_and_not_trained_again(here: Path, runs: Path) -> None:
@@ -107,7 +108,7 @@ def test_finished_runs_are_counted_and_not_trained_again(here: Path, runs: Path)
     shutil.copytree(runs / "seed1", both / "a")
     printed = fine("resume", both).splitlines()
     assert printed[0] == f"1 of 2 runs in {both} is already finished"
-    assert printed[1].startswith("fitnet-kd seed 0  epoch 1 ")
+    assert printed[1].startswith("fitnet-kd seed 0  begins with epoch 1 of ")
     assert printed[-1].startswith("fitnet-kd seed 0: top-1 ")
     assert everything_in(both / "a") == everything_in(runs / "seed1")
 
@@ -118,7 +119,7 @@ def test_a_damaged_checkpoint(here: Path, runs: Path) -> None:
         checkpoint.write_bytes(content)
         message = mistake("resume", "r")
         assert message.startswith("r/checkpoint.safetensors is damaged ("), content
-        assert message.endswith("); remove it to start the run again"), content
+        assert message.endswith("); remove it and metrics.jsonl to start the run again"), content
     checkpoint.unlink()
     fine("resume", "r", "-q")
 

@@ -51,26 +51,30 @@ def test_no_runs() -> None:
     train_in_processes([], 2, pytest.fail)
 
 
-def test_a_run_that_fails_ends_the_others(tmp_path: Path) -> None:
-    good, bad = begun(tmp_path / "good", 0, epochs=5000), begun(tmp_path / "bad", 1)
+def test_a_run_that_fails_does_not_keep_the_others_from_training(tmp_path: Path) -> None:
+    bad, *good = (begun(tmp_path / name, seed) for seed, name in enumerate(("bad", "one", "two")))
     recipe = bad / "recipe.yaml"
     recipe.write_text(recipe.read_text(encoding="utf-8").replace("resnet8_w2", "resnet8_w0"), encoding="utf-8")
-    with pytest.raises(UserError, match="unknown model 'resnet8_w0'"):
-        train_in_processes([good, bad], 2, lambda progress: None)
+    with pytest.raises(UserError, match=r"1 of 3 runs could not be trained: .*unknown model 'resnet8_w0'"):
+        train_in_processes([bad, *good], 1, lambda progress: None)
     assert not multiprocessing.active_children()
-    assert not finished(good)
+    assert all(finished(folder) for folder in good)
 
 
-def test_a_worker_that_is_killed(tmp_path: Path) -> None:
-    folder = begun(tmp_path / "run", 0, epochs=5000)
+def test_a_worker_that_is_killed_has_a_successor(tmp_path: Path) -> None:
+    folders = [begun(tmp_path / "run", 0, epochs=5000), begun(tmp_path / "other", 1)]
 
     def kill(progress: Progress) -> None:
-        (worker,) = multiprocessing.active_children()
-        assert worker.pid is not None
-        os.kill(worker.pid, signal.SIGKILL)
+        if progress.folder == folders[0]:
+            (worker,) = multiprocessing.active_children()
+            assert worker.pid is not None
+            os.kill(worker.pid, signal.SIGKILL)
 
     with pytest.raises(UserError, match=r"the process that trained .*run ended with exit code -9"):
-        train_in_processes([folder], 1, kill)
+        train_in_processes(folders, 1, kill)
+    assert finished(folders[1])
+    (run,) = reopen(folders[0])
+    assert next(iter(run.train(run.build(), report=False)))
 
 
 def test_an_exception_ends_the_workers_and_the_runs_can_be_resumed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from smskd.cli import bench_commands, catalog_commands, completion
-from smskd.cli.arguments import AsJson, Overrides, Quiet, RecipeArgument, Runs, Trust, parse_seeds
+from smskd.cli.arguments import AsJson, Overrides, Quiet, RecipeArgument, Runs, Trust, named_folder, parse_seeds
 from smskd.errors import UserError
 
 MINIMUM_EPOCHS = 2
@@ -32,7 +32,10 @@ def train(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     seeds: Annotated[str | None, typer.Option(help="One run per seed, in OUT/seed<seed>.", metavar="0,1,2")] = None,
-    out: Annotated[Path | None, typer.Option(help=r"Folder of the run.  \[default: runs/<name>]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=named_folder, metavar="PATH", help=r"Folder of the run.  \[default: runs/<name>]"),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -121,7 +124,9 @@ def report(
 
 @app.command(epilog="Example: smskd demo --out runs/demo")
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(parser=named_folder, metavar="PATH", help="Folder for the runs.")] = Path(
+        "runs/demo"
+    ),
     seeds: Annotated[str, typer.Option(help="Seeds of the students.", metavar="0,1,2")] = "0,1,2,3,4,5,6,7",
     epochs: Annotated[
         int | None, typer.Option(min=MINIMUM_EPOCHS, help="Epochs of the students, instead of the recipes'.")

@@ -35,6 +35,17 @@ Trust = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 
 
+def named_folder(text: str) -> Path:
+    """The path of a folder that is given.
+
+    Raises:
+        typer.BadParameter: it is empty.
+    """
+    if not str(text):
+        raise typer.BadParameter("it is empty; give the path of a folder")
+    return Path(text)
+
+
 def parse_seeds(text: str) -> list[int]:
     """The seeds in a comma-separated list.
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from typing import Annotated
+from unicodedata import category
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
@@ -17,9 +18,16 @@ from smskd.config.stage import BatchSize, Component, OptionalComponent, StageCon
 LONGEST_NAME = 200
 
 
+_CONTROL = {"Cc", "Cs", "Cn", "Zl", "Zp"}
+"""Unicode categories of control characters, surrogates, what is no character, and line breaks."""
+
+
 def _run_name(name: str) -> str:
-    if not 0 < len(name) <= LONGEST_NAME or name in (".", "..") or any(character in "/\n\r\t" for character in name):
-        raise PydanticCustomError("name", f"the name of a folder: 1 to {LONGEST_NAME} characters, without a slash")
+    wrong = any(character == "/" or category(character) in _CONTROL for character in name)
+    if not 0 < len(name) <= LONGEST_NAME or name in (".", "..") or wrong:
+        raise PydanticCustomError(
+            "name", f"the name of a folder: 1 to {LONGEST_NAME} characters, without a slash or a control character"
+        )
     return name
 
 

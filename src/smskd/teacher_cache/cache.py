@@ -22,6 +22,10 @@ from smskd.teacher_cache.storage import FileStorage, MemoryStorage, Storage, to_
 _PROBE_IMAGES = 2
 
 
+class OutputsNotFiniteError(UserError):
+    """Outputs of the teacher are NaN or infinite, as they are or as float16."""
+
+
 class TeacherCache:
     """The logits and pooled features of a frozen teacher, as float16.
 
@@ -62,6 +66,9 @@ class TeacherCache:
         self._index = record_index(augmentation_space, options, epochs)
         self._codecs = {name: codec_of(name, layout, options) for name in sorted(outputs)}
         self._hits = self._lookups = 0
+        self._unwritable: set[str] = set()
+        self.notes: list[str] = []
+        """A sentence for everything that the cache did without."""
         self._all_finite = torch.ones((), dtype=torch.bool, device=self._device)
         content = _content(self._codecs, augmentation_space, options, epochs)
         if key is None:
@@ -103,7 +110,7 @@ class TeacherCache:
         if len(missing):
             positions = to_device(missing, self._device)
             for name, computed in self._computed_rows(batch.x.index_select(0, positions), names).items():
-                self._storages[name].write(records[missing], images[missing], computed)
+                self._keep(name, records[missing], images[missing], computed)
                 rows[name] = rows[name].index_copy(0, positions, computed)
         self._lookups += len(records)
         self._hits += len(records) - len(missing)
@@ -120,6 +127,16 @@ class TeacherCache:
         self._hits = self._lookups = 0
         return share
 
+    def _keep(self, name: str, records: Tensor, images: Tensor, rows: Tensor) -> None:
+        """Writes computed rows; where they cannot be written, such as on a full disk, they are computed each time."""
+        if name in self._unwritable:
+            return
+        try:
+            self._storages[name].write(records, images, rows)
+        except UserError as error:
+            self._unwritable.add(name)
+            self.notes.append(f"{error}. Outputs that are missing in it were computed again in each epoch.")
+
     def _computed_rows(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """Rows of the teacher's outputs for images."""
         computed = extract_in_chunks(self._teacher, x, names, self._chunk)
@@ -132,7 +149,7 @@ class TeacherCache:
     def _check_finite(self) -> None:
         if not bool(self._all_finite):
             names = " or ".join(self._codecs)
-            raise UserError(
+            raise OutputsNotFiniteError(
                 f"the teacher's {names} are not finite, or exceed 65504, the largest float16: turn its cache off"
             )
 

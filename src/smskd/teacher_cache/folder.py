@@ -10,6 +10,7 @@ import torch
 from smskd.config.cache import CacheConfig
 from smskd.errors import UserError
 from smskd.runs import atomic_files
+from smskd.runs.checksums import verified, with_checksum
 from smskd.teacher_cache.key import Key
 
 DESCRIPTION = "cache.json"
@@ -40,9 +41,11 @@ def open_folder(folder: Path, key: Key, probe: Probe) -> None:
         if not _agree(_read(folder / DESCRIPTION), description):
             for file in folder.glob(f"*{ROWS}"):
                 file.unlink(missing_ok=True)
-            atomic_files.write_json(folder / DESCRIPTION, description)
+            atomic_files.write_json(folder / DESCRIPTION, with_checksum(description))
     except OSError as error:
-        raise _not_writable(folder, error) from None
+        raise _not_writable(atomic_files.not_writable(folder, error)) from None
+    except UserError as error:
+        raise _not_writable(error) from None
 
 
 def replayed_seed(key: Key, options: CacheConfig, seed: int) -> int:
@@ -60,18 +63,19 @@ def replayed_seed(key: Key, options: CacheConfig, seed: int) -> int:
     with suppress(OSError, ValueError, TypeError, KeyError):
         return _recorded_seed(path)
     try:
-        atomic_files.write_json(path, {"seed": seed})
+        atomic_files.write_json(path, with_checksum({"seed": seed}))
         return _recorded_seed(path)
-    except OSError as error:
-        raise _not_writable(path, error) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"the teacher's cache: {path} cannot be read ({error})") from None
+    except UserError as error:
+        raise _not_writable(error) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return verified(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _agree(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
@@ -85,8 +89,8 @@ def _agree(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 
 def _recorded_seed(path: Path) -> int:
-    return int(json.loads(path.read_text(encoding="utf-8"))["seed"])
+    return int(verified(json.loads(path.read_text(encoding="utf-8")))["seed"])
 
 
-def _not_writable(path: Path, error: OSError) -> UserError:
-    return UserError(f"the teacher's cache {path} cannot be written ({error.strerror})")
+def _not_writable(error: UserError) -> UserError:
+    return UserError(f"the teacher's cache: {error}; choose another cache folder, or turn the cache off")

@@ -7,6 +7,7 @@ from typing import Any
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.models import load_weights
+from smskd.models.memory_errors import out_of_memory_told
 from smskd.registry import ANCHORS
 from smskd.runs.folder import RunFolder
 from smskd.training.accuracy import Accuracy, evaluate, transitions
@@ -17,7 +18,6 @@ from smskd.training.cost import stage_cost
 from smskd.training.epoch import train_epochs
 from smskd.training.globals import computing
 from smskd.training.identity import Identity, check_identity
-from smskd.training.memory_errors import out_of_memory_told
 from smskd.training.notes import epoch_notes, stage_notes
 from smskd.training.pretraining import PretrainingReport
 from smskd.training.rehearsal import rehearse
@@ -106,6 +106,7 @@ def _epochs(state: TrainingState, folder: RunFolder, checkpoints: Checkpoints, t
     for report in epochs:
         state.observe(report)
         counters.note((*stage_notes(state.step, config, counters.stage), *epoch_notes(report)))
+        counters.note(cache.notes if cache else ())
         if report.epoch == state.stage.first:
             counters.cost = stage_cost(state.step)
         folder.append_metrics(report.as_dict())
