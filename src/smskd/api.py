@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from smskd import session
-from smskd.arguments import StageLike, check_arguments, dataset_of, stage_config, validation_config
+from smskd.arguments import StageLike, check_arguments, check_settings, dataset_of, stage_config, validation_config
 from smskd.build import Provided
 from smskd.builder.saved import network_of
 from smskd.config.base import ComponentConfig
@@ -31,7 +32,11 @@ from smskd.objective.student_head import head_descriptions
 from smskd.recipe import Recipe, TrainingConfig, read
 from smskd.strategies.base import Strategy
 from smskd.training.globals import preserved_globals
-from smskd.training.run import Report
+from smskd.training.pretraining import PretrainingReport
+from smskd.training.reports import EpochReport, TeacherReport
+
+OnEpoch = Callable[[EpochReport | PretrainingReport], object]
+"""Is called with the report of each epoch."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ def distill(
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     training: TrainingConfig | None = None,
     optimizer: OptimizerConfig | None = None,
     schedule: ScheduleConfig | None = None,
@@ -76,7 +81,7 @@ def distill(
     out: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
-    on_epoch: Callable[[Report], object] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Result:
     """Trains a student in stages.
 
@@ -128,10 +133,26 @@ def distill(
     Raises:
         UserError: what is wrong with the arguments, in a line.
     """
+    check_arguments(student, teacher, train, test, stages, methods, strategy, validation, on_epoch)
+    check_settings(
+        training=(training, TrainingConfig),
+        optimizer=(optimizer, OptimizerConfig),
+        schedule=(schedule, ScheduleConfig),
+        augmentation=(augmentation, Augmentation),
+        loader=(loader, LoaderConfig),
+        runtime=(runtime, RuntimeConfig),
+        teacher_cache=(teacher_cache, str | CacheConfig),
+        anchor=(anchor, str | Anchor),
+        strategy=(strategy, str | Strategy),
+        name=(name, str),
+        out=(out, str | Path),
+        device=(device, str | torch.device),
+        resume=(resume, bool),
+        force=(force, bool),
+    )
     if resume and out is None:
         raise UserError("resume needs out, the folder of the run to go on with")
-    check_arguments(student, teacher, train, test, stages, methods, strategy, validation, on_epoch)
-    runtime = _with(runtime or RuntimeConfig(), seed=seed, device=device)
+    runtime = _with(runtime or RuntimeConfig(), seed=seed, device=None if device is None else str(device))
     cache = teacher_cache if isinstance(teacher_cache, CacheConfig) else CacheConfig(teacher_cache)
     recipe = Recipe(
         name=name,
@@ -166,7 +187,7 @@ def train(
     recipe: Recipe | str | Path,
     *overrides: str,
     out: str | Path,
-    on_epoch: Callable[[Report], object] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Result:
     """Trains a recipe, as ``smskd train`` does.
 
@@ -209,7 +230,7 @@ def load(path: str | Path, *, model: nn.Module | None = None, trust: bool = Fals
 
 
 def _trained(
-    run: session.Run, provided: Provided | None, on_epoch: Callable[[Report], object] | None, *, report: bool = True
+    run: session.Run, provided: Provided | None, on_epoch: OnEpoch | None, *, report: bool = True
 ) -> nn.Module:
     """Goes through a run to its end, and returns the student, in eval mode, with what is known of it."""
     config = run.build(provided)
@@ -224,7 +245,7 @@ def _trained(
                 known = Facts.parse(config.student_metadata, "the student")
                 set_facts(student, replace(known, heads=tuple(head_descriptions(student))))
                 return student.wrapped.eval()
-            if on_epoch is not None:
+            if on_epoch is not None and not isinstance(found, TeacherReport):
                 on_epoch(found)
     finally:
         reports.close()  # puts global state back now, and not when a traceback that holds the generator is freed

@@ -13,10 +13,13 @@ from smskd.config.given import given
 from smskd.config.runtime import RuntimeConfig
 from smskd.config.stage import StageConfig
 from smskd.data import Augmentation, Dataset, Images, StreamedSamples, split_samples
-from smskd.data.samples import Samples, Split
+from smskd.data.samples import Samples
+from smskd.data.splits import matching_split, require_map_style, training_split
 from smskd.data.validation import check_apart
 from smskd.errors import UserError
 from smskd.interfaces.terms import Method, WeightedMethod
+from smskd.models.fitness import check_apart as check_apart_from
+from smskd.models.fitness import check_network, check_trainable
 from smskd.training.host import device_of
 
 StageLike = str | Method | WeightedMethod | StageConfig | Sequence[str | Method | WeightedMethod]
@@ -41,12 +44,14 @@ def check_arguments(
     for name, network in (("student", student), ("teacher", teacher)):
         if not isinstance(network, nn.Module) and not (name == "teacher" and network is None):
             raise UserError(f"{name} must be a torch.nn.Module, not {network!r}")
+        if network is not None:
+            check_network(network, name)
+    check_trainable(student)
+    if teacher is not None:
+        check_apart_from(student, teacher)
     held_out = validation if not isinstance(validation, float | ValidationConfig | None) else test
     for name, data in (("train", train), ("test", test), ("validation", held_out)):
-        if isinstance(data, dict) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
-            raise UserError(f"{name} must be a map-style data set of (image, label), not a {type(data).__name__}")
-        if not len(data):
-            raise UserError(f"{name} has no samples")
+        require_map_style(data, name)
     if (stages is None) == (methods is None):
         raise UserError("give either stages or methods")
     if stages is not None and strategy == "joint":
@@ -56,6 +61,21 @@ def check_arguments(
             raise UserError(f"{name} must be a list, such as ['fitnet', 'kd'], not {items!r}")
     if on_epoch is not None and not callable(on_epoch):
         raise UserError(f"on_epoch must be callable, not {on_epoch!r}")
+
+
+def check_settings(**settings: tuple[Any, Any]) -> None:
+    """Refuses settings of wrong kinds.
+
+    Args:
+        **settings: the value of each argument, and its class or classes. None is always taken.
+
+    Raises:
+        UserError: the argument's name, and what it has to be.
+    """
+    for name, (value, kinds) in settings.items():
+        if value is not None and not isinstance(value, kinds):
+            wanted = " or a ".join(kind.__name__ for kind in getattr(kinds, "__args__", (kinds,)))
+            raise UserError(f"{name} must be a {wanted}, not {value!r}")
 
 
 def stage_config(stage: StageLike) -> StageConfig:
@@ -87,15 +107,17 @@ def dataset_of(
     augmentation: Augmentation | None,
     runtime: RuntimeConfig,
 ) -> Dataset:
-    """The data as one data set, with as many classes as the student predicts."""
+    """The data as one data set, with as many classes as the student predicts, matched by name where they have names."""
     shape = _shape(train)
     classes = _classes(student, shape, device_of(runtime.device))
-    parts = {"train": _split(train, classes), "test": _split(test, classes)}
+    training = training_split(train, classes)
+    names = training.class_names
+    parts = {"train": training, "test": matching_split(test, train, names, "test")}
     if isinstance(validation, ValidationConfig | float):
         config = validation if isinstance(validation, ValidationConfig) else ValidationConfig(fraction=validation)
         parts["train"], parts["validation"] = split_samples(parts["train"], config, classes)
     elif validation is not None:
-        parts["validation"] = _split(validation, classes)
+        parts["validation"] = matching_split(validation, train, names, "validation")
     if "validation" in parts:
         check_apart(parts["validation"], parts["train"], parts["test"])
     mean, std = ((0.0,) * shape[0], (1.0,) * shape[0])
@@ -105,16 +127,8 @@ def dataset_of(
     return Dataset(name=type(train).__name__, mean=mean, std=std, padding=padding, flip=flip, **parts)
 
 
-def _split(samples: Samples | Images, classes: int) -> Split:
-    if not isinstance(samples, Images):
-        return StreamedSamples(samples, tuple(str(label) for label in range(classes)))
-    if samples.classes > classes:
-        raise UserError(f"the images have {samples.classes} classes, the student {classes} output classes")
-    return samples
-
-
 def _shape(samples: Samples | Images) -> tuple[int, int, int]:
-    return samples.shape if isinstance(samples, Images) else StreamedSamples(samples, ()).shape
+    return samples.shape if isinstance(samples, Images) else StreamedSamples(samples, (), part="training").shape
 
 
 def _classes(student: nn.Module, shape: tuple[int, int, int], device: torch.device) -> int:

@@ -64,9 +64,9 @@ def test_only_whole_batches_go_through_the_program(monkeypatch: pytest.MonkeyPat
     made: list[tuple[int, frozenset[str]]] = []
     used: list[int] = []
 
-    def noted(model: FeatureModel, images: Tensor, names: Any) -> Any:
+    def noted(model: FeatureModel, images: Tensor, names: Any, note: Any) -> Any:
         made.append((len(images), frozenset(names)))
-        extract = compiled_extract(model, images, names)
+        extract = compiled_extract(model, images, names, note)
         assert extract is not None
 
         def run(x: Tensor) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from smskd.training.config import RunConfig
 from smskd.training.epoch import train_batches
 from smskd.training.globals import computing, preserved_globals
 from smskd.training.host import environment, keep_freed_memory, memory_in_use, peak_memory, reset_peak_memory
-from smskd.training.reports import check_finite
+from smskd.training.not_finite import check_finite
 from smskd.training.state import TrainingState
 
 FORMAT = 2

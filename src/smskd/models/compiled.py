@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from smskd.interfaces.features import FeatureModel
+from smskd.models.dry_run import preserved_random_state
 
 Program = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -37,7 +38,9 @@ class CompiledStudent:
     def __init__(self, model: FeatureModel) -> None:
         self._model = model
         self._programs: dict[tuple[str, ...], Program | None] = {}
-        self._whole: tuple[torch.Size, tuple[int, ...]] | None = None
+        self._whole: tuple[torch.Size, tuple[int, ...], torch.dtype] | None = None
+        self.notes: list[str] = []
+        """A sentence for each program that is not used, and why."""
 
     @property
     def compiled(self) -> bool:
@@ -48,26 +51,41 @@ class CompiledStudent:
         """The named features of a batch; see :meth:`FeatureModel.extract`."""
         order = tuple(sorted(names))
         program = self._program(x, order)
-        return self._model.extract(x, names) if program is None else dict(zip(order, program(x), strict=True))
+        if program is not None:
+            try:
+                return dict(zip(order, program(x), strict=True))
+            except (
+                torch._dynamo.exc.TorchDynamoException
+            ) as error:  # compiled anew for this batch, in vain; nothing ran
+                self._programs[order] = None
+                self.notes.append(_note(reason_of(error)))
+        return self._model.extract(x, names)
 
     def _program(self, x: Tensor, names: tuple[str, ...]) -> Program | None:
-        x_format = (x.shape, x.stride())
+        x_format = (x.shape, x.stride(), x.dtype)
         if self._whole is None:
             self._whole = x_format
         if x_format != self._whole:
             return None
         if names not in self._programs:
-            self._programs[names] = compiled_training(self._model, x, names)
+            self._programs[names] = compiled_training(self._model, x, names, self.notes.append)
         return self._programs[names]
 
 
-def compiled_training(model: FeatureModel, images: Tensor, names: Sequence[str]) -> Program | None:
+def ignored(note: str) -> None:
+    """Takes a note that nobody reads."""
+
+
+def compiled_training(
+    model: FeatureModel, images: Tensor, names: Sequence[str], note: Callable[[str], object] = ignored
+) -> Program | None:
     """A compiled program that computes the features with their gradients.
 
     Args:
         model: in train mode; its weights and buffers are left as they are.
         images: a batch [N, channels, height, width]; the program takes batches of its shape and memory format alone.
         names: of the features, in the order in which the program returns them.
+        note: is called with a sentence on why there is no program.
 
     Returns:
         The program; None if it differs from the model, or if the model cannot be compiled.
@@ -84,13 +102,25 @@ def compiled_training(model: FeatureModel, images: Tensor, names: Sequence[str])
     try:
         # The whole graph or nothing: a program that fails halfway would have updated the batch norms.
         program: Program = torch.compile(features, backend=BACKEND, dynamic=False, fullgraph=True)
-        with torch.random.fork_rng(_gpus(images)):
+        with preserved_random_state(model):
             same = _same(model, features, program, images)
     except Exception as error:  # compiling is optional: the student trains as well without it
         _restore(model, before)
         _logger.info("The student is not compiled: %s", error)
+        note(_note(reason_of(error)))
         return None
+    if not same:
+        note(_note("the compiled program's outputs or gradients differ by more than rounding"))
     return program if same else None
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of an error's message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _note(reason: str) -> str:
+    return f"It is not compiled: {reason}."
 
 
 def _same(model: FeatureModel, features: Program, program: Program, images: Tensor) -> bool:
@@ -130,10 +160,6 @@ def _difference(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
     shares = [(one - other).norm() / (other.norm() + 1e-6) for one, other in pairs]
     largest = float(torch.stack(shares).max())
     return math.inf if math.isnan(largest) else largest
-
-
-def _gpus(images: Tensor) -> list[torch.device]:
-    return [images.device] if images.device.type == "cuda" else []
 
 
 def quiet_compiler() -> None:

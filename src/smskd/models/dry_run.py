@@ -27,7 +27,7 @@ def preserve_state(model: nn.Module) -> Iterator[None]:
         for name, buffer in module.named_buffers(recurse=False)
     ]
     try:
-        with in_eval_mode(model), _preserved_random_state(model), torch.no_grad():
+        with in_eval_mode(model), preserved_random_state(model), torch.no_grad():
             yield
     finally:
         with torch.no_grad():
@@ -53,7 +53,13 @@ def in_eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _preserved_random_state(model: nn.Module) -> Iterator[None]:
+def preserved_random_state(model: nn.Module) -> Iterator[None]:
+    """Afterwards the random state of PyTorch (on the CPU and the model's GPUs), ``random`` and ``numpy.random`` is as
+    before.
+
+    Args:
+        model: the network that is run within.
+    """
     gpus = {weight.device for weight in model.parameters() if weight.device.type == "cuda"}
     python, numpy = random.getstate(), np.random.get_state()
     try:

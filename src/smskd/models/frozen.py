@@ -24,8 +24,9 @@ class Frozen(nn.Module):
 
     Args:
         model: to freeze.
-        example: images [N, channels, height, width], for whose shape the network is examined; None: nothing is folded,
-            and :attr:`sees_images_alone` is derived from the types of the layers alone.
+        example: images [N, channels, height, width], for whose shape the network is examined, and to whose type its
+            parameters are converted; None: nothing is converted or folded, and :attr:`sees_images_alone` is derived
+            from the types of the layers alone.
         copy: whether the model is copied and left as it is (default). Otherwise it is taken over, and may be moved to
             the CPU; nothing else may hold it then.
     """
@@ -36,7 +37,9 @@ class Frozen(nn.Module):
         self._example = example
         self.compiles = False
         """Whether the features of whole batches are computed by a compiled program; those of others are not."""
-        self._prepare((copy_of(model) if copy else model).requires_grad_(False).eval())
+        frozen = (copy_of(model) if copy else model).requires_grad_(False).eval()
+        self._converted = None if example is None else _converted(frozen, example.dtype)
+        self._prepare(frozen)
 
     def _prepare(self, model: FeatureModel, device: torch.device | None = None) -> None:
         """Makes the network that runs, on the device (None: where the model lies).
@@ -48,7 +51,8 @@ class Frozen(nn.Module):
         running = folding.model if folding is not None else None
         self.folds = running is not None
         """Whether batch norms were folded."""
-        self.notes: tuple[str, ...] = folding.notes if folding is not None else ()
+        conversion = () if self._converted is None else (self._converted,)
+        self.notes: tuple[str, ...] = conversion + (folding.notes if folding is not None else ())
         """Sentences on optimizations that this network does not allow, and that were left out."""
         self.sees_images_alone = behaviour.sees_images_alone
         """Whether the outputs for an image are the same in every batch. Otherwise they can be neither cached nor
@@ -64,10 +68,14 @@ class Frozen(nn.Module):
         self._networks = (model, running)
         self._forget_programs()
 
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes = (*self.notes, sentence)
+
     def _forget_programs(self) -> None:
         self._programs: dict[frozenset[str], Extract | None] = {}
         self._last: Extract | None = None
-        self._whole: tuple[torch.Size, tuple[int, ...]] | None = None
+        self._whole: tuple[torch.Size, tuple[int, ...], torch.dtype] | None = None
         weights = (*self._running.parameters(), *self._running.buffers())
         self._weight_storages = frozenset(map(_storage, weights))
 
@@ -130,13 +138,13 @@ class Frozen(nn.Module):
 
     def _program(self, x: Tensor, names: frozenset[str]) -> Extract | None:
         """The compiled program for these features; the first batch determines the shape of whole batches."""
-        x_format = (x.shape, x.stride())
+        x_format = (x.shape, x.stride(), x.dtype)
         if self._whole is None:
             self._whole = x_format
         if x_format != self._whole:
             return None
         if names not in self._programs:
-            self._programs[names] = compiled_extract(self._running, x, names)
+            self._programs[names] = compiled_extract(self._running, x, names, self._note)
         self._last = self._programs[names]
         return self._last
 
@@ -171,6 +179,20 @@ class Frozen(nn.Module):
         missing_keys.extend(prefix + key for key in found.missing_keys)
         unexpected_keys.extend(prefix + key for key in found.unexpected_keys if strict)
         self._prepare(self.model, device)
+
+
+def _converted(model: FeatureModel, dtype: torch.dtype) -> str | None:
+    """Converts parameters of other floating-point types, and buffers of these types, in place.
+
+    Returns:
+        A sentence on it; None where there are none.
+    """
+    others = {weight.dtype for weight in model.parameters() if weight.is_floating_point()} - {dtype}
+    if not others:
+        return None
+    model._apply(lambda tensor: tensor.to(dtype) if tensor.dtype in others else tensor)  # type: ignore[no-untyped-call]
+    names = " and ".join(sorted(str(other).removeprefix("torch.") for other in others))
+    return f"Its {names} weights are converted to {str(dtype).removeprefix('torch.')}, the type of the images."
 
 
 def _storage(tensor: Tensor) -> int:

@@ -62,7 +62,15 @@ def _halves_agree(model: FeatureModel, images: Tensor) -> bool:
     except Exception:  # such as of a network that takes batches of one size alone
         return False
     tolerance = max(TOLERANCE, *(_ROUNDINGS * torch.finfo(feature.dtype).eps for feature in whole.values()))
-    return all(close(torch.cat([half[name] for half in halves]), whole[name], tolerance) for name in names)
+    return all(_agree(torch.cat([half[name] for half in halves]), whole[name], tolerance) for name in names)
+
+
+def _agree(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    """Whether outputs are equal but for rounding. Where one is NaN or infinite, so must the other be."""
+    finite = other.isfinite()
+    if not torch.equal(one.isfinite(), finite):
+        return False
+    return close(one.where(finite, 0), other.where(finite, 0), tolerance)
 
 
 def _equal(some: list[Tensor], others: list[Tensor]) -> bool:

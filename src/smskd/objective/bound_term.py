@@ -10,6 +10,7 @@ from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel, ModelInfo, Reads, Tap
 from smskd.interfaces.terms import DataInfo, Term, TermInputs
 from smskd.models.frozen import Frozen
+from smskd.models.memory_errors import out_of_memory_told
 from smskd.objective.tapped_features import model_info, tapped_outputs
 
 
@@ -107,7 +108,8 @@ def bind(name: str, term: Term, weight: float, reads: Reads, models: ReadModels,
         UserError: the shapes do not fit; the message begins with the term's name.
     """
     try:
-        state = term.build(*models.infos(reads), data)
+        with out_of_memory_told(lambda: f"the modules of {name}: lower its sizes"):
+            state = term.build(*models.infos(reads), data)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     return BoundTerm(name, term, weight, reads, state)

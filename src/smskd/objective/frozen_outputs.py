@@ -50,6 +50,11 @@ class FrozenNetworks:
         return self._cache is not None
 
     @property
+    def reads_teacher(self) -> bool:
+        """Whether anything of the teacher is read."""
+        return self._teacher is not None and bool(self._teacher_taps)
+
+    @property
     def sees_images_alone(self) -> bool:
         """Whether the outputs for an image do not depend on the other images of the batch."""
         networks = [

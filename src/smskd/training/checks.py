@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from smskd.errors import UserError
 from smskd.interfaces.terms import Term
 from smskd.models import describe
+from smskd.models.fitness import check_network, check_trainable
 from smskd.objective.bound_term import ReadModels, bind, reads_of
 from smskd.strategies.resolved import ResolvedStage
 from smskd.training.config import RunConfig
@@ -14,9 +15,13 @@ def check_stages(config: RunConfig) -> None:
     """Refuses a run of which a later stage could not begin. The first stage's modules are built at once anyway.
 
     Raises:
-        UserError: a term finds nothing to read in its stage's networks, or cannot be built for their shapes; the
-            message begins with the stage.
+        UserError: a network cannot be trained or learned from; a term finds nothing to read in its stage's networks, or
+            cannot be built for their shapes, and the message begins with the stage.
     """
+    check_network(config.student.wrapped, "student")
+    check_trainable(config.student.wrapped, config.example.dtype)
+    for frozen in dict.fromkeys(frozen for frozen in config.teachers if frozen is not None):
+        check_network(frozen.model.wrapped, "teacher")
     student = describe(config.student, config.image_shape)
     for index, (stage, teacher) in enumerate(zip(config.recipe.stages, config.teachers, strict=True)):
         layout = None if teacher is None else describe(teacher.model, config.image_shape)

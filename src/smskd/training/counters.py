@@ -1,5 +1,6 @@
 """The part of a run's state that is not tensors."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,9 @@ class Counters:
         scaler: of float16 gradients.
         cost: of the stage's steps, once they have been timed.
         stages: the summaries of the stages that are over.
+        skipped_steps: because their loss or gradients were not finite.
+        teacher: test accuracy of the teacher (top-1, top-5), measured before the first epoch; None: there is none.
+        notes: a sentence for each fall-back and warning so far.
     """
 
     epoch: int = 0
@@ -39,8 +43,15 @@ class Counters:
     scaler: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, Any] | None = None
     stages: list[dict[str, Any]] = field(default_factory=list)
+    skipped_steps: int = 0
+    teacher: list[float | None] | None = None
+    notes: list[str] = field(default_factory=list)
 
     def begin_stage(self, stage: int) -> None:
         """A stage begins."""
         self.stage, self.pretrained, self.ema_steps = stage, 0, 0
         self.best = self.stage_best_test_top1 = self.cost = None
+
+    def note(self, sentences: Iterable[str]) -> None:
+        """Adds sentences that are not there yet."""
+        self.notes.extend(sentence for sentence in dict.fromkeys(sentences) if sentence not in self.notes)

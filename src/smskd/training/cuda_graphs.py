@@ -30,7 +30,7 @@ class Graph(Protocol):
         """Captures a function without carrying it out.
 
         Raises:
-            RuntimeError: the function does something that cannot be captured. Nothing of it has been carried out.
+            Exception: the function does something that cannot be captured. Nothing of it has been carried out.
         """
         ...
 
@@ -66,7 +66,7 @@ class CudaGraph:
                 function()
             if rng.moved_on_the_cpu:
                 raise RuntimeError("random numbers are drawn on the CPU, which a replay would not repeat")
-        except RuntimeError:
+        except Exception:
             with suppress(RuntimeError):
                 graph.reset()
             rng.restore()
@@ -95,8 +95,13 @@ class GraphedStep:
         self._watch = watch
         self._format: list[tuple[torch.Size, tuple[int, ...], torch.dtype]] | None = None
         self._static: Batch | None = None
-        self.works = True
+        self.refusal: str | None = None
+        """Why the step cannot be captured, as far as has been tried."""
+
+    @property
+    def works(self) -> bool:
         """Whether the step can be captured, as far as has been tried."""
+        return self.refusal is None
 
     def __call__(self, batch: Batch) -> None:
         """Trains on a batch."""
@@ -119,7 +124,7 @@ class GraphedStep:
                 with self._watch("capture"):
                     self._graph.capture(lambda: self._train(static))
                 self._static = static
-            except RuntimeError as error:
-                self.works = False
+            except Exception as error:  # capturing is optional; the eager step raises its own mistakes
+                self.refusal = (str(error).strip() or type(error).__name__).splitlines()[0]
                 _logger.info("steps are not captured: %s", error)
         return self.works

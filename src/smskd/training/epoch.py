@@ -5,15 +5,18 @@ from collections.abc import Collection, Iterable, Iterator
 
 from smskd.data import Loader, mix
 from smskd.data.loaders.batching import coalesced_batches
+from smskd.errors import UserError
 from smskd.interfaces.batch import Batch, Progress
 from smskd.teacher_cache import TeacherCache
+from smskd.teacher_cache.cache import OutputsNotFiniteError
 from smskd.timing import sampled_steps
 from smskd.training.accuracy import TOP5_CLASSES, Accuracy, evaluate
 from smskd.training.config import RunConfig
 from smskd.training.ema import ExponentialMovingAverage
 from smskd.training.metrics import EpochMetrics
+from smskd.training.not_finite import broken_weight, cause_in_inputs, not_finite
 from smskd.training.optimizer import learning_rate, set_learning_rate
-from smskd.training.reports import EpochReport, Track, check_finite, untracked
+from smskd.training.reports import EpochReport, Track, untracked
 from smskd.training.rng import seed_everything
 from smskd.training.step import Step
 
@@ -51,11 +54,52 @@ def train_epochs(
         progress = Progress(epoch - settings.first + 1, settings.epochs)
         batches = step.batches(loader.groups(epoch, progress, step.objective.views))
         timed = sampled_steps(len(loader), group) if epoch == settings.first else ()
-        metrics = train_batches(step, track(batches, len(loader), f"epoch {epoch}"), ema, timed=timed)
-        cache_hits = cache.share_of_hits() if cache else None
+        try:
+            metrics = train_batches(step, track(batches, len(loader), f"epoch {epoch}"), ema, timed=timed)
+            cache_hits = cache.share_of_hits() if cache else None
+        except OutputsNotFiniteError as error:
+            raise UserError(_cause(step, config, stage, epoch, images_only=True) or str(error)) from None
         trained = time.perf_counter()
-        check_finite(metrics.means()[0], metrics.first_not_finite(), f"in epoch {epoch}")
-        yield _report(step, config, epoch, stage, rate, metrics, started, trained, cache_hits)
+        _check(step, config, stage, epoch, metrics)
+        yield _report(step, config, epoch, stage, rate, metrics, started, trained, cache_hits, track)
+
+
+def _check(step: Step, config: RunConfig, stage: int, epoch: int, metrics: EpochMetrics) -> None:
+    """Raises UserError if too many steps of an epoch were skipped, or if losses or weights are not finite."""
+    metrics.skipped().check(metrics.samples, f"in epoch {epoch}")
+    if not_finite(metrics.means()[0]):
+        raise UserError(_cause(step, config, stage, epoch) or _of_loss(step, config, stage, epoch, metrics))
+    broken = broken_weight(step.objective)
+    if broken is not None:
+        cause = _cause(step, config, stage, epoch)
+        raise UserError(cause or f"{broken} after epoch {epoch}, all losses of which were finite: {_LOWER}")
+
+
+_LOWER = "lower optimizer.learning_rate"
+
+
+def _cause(step: Step, config: RunConfig, stage: int, epoch: int, *, images_only: bool = False) -> str | None:
+    """What the networks were given in an epoch, where that is not finite."""
+    settings = config.recipe.stages[stage]
+    progress = Progress(epoch - settings.first + 1, settings.epochs)
+    groups = config.loaders[stage].groups(epoch, progress, step.objective.views)
+    cause = cause_in_inputs(groups, None if images_only else step.frozen_forward)
+    return cause and f"the loss of epoch {epoch} is not finite, because {cause}"
+
+
+def _of_loss(step: Step, config: RunConfig, stage: int, epoch: int, metrics: EpochMetrics) -> str:
+    """What to do about a loss that is not finite although all that it is computed from is."""
+    batch, names = metrics.finite_batches() + 1, ", ".join(metrics.first_not_finite())
+    if epoch == config.recipe.stages[stage].first and batch == 1:
+        fp16 = ", or train with runtime.precision=bf16" if step.compute.precision == "fp16" else ""
+        return (
+            f"the loss of the first batch of stage {stage + 1} is not finite in epoch {epoch} ({names}), before any "
+            f"update of the stage: lower that method's weight, or check its hyper-parameters{fp16}"
+        )
+    return (
+        f"the loss is no longer finite in epoch {epoch} ({names}): {_LOWER} or that method's weight "
+        f"(it is finite in the epoch's first {batch - 1} batches)"
+    )
 
 
 def _report(
@@ -68,11 +112,13 @@ def _report(
     started: float,
     trained: float,
     cache_hits: float | None,
+    track: Track,
 ) -> EpochReport:
     """The report of an epoch, with the accuracies of the student at its end."""
     losses, top1, top5 = metrics.means()
-    test = _accuracy(step, config, config.test)
-    validation = None if config.validation is None else _accuracy(step, config, config.validation)
+    test = _accuracy(step, config, config.test, track, "testing")
+    held_out = config.validation
+    validation = None if held_out is None else _accuracy(step, config, held_out, track, "validating")
     return EpochReport(
         epoch=epoch,
         stage=stage + 1,
@@ -89,12 +135,13 @@ def _report(
         validation_top1=None if validation is None else validation.top1,
         validation_top5=None if validation is None else validation.top5,
         cache_hits=cache_hits,
+        skipped_steps=metrics.skipped().steps if config.recipe.runtime.on_nan == "skip" else None,
     )
 
 
-def _accuracy(step: Step, config: RunConfig, loader: Loader) -> Accuracy:
-    predictor = step.objective.predictor
-    return evaluate(predictor, loader.epoch(0), classes=config.classes, compute=step.compute)
+def _accuracy(step: Step, config: RunConfig, loader: Loader, track: Track, what: str) -> Accuracy:
+    batches = track(loader.epoch(0), len(loader), what)
+    return evaluate(step.objective.predictor, batches, classes=config.classes, compute=step.compute)
 
 
 def train_batches(
@@ -117,7 +164,7 @@ def train_batches(
 
     def train(batch: Batch) -> None:
         losses = step(batch)
-        metrics.add(losses.parts, losses.logits, batch.y)
+        metrics.add(losses.parts, losses.logits, batch.y, step.skipped)
 
     train_on = step.graphed(train, timed=bool(timed))
     for batch in step.clock.steps(batches, timed):

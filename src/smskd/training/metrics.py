@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from smskd.training.accuracy import hits
+from smskd.training.skipping import SkipCounts, Skipped
 
 
 class EpochMetrics:
@@ -20,14 +21,16 @@ class EpochMetrics:
         self._losses = torch.empty(0)
         self._finite = torch.empty(0)
         self._hits = torch.empty(0)
+        self._skips: SkipCounts | None = None
 
-    def add(self, parts: dict[str, Tensor], logits: Tensor, y: Tensor) -> None:
-        """Adds the losses of a batch, scalars, and its hits.
+    def add(self, parts: dict[str, Tensor], logits: Tensor, y: Tensor, skipped: Tensor | None = None) -> None:
+        """Adds the losses of a batch, scalars, and its hits; of a skipped batch only that it was skipped.
 
         Args:
             parts: of the loss, by name.
             logits: [N, classes].
             y: [N] true classes.
+            skipped: whether the step was skipped, a bool scalar; None: no step ever is.
         """
         values = torch.stack([loss.detach().float() for loss in parts.values()])
         if not self._names:
@@ -35,16 +38,30 @@ class EpochMetrics:
             self._losses = torch.zeros_like(values)
             self._finite = torch.zeros_like(values, dtype=torch.int64)
             self._hits = torch.zeros(2, dtype=torch.int64, device=logits.device)
+        right = torch.stack([hit.sum() for hit in hits(logits.detach(), y)])
+        if skipped is not None:
+            self._skips = self._skips or SkipCounts(logits.device)
+            self._skips.add(skipped, len(y))
+            values, right = values.masked_fill(skipped, 0.0), right.masked_fill(skipped, 0)
         self._losses.add_(values, alpha=len(y))
         self._finite.add_(self._losses.isfinite())
-        self._hits.add_(torch.stack([hit.sum() for hit in hits(logits.detach(), y)]))
+        self._hits.add_(right)
 
     def means(self) -> tuple[dict[str, float], float, float]:
         """The mean of each part and of the ``total``; the shares, in percent, of samples whose true class was ranked
-        first, and among the first five."""
-        losses = {name: value / self.samples for name, value in self._by_name(self._losses).items()}
-        top1, top5 = (100.0 * count / self.samples for count in self._hits.tolist())
+        first, and among the first five. Skipped batches do not count."""
+        samples = self.samples - self.skipped().samples
+        losses = {name: value / samples for name, value in self._by_name(self._losses).items()}
+        top1, top5 = (100.0 * count / samples for count in self._hits.tolist())
         return {"total": sum(losses.values()), **losses}, top1, top5
+
+    def skipped(self) -> Skipped:
+        """The steps that were skipped."""
+        return Skipped() if self._skips is None else self._skips.read()
+
+    def finite_batches(self) -> int:
+        """Number of batches before the first one with a part that was not finite; all of them where there is none."""
+        return int(min(self._by_name(self._finite).values()))
 
     def first_not_finite(self) -> list[str]:
         """The parts that were the first not to be finite; in later batches no part is."""

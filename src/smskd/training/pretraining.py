@@ -12,10 +12,12 @@ from torch import Tensor
 from smskd.config.optimization import OptimizerConfig
 from smskd.config.runtime import RuntimeConfig
 from smskd.data import Loader, mix
+from smskd.errors import UserError
 from smskd.interfaces.batch import Progress
 from smskd.interfaces.objective import Objective, ParameterGroup, PretrainingPhase
+from smskd.training.not_finite import cause_in_inputs
 from smskd.training.optimizer import build_optimizer, set_learning_rate
-from smskd.training.reports import Track, check_finite, untracked
+from smskd.training.reports import Track, untracked
 from smskd.training.rng import seed_everything
 
 _PRETRAIN = 0x50524550
@@ -116,7 +118,12 @@ class PhaseTrainer:
             self._close()
         means = {name: float(value) / samples for name, value in sums.items()}
         broken = [name for name, value in means.items() if not math.isfinite(value)]
-        check_finite(means, broken, f"before stage {self.stage}, in the pretraining of {self.phase.name}")
+        if broken:
+            cause = cause_in_inputs(loader.groups(key, Progress(epoch, self.epochs), self._objective.views))
+            raise UserError(
+                f"the loss is no longer finite before stage {self.stage}, in the pretraining of {self.phase.name} "
+                f"({', '.join(broken)}): {cause or 'lower optimizer.learning_rate'}"
+            )
         return {"total": sum(means.values()), **means}
 
     def _step(self, total: Tensor) -> None:

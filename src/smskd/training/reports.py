@@ -1,21 +1,36 @@
 """What training yields after each epoch, and how progress within an epoch is shown."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from smskd.errors import UserError
-from smskd.interfaces.batch import Batch
 from smskd.training.accuracy import Accuracy
 
-Track = Callable[[Iterable[Batch], int, str], Iterable[Batch]]
-"""Wraps the batches of an epoch to show progress: (batches, their number, a description)."""
+Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+"""Wraps the batches of an epoch, or the steps of other work, to show progress: (items, their number, a description).
+The description of an epoch of training begins with ``epoch``."""
 
 
-def untracked(batches: Iterable[Batch], total: int, what: str) -> Iterable[Batch]:
+def untracked(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
     """Shows nothing."""
-    return batches
+    return items
+
+
+@dataclass(frozen=True)
+class TeacherReport:
+    """The test accuracy of the teacher, measured once, before training.
+
+    Attributes:
+        top1, top5: percent; top-5 None with fewer than six classes.
+        seconds: that it took.
+    """
+
+    top1: float
+    top5: float | None
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"teacher  test {self.top1:.2f}%"
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,8 @@ class EpochReport:
         images_per_second: of training. seconds: of the whole epoch.
         cache_hits: share of the samples whose teacher outputs came from the cache; None, and not in the line, without a
             cache.
+        skipped_steps: steps that were not taken because their loss or gradients were not finite; None, and not in the
+            line, unless ``runtime.on_nan`` is ``skip``.
         test, validation: the accuracies, sample by sample.
     """
 
@@ -48,6 +65,7 @@ class EpochReport:
     validation_top1: float | None = None
     validation_top5: float | None = None
     cache_hits: float | None = None
+    skipped_steps: int | None = None
 
     def __str__(self) -> str:
         losses = "  ".join(f"{name} {value:.4f}" for name, value in self.losses.items())
@@ -56,21 +74,14 @@ class EpochReport:
             top1 += f"  validation {self.validation_top1:.2f}%"
         if self.cache_hits is not None:
             top1 += f"  cache {self.cache_hits:.0%}"
+        if self.skipped_steps:
+            top1 += f"  skipped {self.skipped_steps} steps"
         return f"epoch {self.epoch}  stage {self.stage}  lr {self.learning_rate:.3g}  {losses}  {top1}"
 
     def as_dict(self) -> dict[str, Any]:
         """The values as JSON has them."""
         values = {name: value for name, value in asdict(self).items() if name not in ("test", "validation")}
-        optional = (
-            ["cache_hits"] if self.validation is not None else ["cache_hits", "validation_top1", "validation_top5"]
-        )
+        optional = ["cache_hits", "skipped_steps"]
+        if self.validation is None:
+            optional += ["validation_top1", "validation_top5"]
         return {name: value for name, value in values.items() if value is not None or name not in optional}
-
-
-def check_finite(losses: dict[str, float], broken: Sequence[str], when: str) -> None:
-    """Raises UserError, with the names of the parts, if a loss is not finite."""
-    if not all(map(math.isfinite, losses.values())):
-        raise UserError(
-            f"the loss is no longer finite {when} ({', '.join(broken)}): "
-            "lower optimizer.learning_rate or that method's weight"
-        )

@@ -113,6 +113,7 @@ class TrainingState:
         counters.epoch = report.epoch
         counters.seconds += report.seconds
         counters.test_top1, counters.test_top5 = report.test_top1, report.test_top5
+        counters.skipped_steps += report.skipped_steps or 0
         counters.ema_steps = self._ema.steps if self._ema else 0
         if report.validation_top1 is not None:
             self._observe_validation(report.epoch, report.validation_top1, report.test_top1)
@@ -203,7 +204,9 @@ class TrainingState:
         objective = self._built_objective(index)
         self.student = objective.predictor
         optimizer = build_optimizer(stage.optimizer, objective.parameter_groups())
-        self._step = Step(objective, optimizer, config.recipe.runtime, self.clock, config.example.device)
+        runtime = config.recipe.runtime
+        skips = runtime.on_nan == "skip"
+        self._step = Step(objective, optimizer, runtime, self.clock, config.example.device, skips=skips)
         self._phases = [
             PhaseTrainer(objective, phase, place, stage.optimizer, config.recipe.runtime, index + 1)
             for place, phase in enumerate(objective.pretraining_phases())

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from smskd.config.runtime import ComputeConfig
 from smskd.data.loaders.batching import BatchGroup, split
@@ -15,6 +16,7 @@ from smskd.objective.frozen_outputs import precompute
 from smskd.timing import REPLAYED, Clock
 from smskd.training.cuda_graphs import CudaGraph, GraphedStep, Phase, Train
 from smskd.training.rng import generators_of
+from smskd.training.skipping import SkippingUpdate
 
 
 class Step:
@@ -26,6 +28,7 @@ class Step:
         compute: how it is computed.
         clock: times the parts of steps.
         device: of training.
+        skips: whether steps whose loss or gradients are not finite are skipped.
     """
 
     def __init__(
@@ -35,6 +38,8 @@ class Step:
         compute: ComputeConfig,
         clock: Clock,
         device: torch.device,
+        *,
+        skips: bool = False,
     ) -> None:
         self.objective = objective
         self.optimizer = optimizer
@@ -46,12 +51,17 @@ class Step:
         """Whether steps are to be captured and replayed."""
         self._graph = CudaGraph(lambda: generators_of(objective))
         self._graphed: GraphedStep | None = None
+        self._skipping = SkippingUpdate(objective, optimizer, self.scaler) if skips else None
+        self.skipped: Tensor | None = None
+        """Whether the last step was skipped, a bool scalar on the device; None where steps are not skipped."""
 
     def __call__(self, batch: Batch) -> Losses:
         """Trains on a batch."""
         if batch.outputs is None:
             batch = replace(batch, outputs=self.frozen_forward(batch))
         part = self.clock.part
+        if self._skipping is not None:
+            self._skipping.begin()
         with part("losses"), self.compute.autocast(self.device):
             losses: Losses = self.objective(batch)
         with part("optimizer"):
@@ -59,7 +69,10 @@ class Step:
         with part("backward"):
             self.scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
         with part("optimizer"):
-            self.scaler.step(self.optimizer)
+            if self._skipping is not None:
+                self.skipped = self._skipping.step(losses.total.detach())
+            else:
+                self.scaler.step(self.optimizer)
             self.scaler.update()
         return losses
 
@@ -98,6 +111,12 @@ class Step:
 
         self._graphed = GraphedStep(train, self._graph, watch)
         return self._graphed
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence on why steps are not captured, where that was tried."""
+        refusal = None if self._graphed is None else self._graphed.refusal
+        return () if refusal is None else (f"Steps are not captured as CUDA graphs: {refusal}",)
 
     @property
     def replays(self) -> bool:

@@ -1,6 +1,5 @@
 """The summary of a finished run."""
 
-import copy
 from typing import Any
 
 import torch
@@ -9,22 +8,27 @@ from torch import nn
 from smskd.config.given import is_given
 from smskd.interfaces.features import FeatureModel
 from smskd.models import macs, parameters
+from smskd.models.copying import copy_of
 from smskd.models.latency import latency
 from smskd.runs.file_names import SUMMARY_FORMAT
-from smskd.training.accuracy import Accuracy, evaluate
+from smskd.training.accuracy import Accuracy
 from smskd.training.config import RunConfig
+from smskd.training.reports import Track, untracked
 from smskd.training.state import TrainingState
+from smskd.training.teacher_test import last_teacher
 
 
-def summary(config: RunConfig, state: TrainingState, carried: Accuracy) -> dict[str, Any]:
+def summary(config: RunConfig, state: TrainingState, carried: Accuracy, track: Track = untracked) -> dict[str, Any]:
     """The summary.
 
     Args:
         config: of the run.
         state: at its end.
         carried: test accuracy of the resulting student.
+        track: shows progress while latencies are measured.
     """
     counters = state.counters
+    student, teacher = _costs(config, state, track)
     return {
         "format": SUMMARY_FORMAT,
         "name": config.recipe.name,
@@ -33,7 +37,7 @@ def summary(config: RunConfig, state: TrainingState, carried: Accuracy) -> dict[
         "epochs": counters.epoch,
         "data": dict(config.data),
         "student": {
-            **_cost(_model_name(config.recipe.student.name), state.student, config),
+            **student,
             "top1_last": counters.test_top1,
             "top5_last": counters.test_top5,
             "top1_best": counters.best_test_top1,
@@ -42,24 +46,30 @@ def summary(config: RunConfig, state: TrainingState, carried: Accuracy) -> dict[
             "top1": carried.top1,
             "top5": carried.top5,
         },
-        "teacher": _teacher(config),
+        "teacher": teacher and {**teacher, **_teacher_accuracy(counters.teacher)},
         "stages": counters.stages,
+        "notes": counters.notes,
+        "skipped_steps": counters.skipped_steps,
         "digest": config.identity.digest,
         "identity": dict(config.identity.facts),
     }
 
 
-def _teacher(config: RunConfig) -> dict[str, Any] | None:
-    """Of the last stage that has one."""
-    pairs = zip(config.teachers, config.recipe.stages, strict=True)
-    found = [(frozen, stage.teacher) for frozen, stage in pairs if frozen is not None and stage.teacher is not None]
-    if not found:
-        return None
-    frozen, settings = found[-1]
-    compute = config.recipe.runtime
-    accuracy = evaluate(frozen, config.test.epoch(0), classes=config.classes, compute=compute)
-    cost = _cost(_model_name(settings.name), frozen.model, config)
-    return {**cost, "top1_last": accuracy.top1, "top5_last": accuracy.top5}
+def _costs(config: RunConfig, state: TrainingState, track: Track) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The costs of the student, and of the last stage's teacher that there is."""
+    networks = [(config.recipe.student.name, state.student)]
+    found = last_teacher(config)
+    if found is not None:
+        networks.append((found[1].name, found[0].model))
+    costs = [
+        _cost(_model_name(name), model, config) for name, model in track(networks, len(networks), "measuring latency")
+    ]
+    return costs[0], costs[1] if found is not None else None
+
+
+def _teacher_accuracy(measured: list[float | None] | None) -> dict[str, Any]:
+    top1, top5 = measured or (None, None)
+    return {"top1_last": top1, "top5_last": top5}
 
 
 def _model_name(name: str) -> str:
@@ -78,5 +88,5 @@ def _cost(name: str, model: FeatureModel, config: RunConfig) -> dict[str, Any]:
 
 def _channels_last(model: nn.Module, config: RunConfig) -> nn.Module:
     """A copy in the format in which networks run here, so that teacher and student are timed alike."""
-    twin = copy.deepcopy(model).to(config.example.device)
+    twin = copy_of(model).to(config.example.device)
     return twin.to(memory_format=torch.channels_last)

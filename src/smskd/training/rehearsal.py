@@ -1,0 +1,179 @@
+"""Everything that a run will do is tried once before its first epoch: steps of each stage, and evaluation.
+
+A network or a method may fail only for the last, smaller batch of an epoch, only in train mode, or only in a later
+stage. Copies are trained, so that neither weights nor buffers nor random state change.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from smskd.data import Loader
+from smskd.data.loaders.batching import mapped, split
+from smskd.errors import UserError
+from smskd.interfaces.batch import Batch, Progress
+from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.objective import Objective
+from smskd.interfaces.terms import Term
+from smskd.models.copying import copy_of
+from smskd.models.dry_run import in_eval_mode
+from smskd.models.frozen import Frozen
+from smskd.models.memory_errors import is_out_of_memory, out_of_memory_told
+from smskd.objective.parts import StageParts
+from smskd.timing import IDLE
+from smskd.training.config import RunConfig
+from smskd.training.optimizer import build_optimizer
+from smskd.training.rng import RngSnapshot, generators_of
+from smskd.training.step import Step
+
+
+def rehearse(config: RunConfig) -> None:
+    """Trains a copy of the student on batches of every size of each stage, and runs the networks on test batches.
+
+    Args:
+        config: of a run that has not begun.
+
+    Raises:
+        UserError: a step or an evaluation fails; the message begins with the stage and names the batch size.
+    """
+    rng = RngSnapshot(generators_of(config.student))
+    try:
+        student = _copied(config.student)
+        reference: Frozen | None = None
+        for index, stage in enumerate(config.recipe.stages):
+            if stage.anchor is not None:
+                reference = Frozen(student, config.example)
+            objective = _objective(config, index, student, reference)
+            batch = _first_batch(config.loaders[index], Progress(1, stage.epochs), objective.views)
+            if index and reference is not None:
+                _rehearse_anchor(config, index, objective, reference, batch)
+            _rehearse_steps(config, index, objective, batch)
+            student = objective.predictor
+            if index < len(config.recipe.stages) - 1:
+                with _told(index, "the end of the stage fails", "the end of the stage"):
+                    objective.end_of_stage(student.eval(), [batch])
+        _check_state(student)
+        _rehearse_evaluation(config, student, "student")
+        for teacher in dict.fromkeys(teacher for teacher in config.teachers if teacher is not None):
+            _rehearse_evaluation(config, teacher, "teacher")
+    finally:
+        rng.restore()
+
+
+def _copied(student: FeatureModel) -> FeatureModel:
+    try:
+        return copy_of(student)
+    except Exception as error:  # whatever a part of the user's network raises
+        raise UserError(f"student: it cannot be copied (copy.deepcopy): {_reason(error)}") from error
+
+
+def _check_state(student: FeatureModel) -> None:
+    """Refuses a student that a checkpoint cannot hold."""
+    for name, value in student.wrapped.state_dict().items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
+            kind = f"a {value.layout} tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise UserError(f"student: its state_dict() has {kind} as '{name}'; a checkpoint holds dense tensors alone")
+
+
+def _objective(config: RunConfig, index: int, student: FeatureModel, reference: Frozen | None) -> Objective:
+    stage = config.recipe.stages[index]
+    anchored = stage.anchor is not None and stage.anchor.weight > 0
+    parts = StageParts(
+        student=student,
+        teacher=config.teachers[index],
+        reference=reference if anchored else None,
+        methods=stage.methods,
+        anchor=stage.anchor,
+        ce_weight=stage.ce_weight,
+        data=config.loaders[index].info,
+        example=config.example,
+    )
+    with _told(index, "its modules cannot be built", "the modules of its methods: lower their sizes"):
+        return config.recipe.strategy.objective(parts)
+
+
+def _rehearse_anchor(config: RunConfig, index: int, objective: Objective, reference: Frozen, batch: Batch) -> None:
+    """The anchor learns of the end of the previous stage; EWC estimates the Fisher information there."""
+    anchor, state = config.recipe.stages[index].anchor, objective.anchor_state
+    if anchor is None or state is None or type(anchor).end_of_stage is Term.end_of_stage:
+        return
+    model = copy_of(reference.model).to(config.example.device).requires_grad_(True).eval()
+    with _told(index, "the anchor cannot begin", "the anchor"):
+        anchor.end_of_stage(model, [batch], state)
+
+
+def _rehearse_steps(config: RunConfig, index: int, objective: Objective, batch: Batch) -> None:
+    stage, loader = config.recipe.stages[index], config.loaders[index]
+    optimizer = build_optimizer(stage.optimizer, objective.parameter_groups())
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    step = Step(objective, optimizer, config.recipe.runtime, IDLE, config.example.device)
+    for phase in objective.pretraining_phases():
+        with _told(index, f"the pretraining of {phase.name} fails", f"the pretraining of {phase.name}"):
+            phase.loss(batch)
+    objective.train()
+    for size in _sizes(loader, len(batch.y)):
+        part = replace(mapped(batch, lambda tensor, rows=size: tensor[:rows]), keys=None)  # type: ignore[misc]
+        last = "the last, smaller batch of an epoch" if size < len(batch.y) else "a batch"
+        images = f"{last} ({size} {'image' if size == 1 else 'images'})"
+        with _told(
+            index,
+            f"a training step on {images} fails",
+            f"a training step on {images}: lower training.batch_size, or the sizes of {'+'.join(stage.names) or 'it'}",
+        ):
+            losses = step(part)
+            _check_logits(losses.logits, size, loader.info.classes)
+
+
+def _rehearse_evaluation(config: RunConfig, network: nn.Module, role: str) -> None:
+    compute = config.recipe.runtime
+    for loader in (config.test, config.validation):
+        if loader is None:
+            continue
+        batch = next(iter(loader.epoch(0)))
+        for size in _sizes(loader, len(batch.y)):
+            images = f"a test batch of {size} {'image' if size == 1 else 'images'}"
+            fails, memory = f"evaluation of the {role} on {images} fails", f"{images}: lower training.test_batch_size"
+            with _told(None, fails, memory), torch.no_grad(), in_eval_mode(network):
+                with compute.autocast(config.example.device):
+                    logits = network(batch.x[:size])
+                _check_logits(logits, size, config.classes)
+
+
+def _first_batch(loader: Loader, progress: Progress, views: frozenset[str]) -> Batch:
+    return next(split(next(iter(loader.groups(1, progress, views)))))
+
+
+def _sizes(loader: Loader, whole: int) -> list[int]:
+    """Numbers of images in a whole batch and in the last one."""
+    last = loader.info.samples - (len(loader) - 1) * whole
+    return [whole, last] if 0 < last < whole else [whole]
+
+
+def _check_logits(logits: Tensor, size: int, classes: int) -> None:
+    if tuple(logits.shape) != (size, classes):
+        raise ValueError(f"the logits are {list(logits.shape)} instead of {[size, classes]}")
+
+
+@contextmanager
+def _told(stage: int | None, fails: str, memory: str) -> Iterator[None]:
+    """Errors within, whatever they are, become a line; the original one is their cause."""
+    where = "" if stage is None else f"stages.{stage}: "
+    work: Callable[[], str] = lambda: f"{where}{memory}"  # noqa: E731
+    try:
+        with out_of_memory_told(work):
+            yield
+    except UserError as error:
+        message = str(error)
+        raise UserError(message if not stage or message.startswith("memory ") else f"{where}{message}") from error
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise UserError(f"{where}{fails}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,38 @@
+"""The test accuracy of the teacher, measured once, before training."""
+
+import time
+
+from smskd.config.models import TeacherConfig
+from smskd.data import mix
+from smskd.models.frozen import Frozen
+from smskd.training.accuracy import evaluate
+from smskd.training.config import RunConfig
+from smskd.training.reports import TeacherReport, Track
+from smskd.training.rng import seed_everything
+
+_TEST = 0x54455354
+"""Sets the draws of a teacher that draws random numbers apart from those of the stages."""
+
+
+def last_teacher(config: RunConfig) -> tuple[Frozen, TeacherConfig] | None:
+    """The teacher of the last stage that has one, and its settings."""
+    pairs = zip(config.teachers, config.recipe.stages, strict=True)
+    found = [(frozen, stage.teacher) for frozen, stage in pairs if frozen is not None and stage.teacher is not None]
+    return found[-1] if found else None
+
+
+def test_of_teacher(config: RunConfig, track: Track) -> TeacherReport | None:
+    """The accuracy of :func:`last_teacher`; None where there is no teacher.
+
+    Args:
+        config: of the run.
+        track: shows progress.
+    """
+    found = last_teacher(config)
+    if found is None:
+        return None
+    started = time.perf_counter()
+    seed_everything(mix(config.recipe.runtime.seed, _TEST))
+    batches = track(config.test.epoch(0), len(config.test), "testing the teacher")
+    accuracy = evaluate(found[0], batches, classes=config.classes, compute=config.recipe.runtime)
+    return TeacherReport(accuracy.top1, accuracy.top5, round(time.perf_counter() - started, 3))
