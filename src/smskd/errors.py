@@ -11,6 +11,12 @@ _UNPRINTABLE = re.compile(
     "\ud800-\udfff\ufffe\uffff]"  # no characters
 )
 
+LARGEST_COUNT = 10**6
+"""Of hyper-parameters that are counts, dimensions or epochs; more is a slip and would take all memory or time."""
+
+MOST_CHOICES = 40
+"""Names that a message lists."""
+
 
 class UserError(Exception):
     """A mistake of the user, told in one line: what is wrong, where, what would be right.
@@ -37,7 +43,10 @@ def nearest(word: str, valid: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest of the valid words, else the list of them all."""
     choices = sorted(valid)
     close = get_close_matches(word, choices, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; choose from {', '.join(choices)}"
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    more = len(choices) - MOST_CHOICES
+    return f"; choose from {', '.join(choices[:MOST_CHOICES])}{f' and {more} others' if more > 0 else ''}"
 
 
 def require_positive(**values: float) -> None:
@@ -64,11 +73,14 @@ def require_between(low: float, high: float, **values: float) -> None:
 
 
 def require_count(least: int = 1, /, **values: int) -> None:
-    """Refuses a hyper-parameter that is not a whole number of ``least`` or more.
+    """Refuses a hyper-parameter that is not a whole number from ``least`` to a million.
 
     Raises:
-        UserError: `negatives must be a whole number of 1 or more, not 0`.
+        UserError: `negatives must be a whole number of 1 or more, not 0`; `feature_dim must be at most 1000000, not
+            10000000`.
     """
     for name, value in values.items():
         if not isinstance(value, int) or value < least:
             raise UserError(f"{name} must be a whole number of {least} or more, not {value}")
+        if value > LARGEST_COUNT:
+            raise UserError(f"{name} must be at most {LARGEST_COUNT}, not {value}")

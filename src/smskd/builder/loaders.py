@@ -7,6 +7,7 @@ import torch
 from smskd.config.data import DataConfig
 from smskd.data import Augmentation, Dataset, Loader, mix
 from smskd.data.loaders.make import make_loader
+from smskd.errors import UserError
 from smskd.models.frozen import Frozen
 from smskd.strategies.resolved import ResolvedRecipe
 from smskd.teacher_cache import key_of, replayed_seed
@@ -25,11 +26,19 @@ def test_loader(dataset: Dataset, batch_size: int, device: torch.device) -> Load
 def augmentation_of(
     config: DataConfig, dataset: Dataset, own: Augmentation | None, memory_format: torch.memory_format
 ) -> Augmentation:
-    """The transform of training images."""
+    """The transform of training images.
+
+    Raises:
+        UserError: the padding is larger than the images.
+    """
     if own is not None:
         return replace(own, memory_format=memory_format)
     usual = dataset.augmentation(memory_format)
     padding, flip = config.augmentation.padding, config.augmentation.flip
+    height, width = dataset.shape[-2:]
+    if padding is not None and padding > min(height, width):
+        limit = f"must be at most {min(height, width)}, the shorter side of the images, not {padding}"
+        raise UserError(f"data.augmentation.padding: {limit}")
     return replace(
         usual,
         padding=usual.padding if padding is None else padding,

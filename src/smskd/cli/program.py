@@ -17,6 +17,8 @@ UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 READER_GONE = 1
 """Exit code where nobody reads the output any more."""
 
+_PRINTING = ("rich", "typer", "click")
+
 _ALLOCATION = ("can't allocate memory", "not enough memory", "out of memory")
 """In the RuntimeError that PyTorch raises where memory does not suffice."""
 
@@ -34,8 +36,10 @@ def run_program() -> NoReturn:
         command = error.ctx.command_path if error.ctx else "smskd"
         end(f"{error.format_message()} (see: {command} --help)", MISTAKE)
     except OSError as error:
-        _end_of_writing()
-        end(f"{error.filename}: {error.strerror}" if error.filename is not None else str(error), MISTAKE)
+        if error.filename is not None:
+            end(f"{error.filename}: {error.strerror}", MISTAKE)
+        _end_of_writing(error if _while_printing(error) else None)
+        end(f"{error.strerror or error}{_place(error)}", MISTAKE)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
@@ -51,13 +55,19 @@ def run_program() -> NoReturn:
     sys.exit(code)
 
 
-def _end_of_writing() -> None:
+def _end_of_writing(known: OSError | None = None) -> None:
     """Ends the program if standard output cannot be written; quietly if its reader is gone."""
-    problem = output_problem()
+    problem = output_problem() or known
     if isinstance(problem, BrokenPipeError):
         sys.exit(READER_GONE)
     if problem is not None:
         end(f"standard output cannot be written: {problem.strerror}", MISTAKE)
+
+
+def _while_printing(error: OSError) -> bool:
+    """Whether an error comes from the libraries that print."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in _PRINTING
 
 
 def _interrupted(error: BaseException) -> bool:

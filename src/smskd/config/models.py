@@ -34,7 +34,7 @@ class ModelConfig(Config):
             if key in _OF_THE_DATA:
                 raise SettingError("follows from the data; leave it out", f"options.{key}")
             if key in _OWN_KEYS:
-                raise SettingError(f"is no option of a model; write it beside name as {key}", f"options.{key}")
+                raise SettingError("belongs beside options, not in them", f"options.{key}")
 
     @classmethod
     def of(cls, value: Any) -> Any:

@@ -13,7 +13,7 @@ from smskd.recipe.yaml_text import load_yaml
 
 _HASH = re.compile(r"(?:^|\s)#")
 _IN_QUOTES = re.compile(r"""'.*'|".*\"""", re.DOTALL)
-_NULL = ("", "~", "null")
+_NULL = ("~", "null")
 
 
 def overridden(raw: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
@@ -22,8 +22,8 @@ def overridden(raw: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, An
     Args:
         raw: the mapping; it is not changed.
         overrides: ``key.path=value`` each. A key whose value is a text takes everything behind the first ``=`` as it
-            is, without quotes around it; where it may be null, ``null`` or nothing stands for that. Any other value is
-            YAML, without comments: a ``#`` belongs to the value. A number in a path is an index of a list. ``methods``
+            is, without quotes around it; where it may be null, ``null`` stands for that. Any other value is YAML,
+            without comments: a ``#`` belongs to the value. A number in a path is an index of a list. ``methods``
             replaces ``stages``, and vice versa.
 
     Raises:
@@ -35,6 +35,10 @@ def overridden(raw: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, An
         keys = name.split(".")
         if not equals or not all(keys) or len(keys) > DEEPEST:
             raise UserError(f"'{shortened(override)}' is not of the form key.path=value")
+        if not text.strip():
+            raise UserError(f"'{override}' has no value; null stands for none")
+        if keys == ["base"]:
+            raise UserError(f"'{shortened(override)}': base is a key of files; give the recipe of the base instead")
         _set(result, keys, _value(text, keys, override), f"'{shortened(override)}'")
         result = expanded(result)  # for the next override: methods=fitnet,kd methods.1.temperature=2
     return result

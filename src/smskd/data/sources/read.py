@@ -1,5 +1,6 @@
 """Reads the data set of a source and its options."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -38,8 +39,18 @@ def read_source(
         arguments["subset"] = subset
     if takes_track(factory):
         arguments["track"] = track
-    dataset = as_dataset(factory(**arguments), source.name, track)
+    dataset = as_dataset(_called(factory, arguments, source.name, where), source.name, track)
     return dataset if own_subset else _subset(dataset, subset)
+
+
+def _called(factory: Callable[..., Any], arguments: dict[str, Any], name: str, where: str) -> Any:
+    """The result of a source; arguments that do not fit a callable without a signature are told in one line."""
+    try:
+        return factory(**arguments)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise  # from within the source
+        raise UserError(f"{where}: {name} cannot be called with these options: {error}") from None
 
 
 def _subset(dataset: Dataset, subset: SubsetConfig) -> Dataset:
