@@ -13,18 +13,17 @@ from torch import Tensor, nn
 from smskd.anchors.reference_kl import ReferenceKL
 from smskd.config.cache import CacheMode
 from smskd.config.optimization import OptimizerConfig
-from smskd.config.runtime import Compile, ComputeConfig, Precision
+from smskd.config.runtime import Compile, ComputeConfig, OnNan, Precision
 from smskd.config.stage import StageConfig
+from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import FeatureLayout, Reads
 from smskd.interfaces.terms import Kind, Method, TermInputs, WeightedMethod
 from smskd.models import adapt
 from smskd.models.frozen import Frozen
 from smskd.registry import METHODS
-from smskd.runs.folder import RunFolder
 from smskd.training.config import RunConfig
 from smskd.training.globals import computing
-from smskd.training.run import run
 from smskd.training.step import Step
 from tests.support import tiny
 from tests.support.nearly_equal import SLOW, cached_teacher, check_near
@@ -50,6 +49,7 @@ def setup(
     precision: Precision = "fp32",
     cache: CacheMode = "off",
     optimizer: OptimizerConfig = SLOW,
+    on_nan: OnNan = "stop",
 ) -> RunConfig:
     """Two stages, of batches of 8 and a last one of 4."""
     stages = [(StageConfig(ends_after=2), list(methods)), (StageConfig(), ["kd"])]
@@ -65,6 +65,7 @@ def setup(
         precision=precision,
         compile=compiled,
         tf32=False,
+        on_nan=on_nan,
     )
     return tiny.built(wanted, learner=wide)
 
@@ -93,7 +94,7 @@ def test_resume_is_exact(precision: Precision, cache: CacheMode, optimizer: Opti
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     parts.mkdir()
     tiny.trained(made(), whole)
-    reports = run(made(), RunFolder(parts))
+    reports = tiny.epochs_of(made(), parts)
     list(islice(reports, 1))
     reports.close()
     tiny.trained(made(), parts)
@@ -167,6 +168,68 @@ def test_a_step_that_cannot_be_captured_is_eager(method: Method, works: bool, tm
     fast = tiny.trained(setup([weighed]), tmp_path / "fast")
     assert replayed(tmp_path / "fast") == [works, True]
     check_near(fast, plain)
+
+
+@dataclass(frozen=True)
+class NotFiniteForOneSample(Method):
+    """Is NaN for the batch with the sample of index 5."""
+
+    kind: ClassVar[Kind] = "response"
+    published_weight: ClassVar[float] = 1.0
+
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
+        return Reads(("logits",))
+
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        assert inputs.batch.index is not None
+        loss = inputs.student.logits.square().mean(dim=1)
+        return {"loss": torch.where(inputs.batch.index == 5, torch.nan, loss)}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_skipped_steps_are_replayed(precision: Precision, tmp_path: Path) -> None:
+    weighed = WeightedMethod("own", NotFiniteForOneSample(), 0.1)
+    plain = tiny.trained(setup([weighed], "off", precision, on_nan="skip"), tmp_path / "plain")
+    made = setup([weighed], "auto", precision, on_nan="skip")
+    fast = tiny.trained(made, tmp_path / "fast")
+    assert replayed(tmp_path / "fast") == [True, True]
+    assert [report.skipped_steps for report in plain] == [1, 1, 0, 0]
+    assert [report.skipped_steps for report in fast] == [1, 1, 0, 0]
+    check_near(fast, plain)
+    assert all(bool(value.isfinite().all()) for value in made.student.state_dict().values())
+
+
+@dataclass(frozen=True)
+class Greedy(Method):
+    """Allocates more memory than any GPU has, while it is hungry."""
+
+    kind: ClassVar[Kind] = "response"
+    published_weight: ClassVar[float] = 1.0
+    hungry: ClassVar[bool] = False
+
+    def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
+        return Reads(("logits",))
+
+    def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
+        if self.hungry:
+            torch.empty(2**50, dtype=torch.uint8, device=inputs.student.logits.device)
+        return {"loss": inputs.student.logits.square().mean(dim=1)}
+
+
+def test_running_out_of_memory_is_a_line_and_the_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made() -> RunConfig:
+        return setup([WeightedMethod("greedy", Greedy(), 0.1)], "off")
+
+    tiny.trained(made(), tmp_path / "whole")
+    (tmp_path / "parts").mkdir()
+    reports = tiny.epochs_of(made(), tmp_path / "parts")
+    next(reports)
+    monkeypatch.setattr(Greedy, "hungry", True)
+    with pytest.raises(UserError, match=r"memory does not suffice for stage 1 \(greedy\) with batches of 8 images"):
+        list(reports)
+    monkeypatch.setattr(Greedy, "hungry", False)
+    tiny.trained(made(), tmp_path / "parts")
+    assert tiny.outcome(tmp_path / "parts") == tiny.outcome(tmp_path / "whole")
 
 
 def test_networks_are_folded_though_products_are_rounded() -> None:
