@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,28 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_run(out / "kd" / f"seed{seed}", seed=seed, top1=66.0 + seed)
         write_run(out / "plain" / f"seed{seed}", name="plain", seed=seed, stages=PLAIN, top1=60.0, teacher_top1=None)
     return write_report(find_runs([out]), out / "pages" / "all.html").path
+
+
+HOSTILE = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(1)>",
+    "\x1b[31m\x00\uffff\u202eright to left",
+    "${7*7} {{7*7}} datum['a'] \\u0041 \"quoted\" 'name'",
+    "العربية עברית 👩‍🔬 漢字",
+    "=cmd|' /C calc'!A0",
+    "long" * 400,
+)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of runs whose names, models, data and methods are hostile."""
+    out = tmp_path_factory.mktemp("hostile")
+    for number in range(3):
+        name, other = HOSTILE[number], HOSTILE[number + 3]
+        stages = [[name], [f"{other}.package:Name[0]"]]
+        write_run(out / f"{number}", name, stages=stages, student=other, data=name, epochs_per_stage=2)
+    write_run(out / "variant", HOSTILE[0], stages=[["kd"]], facts={"student.name": HOSTILE[1]}, epochs_per_stage=2)
+    return write_report(find_runs([out]), out / "page.html", [f"left out: {name}" for name in HOSTILE]).path
 
 
 def test_the_run_folder_gets_page_and_svgs_and_no_leavings(single: Path) -> None:
@@ -242,9 +265,20 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_hostile_names_are_text(hostile: Path) -> None:
+    html = hostile.read_text(encoding="utf-8")
+    elements = Elements(html)
+    assert [tag for tag, _ in elements.found].count("script") == 4
+    assert "img" not in {tag for tag, _ in elements.found}
+    assert not set("\x00\x1b\u202e\uffff") & set(html)
+    assert HOSTILE[0] in elements.words
+    assert r"\x1b[31m\x00\uffff\u202eright to left" in elements.words
+    assert f"<bdi>{HOSTILE[3]}</bdi>" in html
+    assert HOSTILE[2] in elements.words
+
+
+@pytest.mark.parametrize(("page", "scheme"), [*product(["single", "several"], ["light", "dark"]), ("hostile", "light")])
 @pytest.mark.parametrize("width", [1100, 375])
-@pytest.mark.parametrize("page", ["single", "several"])
 def test_charts_are_drawn(page: str, width: int, scheme: str, browser: Any, request: pytest.FixtureRequest) -> None:
     file = request.getfixturevalue(page)
     tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -253,6 +287,7 @@ def test_charts_are_drawn(page: str, width: int, scheme: str, browser: Any, requ
     tab.on("console", lambda message: complaints.append(message.text))
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on("request", lambda sent: requests.append(sent.url))
+    tab.on("dialog", lambda dialog: complaints.append(dialog.message))
     tab.goto(file.as_uri())
     places = len(charts_of(Elements(file.read_text(encoding="utf-8"))))
     for details in tab.query_selector_all("details"):

@@ -8,6 +8,7 @@ import altair as alt
 
 from smskd.analysis.compare import Row
 from smskd.analysis.format import percent, spread
+from smskd.analysis.tables import LONG_NAME
 from smskd.report import theme
 from smskd.report.marks import Chart, Record, base, colour, dash, epochs, finish, hover, long, percent_scale, tip, wide
 
@@ -29,7 +30,8 @@ def comparison_chart(rows: Sequence[Row]) -> Chart:
         "recipe:N",
         title=None,
         scale=alt.Scale(domain=[name for name, _ in named]),
-        axis=alt.Axis(domain=False, ticks=False, grid=True),
+        # Name and differences in two lines.
+        axis=alt.Axis(domain=False, ticks=False, grid=True, labelExpr="split(datum.label, ' · ')"),
     )
     x = alt.X(
         "value:Q",
@@ -58,6 +60,7 @@ def comparison_chart(rows: Sequence[Row]) -> Chart:
         "Dot plot of the last epoch's top-1 accuracy for each recipe: every seed and the mean",
         height=_LINE * len(rows),
         right=48,
+        long_names=True,
     )
 
 
@@ -90,6 +93,7 @@ def curves_chart(rows: Sequence[Row]) -> Chart:
         [lines, hover(records, [tip("epoch", "Epoch", "d")], names)],
         f"{split.capitalize()} accuracy over the epochs, mean over the seeds",
         f"Line chart of the {split} accuracy of each recipe over the epochs",
+        long_names=max(map(len, names)) > LONG_NAME,
     )
 
 

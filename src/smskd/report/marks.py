@@ -39,6 +39,7 @@ def finish(
     height: int = HEIGHT,
     above: int = 0,
     right: int = 8,
+    long_names: bool = False,
 ) -> Chart:
     """The layers as one chart in the theme of this package.
 
@@ -48,6 +49,7 @@ def finish(
         description: for screen readers.
         height: of the plot in pixels.
         above, right: free space above the plot and to its right, in pixels.
+        long_names: whether labels of the vertical axis and of the legend have more space.
     """
     chart: Chart = (
         alt.layer(*layers)
@@ -58,7 +60,7 @@ def finish(
             height=height,
             padding={"left": 4, "right": right, "top": 6, "bottom": 4},
         )
-        .configure(**theme.config())
+        .configure(**theme.config(long_names=long_names))
     )
     return chart
 
@@ -88,10 +90,9 @@ def long(records: Sequence[Record], names: Sequence[str]) -> list[Record]:
     ]
 
 
-def colour(names: Sequence[str], colours: Sequence[str], legend: bool = True) -> alt.Color:
-    """Colours by the field ``series``, with or without a legend."""
-    scale = alt.Scale(domain=list(names), range=list(colours))
-    return alt.Color("series:N", scale=scale) if legend else alt.Color("series:N", scale=scale, legend=None)
+def colour(names: Sequence[str], colours: Sequence[str]) -> alt.Color:
+    """Colours by the field ``series``, with a legend."""
+    return alt.Color("series:N", scale=alt.Scale(domain=list(names), range=list(colours)))
 
 
 def dash(names: Sequence[str], patterns: Sequence[Sequence[float]]) -> alt.StrokeDash:

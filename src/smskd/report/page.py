@@ -105,6 +105,9 @@ def _html(runs: Sequence[Run], remarks: Sequence[str], script: str | None, missi
     if len(runs) > 1:
         rows = compare(runs)
         comparison = comparison_section(rows)
+        labels = {id(run): row.label for row in rows for run in row.runs}
+        for section, run in zip(sections, runs, strict=True):
+            section["label"] = labels.get(id(run), run.name)
         remarks = [*remarks, *notes(rows)]
         charts = {"comparison": comparison_chart(rows), "curves": curves_chart(rows), **charts}
     return (

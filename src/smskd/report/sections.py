@@ -23,6 +23,7 @@ def run_section(key: str, run: Run) -> Record:
     """
     return {
         "key": key,
+        "label": run.name,
         "run": run,
         "summary": run.summary,
         "charts": {f"{key}-{name}": chart for name, chart in run_charts(run).items()},

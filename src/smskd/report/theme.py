@@ -34,8 +34,13 @@ DARK = {
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 
 
-def config() -> dict[str, Any]:
-    """The Vega-Lite configuration of all charts."""
+def config(*, long_names: bool = False) -> dict[str, Any]:
+    """The Vega-Lite configuration of all charts.
+
+    Args:
+        long_names: whether labels of the vertical axis and of the legend have more space.
+    """
+    legend = {"labelLimit": 320, "columns": 2} if long_names else {}
     label = {"labelColor": MUTED, "labelFontSize": 12, "labelFontWeight": "normal"}
     title = {"titleColor": MUTED, "titleFontSize": 12, "titleFontWeight": "normal"}
     return {
@@ -54,8 +59,8 @@ def config() -> dict[str, Any]:
             "labelPadding": 5,
         },
         "axisX": {"grid": False},
-        "axisY": {"domain": False, "ticks": False, "labelLimit": 220},
-        "legend": {**label, "orient": "bottom", "title": None, "symbolStrokeWidth": 2.5, "columnPadding": 18},
+        "axisY": {"domain": False, "ticks": False, "labelLimit": 320 if long_names else 220},
+        "legend": {**label, "orient": "bottom", "title": None, "symbolStrokeWidth": 2.5, "columnPadding": 18, **legend},
         "line": {"strokeWidth": 2, "strokeCap": "round", "strokeJoin": "round"},
         "text": {"font": FONT, "fontSize": 12, "color": MUTED},
         "rule": {"color": RULE},
