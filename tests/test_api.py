@@ -13,6 +13,7 @@ from smskd.interfaces.terms import WeightedMethod
 from smskd.methods.crd import CRD
 from smskd.methods.fitnet import FitNet
 from smskd.methods.kd import KD
+from smskd.report.page import Page
 from tests.support import tiny
 from tests.support.own_data import TorchvisionLike, distilled, floats, network
 
@@ -20,7 +21,7 @@ from tests.support.own_data import TorchvisionLike, distilled, floats, network
 @pytest.fixture(autouse=True)
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """The charts of the page take more time than the runs."""
-    monkeypatch.setattr(training, "write_run_report", lambda _: None)
+    monkeypatch.setattr(training, "write_run_report", Page)
 
 
 class TestAnyNetworks:

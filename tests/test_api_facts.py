@@ -14,6 +14,7 @@ from smskd.data import Augmentation, Dataset, Images
 from smskd.models import Facts, create, facts, load_weights, set_facts
 from smskd.models.frozen import Frozen
 from smskd.objective.student_head import StudentWithHead
+from smskd.report.page import Page
 from tests.support import tiny
 from tests.support.facts_cases import halves, metadata_of, trained_on
 from tests.support.own_data import distilled, images, network
@@ -24,7 +25,7 @@ NORMALISED = Augmentation(mean=(0.4,), std=(0.3,), padding=0, flip=False)
 @pytest.fixture(autouse=True)
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """The charts of the page take more time than the runs."""
-    monkeypatch.setattr(training, "write_run_report", lambda _: None)
+    monkeypatch.setattr(training, "write_run_report", Page)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that has learned the halves, normalised, without an error."""
     folder = tmp_path_factory.mktemp("halves") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "write_run_report", lambda _: None)
+        patch.setattr(training, "write_run_report", Page)
         result = trained_on(halves(96), augmentation=NORMALISED, out=folder)
     assert result.summary["student"]["top1"] == 100
     return folder

@@ -20,6 +20,7 @@ from smskd.methods.kd import KD
 from smskd.models import save_weights
 from smskd.objective.student_head import StudentWithHead
 from smskd.recipe import parse
+from smskd.report.page import Page
 from tests.support import tiny
 from tests.support.own_data import Stop, distilled, stopping_after
 
@@ -27,7 +28,7 @@ from tests.support.own_data import Stop, distilled, stopping_after
 @pytest.fixture(autouse=True)
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """The charts of the page take more time than the runs."""
-    monkeypatch.setattr(training, "write_run_report", lambda _: None)
+    monkeypatch.setattr(training, "write_run_report", Page)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from smskd import OptimizerConfig, StageConfig, UserError
 from smskd import session as training
 from smskd.methods.kd import KD
 from smskd.models import load_weights
+from smskd.report.page import Page
 from tests.support import tiny
 from tests.support.own_data import Stop, distilled, floats, network, stopping_after
 
@@ -18,7 +19,7 @@ from tests.support.own_data import Stop, distilled, floats, network, stopping_af
 @pytest.fixture(autouse=True)
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """The charts of the page take more time than the runs."""
-    monkeypatch.setattr(training, "write_run_report", lambda _: None)
+    monkeypatch.setattr(training, "write_run_report", Page)
 
 
 class TestResume:

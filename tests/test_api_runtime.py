@@ -15,6 +15,7 @@ from smskd import LoaderConfig, RuntimeConfig, StageConfig, UserError, Validatio
 from smskd import session as training
 from smskd.models import save_weights
 from smskd.recipe import parse
+from smskd.report.page import Page
 from smskd.runs.folder import RunFolder
 from tests.support import tiny
 from tests.support.own_data import distilled, floats, images, network
@@ -23,7 +24,7 @@ from tests.support.own_data import distilled, floats, images, network
 @pytest.fixture(autouse=True)
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """The charts of the page take more time than the runs."""
-    monkeypatch.setattr(training, "write_run_report", lambda _: None)
+    monkeypatch.setattr(training, "write_run_report", Page)
 
 
 class TestValidation:

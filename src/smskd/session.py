@@ -102,7 +102,7 @@ class Run:
     def _make_page(self) -> None:
         path = self.folder.path
         try:
-            write_run_report(path)
+            self.problems.extend(write_run_report(path).notes)
         except Exception as error:  # whatever the page fails on, the run is complete
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             self.problems.append(

@@ -13,6 +13,7 @@ import pytest
 from smskd.cli import demo
 from smskd.cli.run_bars import RunBars
 from smskd.recipe import Recipe, read
+from smskd.report.page import Page
 from tests.support.program import ctrl_c_stops_this_process, everything_in, fine, mistake, smskd
 
 STUDENTS = ("plain", "kd", "fitnet-kd")
@@ -88,7 +89,7 @@ def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_ctrl_c_ends_the_workers_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("smskd.session.write_run_report", lambda *_: None)
+    monkeypatch.setattr("smskd.session.write_run_report", Page)
     out = tmp_path / "demo"
     stopped = smskd("demo", "--out", out, "--epochs", "5000", "--seeds", "0")
     assert stopped.code == 130

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from smskd import session
 from smskd.models.frozen import Frozen
+from smskd.report.page import Page
 from tests.support.cached import Calls
 
 
@@ -25,4 +26,4 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 @pytest.fixture(autouse=True)
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """The charts of the page take more time than the runs."""
-    monkeypatch.setattr(session, "write_run_report", lambda _: None)
+    monkeypatch.setattr(session, "write_run_report", Page)

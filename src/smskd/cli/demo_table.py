@@ -10,6 +10,7 @@ from smskd.analysis.compare import Row
 from smskd.analysis.format import difference, percent, spread
 from smskd.analysis.paired import PairedDifference
 from smskd.analysis.tables import common, phrases
+from smskd.analysis.visible import one_line
 
 
 def demo_table(rows: Sequence[Row], differences: Sequence[PairedDifference]) -> Table:
@@ -32,8 +33,8 @@ def demo_table(rows: Sequence[Row], differences: Sequence[PairedDifference]) -> 
     for title in ("top-1", *(f"vs {baseline}" for baseline in baselines), "forgotten"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
-        compared = [_interval(by_names.get((row.name, baseline))) for baseline in baselines]
-        table.add_row(escape(row.name), spread(row.top1_last), *compared, percent(row.forgotten))
+        compared = [_interval(by_names.get((row.label, baseline))) for baseline in baselines]
+        table.add_row(escape(one_line(row.label)), spread(row.top1_last), *compared, percent(row.forgotten))
     return table
 
 
