@@ -183,7 +183,9 @@ class TestAStudentWithANewHead:
         given = recipe(tmp_path, methods=[f"{__name__}:NewHead", "kd"])
         result = smskd.train(parse(given), out=tmp_path / "run")
         x = torch.rand(3, *tiny.SHAPE)
-        loaded = smskd.load(tmp_path / "run")
+        with pytest.raises(UserError, match=f"of the method '{__name__}:NewHead', which does not come with"):
+            smskd.load(tmp_path / "run")
+        loaded = smskd.load(tmp_path / "run", trust=True)
         assert isinstance(result.student, StudentWithHead)
         torch.testing.assert_close(loaded(x), result.student(x), rtol=1e-4, atol=1e-6)
         assert tiny.same(tiny.bits(loaded), tiny.bits(result.student))

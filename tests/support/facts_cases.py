@@ -1,6 +1,7 @@
 """Weights with facts beside them, images in two classes, and a module that must never be imported."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ class Evil:
     def __init__(self, folder: Path) -> None:
         self._trace = folder / "imported"
         trace = repr(str(self._trace))
+        sys.modules.pop("evil_module", None)  # of an earlier test
         (folder / "evil_module.py").write_text(f"open({trace}, 'w').close()\nmake = None\n")
 
     @property
