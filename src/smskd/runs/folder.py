@@ -17,7 +17,7 @@ from smskd.runs.checkpoint_files import Checkpoint
 from smskd.runs.checksums import verified, with_checksum
 from smskd.runs.file_names import CHECKPOINT, ENVIRONMENT, METRICS, PRETRAINING, RECIPE, STAGES, STUDENT, SUMMARY
 from smskd.runs.lock import locked
-from smskd.runs.metrics_file import append_line, keep_lines, whole_lines
+from smskd.runs.metrics_file import append_line, kept_lines, whole_lines
 from smskd.runs.tensor_files import read_tensors, write_tensors
 
 __all__ = [
@@ -156,12 +156,19 @@ class RunFolder:
         Raises:
             UserError: metrics are missing or damaged.
         """
-        self._remove_leftovers()
+        metrics, pretraining = self.path / METRICS, self.path / PRETRAINING
+        fields = ("stage", "method", "epoch")
         try:
-            keep_lines(self.path / METRICS, ("epoch",), epoch, numbered=True)
-            keep_lines(self.path / PRETRAINING, ("stage", "method", "epoch"), pretraining_epochs, numbered=False)
+            kept = {
+                metrics: kept_lines(metrics, ("epoch",), epoch, numbered=True),
+                pretraining: kept_lines(pretraining, fields, pretraining_epochs, numbered=False),
+            }
         except UserError as error:
             raise UserError(f"{error}; remove it and {self.path / CHECKPOINT} to start the run again") from None
+        self._remove_leftovers()
+        for path, text in kept.items():
+            if path.exists():
+                files.write_text(path, text, parents=False)
 
     def save_checkpoint(self, checkpoint: Checkpoint, keep: int = 1) -> None:
         """Writes a checkpoint.
@@ -199,6 +206,14 @@ class RunFolder:
             except OSError as error:
                 raise files.not_writable(path.parent, error) from error
         write_tensors(path, module.state_dict(), metadata, parents=False)
+
+    def problem_of_student(self, stage: int) -> str:
+        """Why the weights that a stage, counted from 1, has carried on cannot be read; empty if they can."""
+        try:
+            read_tensors(self.stage_student(stage), own=True)
+        except UserError as error:
+            return str(error)
+        return ""
 
     def stage_student(self, stage: int) -> Path:
         """The file of the student that a stage, counted from 1, has carried on."""

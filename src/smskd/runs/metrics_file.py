@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from smskd.errors import UserError
-from smskd.runs.atomic_files import not_writable, write_text
+from smskd.runs.atomic_files import not_writable
 from smskd.runs.checksums import verified, with_checksum
 
 
@@ -34,8 +34,8 @@ def append_line(path: Path, line: Mapping[str, Any], *, first: bool) -> None:
         raise not_writable(path, error) from error
 
 
-def keep_lines(path: Path, fields: Sequence[str], count: int, *, numbered: bool) -> None:
-    """Removes the lines after a checkpoint, those that are damaged or torn, and earlier copies of a line.
+def kept_lines(path: Path, fields: Sequence[str], count: int, *, numbered: bool) -> str:
+    """The text without the lines after a checkpoint, those that are damaged or torn, and earlier copies of a line.
 
     Args:
         path: of the file; it may be missing where no line is to be kept.
@@ -44,12 +44,12 @@ def keep_lines(path: Path, fields: Sequence[str], count: int, *, numbered: bool)
         numbered: whether the first field counts the lines from 1.
 
     Raises:
-        UserError: one of the lines to keep is missing or damaged, or the file cannot be read or written.
+        UserError: one of the lines to keep is missing or damaged, or the file cannot be read.
     """
     if not path.exists() and count:
         raise UserError(f"{path} is missing")
     if not path.exists():
-        return
+        return ""
     lines: dict[tuple[Any, ...], str] = {}
     for text in _text(path).splitlines():
         line = _line(text)
@@ -59,7 +59,7 @@ def keep_lines(path: Path, fields: Sequence[str], count: int, *, numbered: bool)
     kept = [key for key in kept if not numbered or 1 <= key[0] <= count][:count]
     if len(kept) < count:
         raise UserError(f"{path} is damaged: {len(kept)} of {count} epochs are in it")
-    write_text(path, "".join(lines[key] + "\n" for key in kept), parents=False)
+    return "".join(lines[key] + "\n" for key in kept)
 
 
 def whole_lines(path: Path) -> int:

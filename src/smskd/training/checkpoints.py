@@ -98,8 +98,8 @@ class Checkpoints:
         return now
 
     def _missing_students(self, stages: int) -> list[str]:
-        files = [self._folder.stage_student(stage) for stage in range(1, stages + 1)]
-        return [f"{file} was missing when the run was resumed." for file in files if not file.is_file()]
+        problems = [self._folder.problem_of_student(stage) for stage in range(1, stages + 1)]
+        return [f"When the run was resumed: {problem}." for problem in problems if problem]
 
 
 def _check_nothing_is_missing(config: RunConfig, folder: RunFolder) -> None:
