@@ -105,6 +105,6 @@ def readings_of_damaged_files(laboratory: Laboratory) -> Iterator[Trial]:
             other, refused = silently_other(here, damage, right, ALL_READERS)
             if other:
                 return Verdict("lost", f"other results: {other}")
-            return Verdict("refused" if refused else "survived")
+            return Verdict("told" if refused else "survived")
 
         yield Trial(f"file {damage.kind}, of a finished run", str(damage), verdict)

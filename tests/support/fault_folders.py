@@ -23,6 +23,7 @@ def _result(folder: Path) -> dict[str, Any]:
         [verified(json.loads(line)) for line in pretraining.read_text().splitlines()] if pretraining.exists() else []
     )
     names = [name for name in found["files"] if not name.startswith(_OF_THE_PAGE)]
+    found["summary"][0].pop("notes", None)  # a run that was resumed may have others
     return {**found, "pretraining": tiny.without_times(lines), "files": names}
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.support import tiny
 from tests.support.fault_cases import Case
 from tests.support.fault_damage import Damage
 from tests.support.fault_folders import done, is_kept, result
@@ -20,11 +21,11 @@ class Verdict:
     """What became of a training that was hurt.
 
     Attributes:
-        kind: ``survived``: nothing was lost, and it ended as the uninterrupted training did; ``refused``: in a line,
-            with all that was done still there; ``lost``: anything else, which ``detail`` describes.
+        kind: ``survived``: nothing was lost, and it ended as the uninterrupted training did; ``told``: a line says
+            what is damaged, and all that was done is still there; ``lost``: anything else, which ``detail`` describes.
     """
 
-    kind: Literal["survived", "refused", "lost"]
+    kind: Literal["survived", "told", "lost"]
     detail: str = ""
 
 
@@ -70,13 +71,22 @@ def damaged(laboratory: Laboratory, name: str, stopped: Path, damage: Damage) ->
     ended = laboratory.resume(name, here)
     if ended.is_one_line:
         changed = _changed(files, everything_in(here))
-        verdict = Verdict("lost" if changed else "refused", f"{ended.message}{' '.join(changed)}")
+        verdict = Verdict("lost" if changed else "told", f"{ended.message}{' '.join(changed)}")
     elif ended.code != 0:
         verdict = Verdict("lost", str(ended))
     else:
-        verdict = _compared(laboratory, name, here, before)
+        verdict = _told_in_a_note(here, damage) or _compared(laboratory, name, here, before)
     shutil.rmtree(here, ignore_errors=True)
     return verdict
+
+
+def _told_in_a_note(here: Path, damage: Damage) -> Verdict | None:
+    """The verdict on a run that was resumed without the weights of an earlier stage, which nothing needs."""
+    stages, _, _ = damage.file.rpartition("/stages/")
+    if not stages or (here / damage.file).exists() != (damage.kind != "removed"):
+        return None
+    notes = tiny.summary(here / stages)["notes"]
+    return Verdict("told", str(notes)) if any(damage.file in note for note in notes) else None
 
 
 def _compared(laboratory: Laboratory, name: str, here: Path, before: dict[str, list[bytes]]) -> Verdict:
@@ -128,4 +138,5 @@ def _difference(found: Any, wanted: Any, path: str = "") -> str:
 
 def _changed(before: dict[str, bytes], now: dict[str, bytes]) -> list[str]:
     """Files whose content is another, or which are gone; new ones do no harm."""
-    return [name for name, content in before.items() if now.get(name) != content]
+    left = (".tmp", ".lock")
+    return [name for name, content in before.items() if now.get(name) != content and not name.endswith(left)]

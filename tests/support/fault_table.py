@@ -3,15 +3,15 @@
 import os
 import platform
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-import smskd
 from tests.support.fault_scenarios import Verdict
 
 BEGIN, END = "<!-- table of faults: begin -->", "<!-- table of faults: end -->"
-_COLUMNS = ("survived", "refused", "lost")
+_COLUMNS = ("survived", "told", "lost")
 
 
 class Tally:
@@ -35,7 +35,7 @@ class Tally:
             skipped: trials for which there was no time.
         """
         rows = [
-            "| Fault | Tried | Survived | Refused in a line | Lost |",
+            "| Fault | Tried | Survived | Told in a line | Lost |",
             "| --- | ---: | ---: | ---: | ---: |",
             *(self._row(kind, counts) for kind, counts in self._counts.items()),
             self._row("**all**", sum(self._counts.values(), Counter())),
@@ -51,7 +51,7 @@ class Tally:
 def versions() -> str:
     """The machine and what runs on it."""
     return (
-        f"smskd {smskd.__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}, "
+        f"smskd {version('smskd')}, PyTorch {torch.__version__}, Python {platform.python_version()}, "
         f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores"
     )
 
