@@ -73,8 +73,9 @@ def test_a_run_on_a_terminal(here: Path, taught: tuple[str, ...], monkeypatch: p
         monkeypatch.setenv(name, value)
     written = on_a_terminal("train", "digits/fitnet-kd-no-reference", *taught, "--seeds", "0,1", "--out", "r")
     lines = screen(written)
-    assert len(lines) == 2, lines
-    for seed, line in enumerate(lines):
+    assert len(lines) == 4, lines
+    for seed, line in enumerate(lines[1::2]):
+        assert lines[2 * seed].startswith(f"fitnet-kd-no-reference seed {seed}  teacher  test ")
         assert line.startswith(f"fitnet-kd-no-reference seed {seed}: top-1 ")
         assert line.endswith(f"r/seed{seed}/report.html")
     plain = re.sub(CONTROL, "", written)
@@ -137,3 +138,50 @@ def test_reading_images_is_shown() -> None:
 def test_a_file_gets_no_control_characters(here: Path) -> None:
     assert "\x1b" not in fine("methods", "kd")
     assert "\x1b" not in fine("train", "digits/teacher", *TINY, "student.name=resnet8")
+
+
+class Times:
+    """A clock that moves by some seconds whenever it is looked at."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 0.0, step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+class TestWithoutATerminal:
+    def test_a_line_before_the_first_epoch_and_whenever_nothing_was_said_for_long(self) -> None:
+        file = io.StringIO()
+        display = Display(Console(file=file, width=80), clock=Times(7.0))
+        assert list(display.track(range(12), 12, "testing the teacher")) == list(range(12))
+        lines = file.getvalue().splitlines()
+        assert lines == ["testing the teacher: 5 of 12", "testing the teacher: 10 of 12"]
+
+    def test_nothing_where_it_is_quick(self) -> None:
+        file = io.StringIO()
+        display = Display(Console(file=file, width=80), clock=Times(0.01))
+        assert list(display.reading(range(100), 100)) == list(range(100))
+        assert not file.getvalue()
+
+    def test_a_run(self, here: Path, taught: tuple[str, ...]) -> None:
+        lines = fine("train", "digits/fitnet-kd", *taught, "--out", "r").splitlines()
+        assert lines[0] == "fitnet-kd seed 0  begins with epoch 1 of 2"
+        assert re.fullmatch(r"fitnet-kd seed 0  teacher  test [\d.]+%", lines[1])
+        assert lines[2].startswith("fitnet-kd seed 0  epoch 1  stage 1")
+
+
+def test_the_bar_leaves_room_for_the_tests_of_an_epoch() -> None:
+    """Half of the first epoch's time was spent on tests: the training of the second is half of it."""
+    file = io.StringIO()
+    display = display_on(file)
+    assert display.bars is not None
+    display._share = 0.5
+    with display.shown():
+        task = display._run = display.bars.add_task("run", total=3, completed=1, note="")
+        list(display.track(range(4), 4, "epoch 2"))
+        assert display.bars.tasks[task].completed == 1.5
+        list(display.track(range(4), 4, "testing"))
+        assert display.bars.tasks[task].completed == 1.5
+        assert display.bars.tasks[task].fields["note"] == "testing 4/4"

@@ -17,7 +17,6 @@ from smskd.recipe import Recipe, parse
 from smskd.registry import STRATEGIES
 from smskd.runs.folder import RunFolder
 from smskd.strategies.base import Strategy
-from smskd.training.run import run
 from smskd.training.state import TrainingState
 from tests.support import gating_strategy, own_data, tiny
 
@@ -99,7 +98,7 @@ def test_resumed_in_the_middle_of_a_stage_it_ends_bit_identical(
     epochs: int, name: str, tmp_path: Path, uninterrupted: Path
 ) -> None:
     made = tiny.built(recipe(name))
-    reports = run(made, RunFolder(tmp_path))
+    reports = tiny.epochs_of(made, tmp_path)
     for _ in range(epochs):
         next(reports)
     reports.close()

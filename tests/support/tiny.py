@@ -1,7 +1,8 @@
 """The smallest runs there can be: narrow networks, some dozens of 8x8 digits, a few epochs."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -30,8 +31,8 @@ from smskd.runs.folder import CHECKPOINT, METRICS, SUMMARY, RunFolder
 from smskd.strategies.resolve import resolve
 from smskd.training.config import RunConfig
 from smskd.training.globals import preserved_globals
-from smskd.training.reports import EpochReport
-from smskd.training.run import run
+from smskd.training.reports import EpochReport, TeacherReport
+from smskd.training.run import Report, run
 
 CLASSES = 10
 SHAPE = (1, 8, 8)
@@ -119,6 +120,12 @@ def built(wanted: Recipe, *, learner: nn.Module | None = None, source: nn.Module
     with preserved_globals():
         provided = Provided(learner or student(), source or teacher(), digits(validation=held_out))
         return build(resolve(wanted), provided)
+
+
+def epochs_of(made: RunConfig, folder: Path) -> Generator[Report, None, None]:
+    """The reports of a run's epochs, those of pretraining included, without the test of the teacher before them."""
+    with closing(run(made, RunFolder(folder))) as reports:
+        yield from (report for report in reports if not isinstance(report, TeacherReport))
 
 
 def trained(made: RunConfig, folder: Path) -> list[EpochReport]:

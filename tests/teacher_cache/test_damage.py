@@ -20,7 +20,6 @@ from smskd.runs.folder import RunFolder
 from smskd.teacher_cache.folder import DESCRIPTION
 from smskd.teacher_cache.storage import FileStorage
 from smskd.training.config import RunConfig
-from smskd.training.run import run
 from tests.support import cached, tiny
 from tests.support.cached import RECORD, Calls, damage, rows_file
 
@@ -80,7 +79,7 @@ class TestResume:
     ) -> None:
         folder, kept = tmp_path / "run", tmp_path / "cache"
         folder.mkdir()
-        reports = run(built(mode, kept), RunFolder(folder))
+        reports = tiny.epochs_of(built(mode, kept), folder)
         for _ in range(epoch):
             next(reports)
         reports.close()

@@ -16,12 +16,10 @@ from smskd.config.cache import CacheMode
 from smskd.config.stage import StageConfig
 from smskd.data.loaders import batching
 from smskd.interfaces.batch import Batch, FrozenOutputs
-from smskd.runs.folder import RunFolder
 from smskd.training import step as step_module
 from smskd.training.config import RunConfig
 from smskd.training.cuda_graphs import GraphedStep, Phase
 from smskd.training.reports import EpochReport
-from smskd.training.run import run
 from smskd.training.step import Step
 from tests.support import tiny
 from tests.support.nearly_equal import SLOW, cached_teacher, check_near
@@ -171,7 +169,7 @@ def test_resume_is_exact(accelerate: Callable[[], None], tmp_path: Path) -> None
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     parts.mkdir()
     tiny.trained(made(), whole)
-    reports = run(made(), RunFolder(parts))
+    reports = tiny.epochs_of(made(), parts)
     list(islice(reports, 1))
     reports.close()
     tiny.trained(made(), parts)

@@ -12,11 +12,9 @@ import torch
 from smskd.config.optimization import OptimizerConfig
 from smskd.config.stage import StageConfig
 from smskd.errors import UserError
-from smskd.runs.folder import RunFolder
 from smskd.training.config import RunConfig
 from smskd.training.globals import preserved_globals
 from smskd.training.rng import RngSnapshot
-from smskd.training.run import run
 from tests.support import tiny
 
 GLOBALS: dict[str, Callable[[], Any]] = {
@@ -62,7 +60,7 @@ def failed(folder: Path) -> None:
 
 
 def closed(folder: Path) -> None:
-    reports = run(made(), RunFolder(folder))
+    reports = tiny.epochs_of(made(), folder)
     next(reports)
     changed = {name for name, state in GLOBALS.items() if name in RUN_SETS and state() == RUN_SETS[name]}
     assert changed == RUN_SETS.keys()

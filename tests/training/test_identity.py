@@ -123,7 +123,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def left_after(epochs: int, made: RunConfig, folder: Path) -> None:
-    reports = run(made, RunFolder(folder))
+    reports = tiny.epochs_of(made, folder)
     for _ in range(epochs):
         next(reports)
     reports.close()

@@ -16,10 +16,8 @@ from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import FeatureLayout, Reads
 from smskd.interfaces.objective import Losses, Objective, ParameterGroup
 from smskd.interfaces.terms import Kind, Method, TermInputs, WeightedMethod
-from smskd.runs.folder import RunFolder
 from smskd.timing import IDLE
 from smskd.training.optimizer import build_optimizer, state_tensors
-from smskd.training.run import run
 from smskd.training.skipping import SkipCounts
 from smskd.training.step import Step
 from tests.support import tiny
@@ -188,7 +186,7 @@ class TestRuns:
         wanted = recipe(Sometimes((5,)))
         tiny.trained(tiny.built(wanted), tmp_path / "whole")
         (tmp_path / "parts").mkdir()
-        reports = run(tiny.built(wanted), RunFolder(tmp_path / "parts"))
+        reports = tiny.epochs_of(tiny.built(wanted), tmp_path / "parts")
         while getattr(next(reports), "epoch", 0) != 2:
             pass
         reports.close()

@@ -15,10 +15,8 @@ from smskd.config.runtime import Compile, Precision
 from smskd.config.stage import StageConfig
 from smskd.models import frozen
 from smskd.models.frozen import Frozen
-from smskd.runs.folder import RunFolder
 from smskd.training import optimizer as optim
 from smskd.training.config import RunConfig
-from smskd.training.run import run
 from smskd.training.step import Step
 from tests.support import tiny
 from tests.support.nearly_equal import SLOW, cached_teacher
@@ -183,7 +181,7 @@ def test_resume_is_exact(
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     parts.mkdir()
     tiny.trained(made("one"), whole)
-    reports = run(made("other"), RunFolder(parts))
+    reports = tiny.epochs_of(made("other"), parts)
     list(islice(reports, 2))
     reports.close()
     rest = tiny.trained(made("other"), parts)

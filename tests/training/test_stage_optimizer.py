@@ -9,9 +9,7 @@ from safetensors.torch import load_file
 from smskd.anchors.reference_kl import ReferenceKL
 from smskd.config.optimization import OptimizerConfig
 from smskd.config.stage import StageConfig
-from smskd.runs.folder import RunFolder
 from smskd.training.config import RunConfig
-from smskd.training.run import run
 from tests.support import tiny
 from tests.support.stage_starts import StageStart
 
@@ -27,7 +25,7 @@ def two_stages(second: StageConfig, methods: tiny.Methods = ("kd",)) -> RunConfi
 def test_keep_carries_the_momentum_of_the_student(starts: list[StageStart], tmp_path: Path) -> None:
     """The adapters of the first stage are no longer trained, those of the second are, and begin without momentum."""
     made = two_stages(StageConfig(optimizer_state="keep"), ["vid"])
-    saved = [load_file(tmp_path / "checkpoint.safetensors") for _ in run(made, RunFolder(tmp_path))]
+    saved = [load_file(tmp_path / "checkpoint.safetensors") for _ in tiny.epochs_of(made, tmp_path)]
     names = [f"student.{name}" for name, _ in made.student.named_parameters()]
     assert starts[0].momentum == {}
     assert set(starts[1].momentum) == set(names)

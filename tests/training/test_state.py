@@ -15,7 +15,6 @@ from torch import Tensor
 from smskd.runs.folder import Checkpoint, RunFolder
 from smskd.training.config import RunConfig
 from smskd.training.globals import preserved_globals
-from smskd.training.run import run
 from smskd.training.state import TrainingState
 from tests.support import run_cases, tiny
 
@@ -50,7 +49,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = parent / "whole"
     folder.mkdir()
     copies = []
-    for number, _ in enumerate(run(request.param(), RunFolder(folder))):
+    for number, _ in enumerate(tiny.epochs_of(request.param(), folder)):
         copies.append(parent / str(number))
         shutil.copytree(folder, copies[-1])
     return Whole(request.param, folder, tuple(copies))

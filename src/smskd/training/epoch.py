@@ -17,7 +17,7 @@ from smskd.training.metrics import EpochMetrics
 from smskd.training.not_finite import broken_weight, cause_in_inputs, not_finite
 from smskd.training.optimizer import learning_rate, set_learning_rate
 from smskd.training.reports import EpochReport, Track, untracked
-from smskd.training.rng import seed_everything
+from smskd.training.rng import seed_everything, seed_kept
 from smskd.training.step import Step
 
 
@@ -47,6 +47,7 @@ def train_epochs(
     for epoch in range(first, settings.last + 1):
         started = time.perf_counter()
         seed_everything(mix(config.recipe.runtime.seed, epoch))
+        seed_kept(step.objective.predictor, mix(config.recipe.runtime.seed, epoch))
         rate = learning_rate(
             settings.optimizer.learning_rate, config.recipe.schedule, config.recipe.training.epochs, settings, epoch
         )

@@ -18,7 +18,7 @@ from smskd.interfaces.objective import Objective, ParameterGroup, PretrainingPha
 from smskd.training.not_finite import cause_in_inputs
 from smskd.training.optimizer import build_optimizer, set_learning_rate
 from smskd.training.reports import Track, untracked
-from smskd.training.rng import seed_everything
+from smskd.training.rng import seed_everything, seed_kept
 
 _PRETRAIN = 0x50524550
 """Sets the draws of these epochs apart from those of the stages."""
@@ -102,6 +102,7 @@ class PhaseTrainer:
     def _epoch(self, loader: Loader, epoch: int, track: Track) -> dict[str, float]:
         key = mix(_PRETRAIN, self.stage, self.place, epoch)
         seed_everything(mix(self._seed, key))
+        seed_kept(self._objective.predictor, mix(self._seed, key))
         batches = loader.epoch(key, Progress(epoch, self.epochs), self._objective.views)
         sums: dict[str, Tensor] = {}
         samples = 0

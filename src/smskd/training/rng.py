@@ -8,12 +8,39 @@ import numpy as np
 import torch
 from torch import nn
 
+from smskd.data import mix
+
 
 def seed_everything(seed: int) -> None:
     """Seeds the global generators of Python, numpy and torch, on all devices."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def seed_kept(module: nn.Module, seed: int) -> None:
+    """Seeds the generators that modules keep as attributes, of torch, numpy and ``random``, each differently.
+
+    Generators within containers, and those that a function holds, are not found.
+
+    Args:
+        module: the network.
+        seed: from which the seeds of all of them follow.
+    """
+    values = [value for part in module.modules() for value in vars(part).values()]
+    kept = {id(value): value for value in values if isinstance(value, _GENERATORS)}
+    for number, generator in enumerate(kept.values()):
+        own = mix(seed, number)
+        if isinstance(generator, torch.Generator):
+            generator.manual_seed(own)
+        elif isinstance(generator, np.random.Generator):
+            bits: Any = generator.bit_generator
+            bits.state = type(bits)(own).state
+        else:
+            generator.seed(own % 2**32)
+
+
+_GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 
 
 def generators_of(module: nn.Module) -> list[torch.Generator]:

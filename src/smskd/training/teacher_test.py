@@ -4,6 +4,7 @@ import time
 
 from smskd.config.models import TeacherConfig
 from smskd.data import mix
+from smskd.models import describe
 from smskd.models.frozen import Frozen
 from smskd.training.accuracy import evaluate
 from smskd.training.config import RunConfig
@@ -22,14 +23,14 @@ def last_teacher(config: RunConfig) -> tuple[Frozen, TeacherConfig] | None:
 
 
 def test_of_teacher(config: RunConfig, track: Track) -> TeacherReport | None:
-    """The accuracy of :func:`last_teacher`; None where there is no teacher.
+    """The accuracy of :func:`last_teacher`; None where there is none, or one whose classes are not those of the data.
 
     Args:
         config: of the run.
         track: shows progress.
     """
     found = last_teacher(config)
-    if found is None:
+    if found is None or describe(found[0].model, config.image_shape).classes != config.classes:
         return None
     started = time.perf_counter()
     seed_everything(mix(config.recipe.runtime.seed, _TEST))
