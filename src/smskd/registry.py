@@ -19,6 +19,7 @@ from pydantic.errors import PydanticUserError
 from smskd.config.base import ComponentConfig
 from smskd.config.importing import has, imported
 from smskd.config.messages import mistake, shortened, shown
+from smskd.config.numbers import is_boolean_as_number
 from smskd.errors import UserError, nearest
 
 
@@ -207,11 +208,7 @@ class ClassRegistry(Registry):
                 f"{where}: the types of the fields of {component.name} cannot be checked: {reason}"
             ) from error
         for key, value in component.options.items():
-            if (
-                isinstance(value, bool)
-                and isinstance(getattr(made, key), int | float)
-                and getattr(made, key) is not value
-            ):
+            if is_boolean_as_number(value, getattr(made, key)):
                 raise UserError(f"{where}.{key}: must be a number, not {shown(value)}")
         return made
 
@@ -242,10 +239,17 @@ class FactoryRegistry(Registry):
     Attributes:
         names_in: ``module:function`` that gives the names without importing torch.
         find_in: ``module:function`` that gives the callable of a name.
+        libraries: whose own names are names too, as ``library/NAME``; nothing is known of them before they are used.
     """
 
     names_in: str
     find_in: str
+    libraries: frozenset[str] = frozenset()
+
+    def check_name(self, name: str) -> None:
+        library, slash, own = name.partition("/")
+        if not (library in self.libraries and slash and own):
+            super().check_name(name)
 
     def builtin_names(self) -> Collection[str]:
         names: Collection[str] = _attribute(self.names_in)()
@@ -276,7 +280,13 @@ STRATEGIES = ClassRegistry(
     "smskd.strategies.base:Strategy",
     frozenset({"base", "resolve", "resolved"}),
 )
-MODELS = FactoryRegistry("model", "smskd.models", "smskd.models.zoo.names:names", "smskd.models.zoo.catalog:factory")
+MODELS = FactoryRegistry(
+    "model",
+    "smskd.models",
+    "smskd.models.zoo.names:names",
+    "smskd.models.zoo.catalog:factory",
+    frozenset({"timm", "torchvision", "transformers"}),
+)
 DATA = FactoryRegistry(
     "data source", "smskd.data", "smskd.data.sources.catalog:names", "smskd.data.sources.catalog:source"
 )

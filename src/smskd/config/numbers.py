@@ -20,6 +20,11 @@ def _no_boolean(value: Any) -> Any:
     return value
 
 
+def is_boolean_as_number(given: Any, read: Any) -> bool:
+    """Whether a value that is ``true`` or ``false`` was read as a number, which pydantic does."""
+    return isinstance(given, bool) and isinstance(read, int | float) and read is not given
+
+
 Whole = Annotated[int, BeforeValidator(_no_boolean)]
 Real = Annotated[float, AllowInfNan(False), BeforeValidator(_no_boolean)]
 

@@ -1,11 +1,11 @@
 """Absolute paths: a recipe then means the same from another folder."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from smskd.config.base import ComponentConfig
 from smskd.config.data import DataConfig
+from smskd.config.paths import expanded
 from smskd.recipe.recipe import Recipe
 
 
@@ -48,4 +48,4 @@ def _absolute_model(model: Any) -> Any:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve())
+    return str(expanded(path).resolve())

@@ -21,6 +21,8 @@ def locate(path: str | Path) -> Path:
     Raises:
         UserError: there is no such file.
     """
+    if not str(path):
+        raise UserError("the name of a recipe is empty")
     given = Path(path)
     found = _file(given) or shipped.find(given)
     if found is not None:

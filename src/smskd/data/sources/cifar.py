@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torchvision import datasets
 
+from smskd.config.paths import expanded
 from smskd.data.dataset import Dataset
 from smskd.data.images import Images
 from smskd.errors import UserError
@@ -49,7 +50,7 @@ def cifar100(root: str | Path = "data", download: bool = False) -> Dataset:
 def _cifar(
     name: str, reader: str, root: str | Path, download: bool, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Dataset:
-    folder = Path(root).expanduser()
+    folder = expanded(root)
     train, test = (_read(name, reader, folder, part, download) for part in (True, False))
     return Dataset(name=name, train=train, test=test, mean=mean, std=std)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from smskd.config.data import SubsetConfig
+from smskd.config.paths import expanded
 from smskd.data.dataset import Dataset
 from smskd.data.images import Images
 from smskd.data.memory import allocate_images
@@ -59,7 +60,7 @@ def image_folder(
             test images have a class without training images: the file is named; or the images do not fit in memory.
     """
     subset = subset or SubsetConfig()
-    folder = Path(root).expanduser()
+    folder = expanded(root)
     whole_train, whole_test = find_image_files(folder / "train"), find_image_files(_test_folder(folder))
     try:
         whole_test = whole_test.with_classes(whole_train.class_names)

@@ -8,7 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from smskd.config.data import SubsetConfig
-from smskd.config.messages import mistake
+from smskd.config.messages import mistake, shown
+from smskd.config.numbers import is_boolean_as_number
 from smskd.errors import UserError, nearest
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -81,8 +82,11 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
     except PydanticUserError:  # a type that pydantic has no rule for
         return value
     try:
-        return adapter.validate_python(value)
+        read = adapter.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join([key, *(str(part) for part in first["loc"] if isinstance(part, int))])
         raise UserError(f"{path}: {mistake(first)}") from None
+    if is_boolean_as_number(value, read):
+        raise UserError(f"{key}: must be a number, not {shown(value)}")
+    return read

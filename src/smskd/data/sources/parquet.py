@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from smskd.config.data import SubsetConfig
+from smskd.config.paths import expanded
 from smskd.data.dataset import Dataset
 from smskd.data.images import Images
 from smskd.data.memory import allocate_images
@@ -67,7 +68,7 @@ def parquet(
             is not a class: file and row (counted from 0) are named; or the images do not fit in memory.
     """
     subset = subset or SubsetConfig()
-    train_files, test_files = find_splits(Path(root).expanduser())
+    train_files, test_files = find_splits(expanded(root))
     columns = find_columns(train_files[0], image_column, label_column)
     whole_train, whole_test, names = labelled_rows(train_files, test_files, columns)
     height, width = image_size or _size_of_first(columns, whole_train, max_pixels)
