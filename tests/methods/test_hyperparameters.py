@@ -130,9 +130,9 @@ def test_a_hint_without_a_regressor_needs_equal_shapes() -> None:
         method.build(*unequal, DATA)
 
 
-def test_a_hint_that_no_convolution_fits_is_refused() -> None:
-    with pytest.raises(UserError, match="no convolution maps the student's 8x4x4 to the teacher's 8x12x12"):
-        FitNet().build(ModelInfo(((8, 4, 4),), 5), ModelInfo(((8, 12, 12),), 5), DATA)
+def test_a_hint_that_no_published_convolution_fits_is_resized() -> None:
+    state = FitNet().build(ModelInfo(((8, 4, 4),), 5), ModelInfo(((6, 12, 12),), 5), DATA)
+    assert state(torch.ones(2, 8, 4, 4)).shape == (2, 6, 12, 12)
 
 
 def test_a_weight_of_zero_leaves_a_term_of_rkd_out() -> None:

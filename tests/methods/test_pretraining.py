@@ -102,10 +102,10 @@ def test_ab_reads_before_the_relu() -> None:
     assert chosen.teacher == ("stage1", "stage2", "stage3")
 
 
-def test_ab_refuses_a_student_that_is_smaller_by_four() -> None:
+def test_ab_resizes_the_map_of_a_student_that_is_smaller_by_four() -> None:
     sides = ModelInfo(((8, 2, 2),), 5), ModelInfo(((8, 8, 8),), 5)
-    with pytest.raises(UserError, match="no convolution maps the student's 8x2x2 to the teacher's 8x8x8"):
-        AB().build(*sides, DATA)
+    (connector,) = AB().build(*sides, DATA).children()
+    assert connector(torch.ones(2, 8, 2, 2)).shape == (2, 8, 8, 8)
 
 
 def test_fsp_by_hand() -> None:

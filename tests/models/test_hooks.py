@@ -100,17 +100,18 @@ def test_resnet18_of_torchvision() -> None:
     model = adapt(module, images())
     assert isinstance(model, HookedModel)
     assert model.sources == {
-        "stem": "conv1",
-        "stage1": "relu",
-        "stage2": "layer1",
-        "stage3": "layer2",
-        "stage4": "layer3",
-        "stage5": "layer4",
+        "stem": "relu",
+        "stage1": "layer1",
+        "stage2": "layer2",
+        "stage3": "layer3",
+        "stage4": "layer4",
         "pooled": "fc",
     }
     layout = describe(model, (3, 32, 32))
-    assert layout.features["stage2"] == (64, 8, 8)
-    assert layout.features["stage5"] == (512, 1, 1)
+    assert layout.features["stage1"] == (64, 8, 8)
+    assert layout.features["stage4"] == (512, 1, 1)
+    assert layout.stages == ("stage1", "stage2", "stage3"), "of 1x1 there is nothing to compare in space"
+    assert layout.last_map == "stage4"
     assert layout.features["pooled"] == (512,)
     assert layout.classes == 10
     assert layout.preactivations == frozenset()
@@ -128,11 +129,10 @@ def test_mobilenet_v3_of_torchvision() -> None:
     features = describe(model, (3, 32, 32)).features
     assert features == {
         "stem": (16, 16, 16),
-        "stage1": (16, 16, 16),
-        "stage2": (16, 8, 8),
-        "stage3": (24, 4, 4),
-        "stage4": (48, 2, 2),
-        "stage5": (576, 1, 1),
+        "stage1": (16, 8, 8),
+        "stage2": (24, 4, 4),
+        "stage3": (48, 2, 2),
+        "stage4": (96, 1, 1),
         "pooled": (1024,),
     }
     read = model.extract(images(), ["pooled", "logits"])
@@ -155,12 +155,12 @@ def test_a_gate_is_no_stage_and_the_last_map_is_pooled_without_a_linear_layer() 
     model = adapt(module, images())
     assert describe(model, (3, 32, 32)).features == {
         "stem": (4, 16, 16),
-        "stage1": (5, 16, 16),
-        "pooled": (5,),
-    }
+        "stage1": (4, 16, 16),
+        "pooled": (4,),
+    }, "the last convolution is the classifier"
     assert model.classifier is None
     read = model.extract(images(), ["pooled", "logits"])
-    assert torch.equal(read["pooled"], read["logits"])
+    torch.testing.assert_close(module.head(read["pooled"][:, :, None, None]).flatten(1), read["logits"])
 
 
 def test_a_normalisation_in_front_is_not_the_stem() -> None:
@@ -170,11 +170,14 @@ def test_a_normalisation_in_front_is_not_the_stem() -> None:
     assert model.sources["stage1"] == "1.2"
 
 
-def test_the_last_call_of_a_module_counts() -> None:
+def test_each_call_of_a_module_has_a_name() -> None:
     module = Repeating().eval()
-    model = adapt(module, images(), {"map": "conv"})
-    read = model.extract(images(), ["map"])["map"]
-    assert torch.equal(read, module.conv(module.conv(images())))
+    model = adapt(module, images(), {"first": "conv", "second": "conv:2"})
+    read = model.extract(images(), ["first", "second"])
+    assert torch.equal(read["first"], module.conv(images()))
+    assert torch.equal(read["second"], module.conv(module.conv(images())))
+    with pytest.raises(UserError, match="'conv' is called 2 times in a forward pass, so there is no call 3"):
+        adapt(module, images(), {"map": "conv:3"})
 
 
 def test_a_mapping_is_sorted_in_network_order_and_pooled_is_added() -> None:
@@ -202,9 +205,9 @@ def test_mistakes_in_a_mapping(features: dict[str, str], message: str) -> None:
         adapt(Repeating(), images(), features)
 
 
-def test_a_module_that_outputs_neither_a_map_nor_a_vector() -> None:
-    module = nn.Sequential(nn.Flatten(2), nn.Flatten(), nn.Linear(3 * 32 * 32, 5))
-    with pytest.raises(UserError, match=r"has shape \[2, 3, 1024\]; a map"):
+def test_a_module_that_outputs_neither_a_map_nor_tokens_nor_a_vector() -> None:
+    module = nn.Sequential(nn.Unflatten(3, (4, 8)), nn.Flatten(), nn.Linear(3 * 32 * 32, 5))
+    with pytest.raises(UserError, match=r"has shape \[2, 3, 32, 4, 8\]; a map"):
         adapt(module, images(), {"map": "0"})
 
 

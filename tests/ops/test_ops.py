@@ -13,7 +13,7 @@ from smskd.interfaces.batch import Progress
 from smskd.interfaces.features import Reads, Tap
 from smskd.ops.divergences import softened_kl, true_class_probability
 from smskd.ops.geometry import pairwise_distances, pool_to_smaller, safe_normalize
-from smskd.ops.layers import ConvRegressor
+from smskd.ops.layers import ConvRegressor, Resize
 from smskd.ops.levels import LevelModules
 from smskd.ops.pairing import last_maps, paired_preactivations, paired_stages, pooled_vectors
 from smskd.ops.precision import differentiated, full_precision
@@ -140,10 +140,28 @@ def test_a_regressor_is_chosen_by_the_sizes_and_gives_the_teachers(
     assert regressor(torch.randn(2, *student)).shape == (2, *teacher)
 
 
-@pytest.mark.parametrize(("student", "teacher"), [((3, 4, 4), (5, 6, 6)), ((3, 2, 2), (5, 8, 8)), ((12,), (5, 8, 8))])
-def test_no_regressor_fits(student: tuple[int, ...], teacher: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match=r"no convolution maps|needs feature maps"):
-        ConvRegressor(student, teacher)
+@pytest.mark.parametrize(
+    ("student", "teacher"),
+    [((3, 4, 4), (5, 6, 6)), ((3, 2, 2), (5, 8, 8)), ((3, 1, 1), (5, 7, 7)), ((3, 8, 2), (5, 4, 6))],
+)
+def test_a_student_that_no_published_convolution_fits_is_resized(
+    student: tuple[int, ...], teacher: tuple[int, ...]
+) -> None:
+    regressor = ConvRegressor(student, teacher)
+    assert str(regressor.conv[1]) == "Conv2d(3, 5, kernel_size=(1, 1), stride=(1, 1))"
+    assert regressor(torch.randn(2, *student)).shape == (2, *teacher)
+
+
+def test_a_map_is_averaged_over_what_is_larger_and_interpolated_where_it_is_smaller() -> None:
+    x = torch.tensor([[0.0, 2.0], [4.0, 6.0], [8.0, 10.0], [12.0, 14.0]])[None, None]
+    found = Resize((2, 4))(x)[0, 0]
+    assert torch.equal(found, torch.tensor([[2.0, 2.5, 3.5, 4.0], [10.0, 10.5, 11.5, 12.0]]))
+    assert Resize((4, 2))(x) is x
+
+
+def test_a_vector_has_no_regressor() -> None:
+    with pytest.raises(UserError, match="needs feature maps"):
+        ConvRegressor((12,), (5, 8, 8))
 
 
 def test_stages_are_paired_without_the_stem() -> None:

@@ -135,7 +135,7 @@ def frozen_teachers(
 def _teacher(
     config: TeacherConfig, own: nn.Module | None, dataset: Dataset, data: Facts, example: Tensor, where: str
 ) -> Frozen:
-    if own is None and config.weights is None and not is_given(config.name):
+    if own is None and config.weights is None and not is_given(config.name) and not config.options.get("pretrained"):
         raise UserError(
             f"{where}.weights: a teacher needs trained weights: a .safetensors or .pth file, or the folder of the run "
             "that trained it"

@@ -9,12 +9,34 @@ import torch
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
-"""Shape of one sample's feature: (channels, height, width) of a map, (width,) of a vector."""
+"""Shape of one sample's feature: (channels, height, width) of a map, (tokens, width) of a sequence of tokens, (width,)
+of a vector."""
 
 LOGITS = "logits"
 PREACTIVATION = ".preact"
 TRAIN_VIEW = "train"
 """The view of the images that the student is trained on: ``Batch.x``."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The features that methods read by their role, where a model knows them.
+
+    Attributes:
+        stem: the first map, before any stage; None where there is none.
+        stages: the output map of each stage, first to last. Maps of 1x1 are left out where there are larger ones: they
+            have no spatial structure to compare.
+        last_map: the last map before pooling; None where there are no maps.
+        pooled: the vector that the classifier reads; None where there is none.
+        mean_pooled: whether that vector is the mean of the last map over its positions, as far as the classifier is
+            concerned. It is not where a class token is read, or where a norm follows the pooling.
+    """
+
+    stem: str | None = None
+    stages: tuple[str, ...] = ()
+    last_map: str | None = None
+    pooled: str | None = None
+    mean_pooled: bool = False
 
 
 class FeatureModel(nn.Module, ABC):
@@ -33,6 +55,11 @@ class FeatureModel(nn.Module, ABC):
     def preactivation_names(self) -> frozenset[str]:
         """The features that can also be read before their ReLU, under ``<name>.preact``."""
         return frozenset()
+
+    @property
+    def roles(self) -> Roles | None:
+        """The roles of the features; None: they follow from names and shapes, see :class:`FeatureLayout`."""
+        return None
 
     @property
     def classifier(self) -> nn.Linear | None:
@@ -84,31 +111,61 @@ class FeatureModel(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class FeatureLayout:
-    """Features that a model offers: the shape of each for one sample, in network order."""
+    """Features that a model offers: the shape of each for one sample, in network order.
+
+    Attributes:
+        features: shapes by name.
+        classes: number of classes.
+        preactivations: the features that can also be read before their ReLU.
+        roles: of the features. None: they follow from names and shapes. The stem is then the feature of that name, the
+            stages are all other maps, the last map is the last of them, and the last vector is the pooled one.
+    """
 
     features: Mapping[str, Shape]
     classes: int
     preactivations: frozenset[str] = frozenset()
+    roles: Roles | None = None
 
     @property
     def stem(self) -> str | None:
-        """The first map, before any stage; None where the model has no feature called ``stem``."""
+        """The first map, before any stage; None where there is none."""
+        if self.roles is not None:
+            return self.roles.stem
         return "stem" if "stem" in self.features else None
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The output map of each stage, first to last, without the stem."""
+        if self.roles is not None:
+            return self.roles.stages
         return tuple(name for name, shape in self.features.items() if len(shape) == 3 and name != "stem")
 
     @property
     def last_map(self) -> str:
-        """The last feature map before pooling."""
+        """The last feature map before pooling.
+
+        Raises:
+            IndexError: there is none.
+        """
+        if self.roles is not None and self.roles.last_map is not None:
+            return self.roles.last_map
         return self.stages[-1]
 
     @property
     def pooled(self) -> str:
-        """The vector that the classifier reads."""
+        """The vector that the classifier reads.
+
+        Raises:
+            IndexError: there is none.
+        """
+        if self.roles is not None and self.roles.pooled is not None:
+            return self.roles.pooled
         return [name for name, shape in self.features.items() if len(shape) == 1][-1]
+
+    @property
+    def mean_pooled(self) -> bool:
+        """Whether the pooled vector is the mean of the last map, so that the classifier can read other maps too."""
+        return self.roles is None or self.roles.mean_pooled
 
     def before_relu(self, name: str) -> str:
         """The name under which a feature is read before its ReLU; the name itself where there is none."""
@@ -208,6 +265,8 @@ class ModelInfo:
     """For each tapped feature the batch norm in front of its ReLU, where there is one; the model's own."""
     family: str = ""
     """:attr:`FeatureModel.family`."""
+    mean_pooled: bool = True
+    """:attr:`FeatureLayout.mean_pooled`."""
 
 
 def _no_logits() -> Tensor:

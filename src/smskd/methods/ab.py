@@ -24,7 +24,8 @@ Differences:
     - The weights of the levels double from one to the next, the last being 1; the factor 3/1000 is part of the loss.
     - The connector r is a convolution and a batch norm. The heights determine the convolution: 3x3 with stride 2 for
       a student map twice as large, a transposed 4x4 with stride 2 for one half as large, otherwise one without
-      padding whose kernel size is 1 + student - teacher. A student map that is smaller by another factor is an error.
+      padding whose kernel size is 1 + student - teacher. A student map that is
+      smaller by another factor, which published code refuses, is resized, and a 1x1 convolution follows.
       Where the shapes are equal there is no connector.
 """
 
@@ -100,7 +101,7 @@ class AB(Method):
         """A connector for each level.
 
         Raises:
-            UserError: no convolution maps the shape of one map to that of the other.
+            UserError: one of the features is not a map.
         """
         assert teacher is not None
         return Connectors("connector", map(_connector, student.shapes, teacher.shapes))

@@ -20,7 +20,7 @@ Differences:
     - The paper's regressor is a convolution; the published one has batch norm and ReLU after it. The heights
       determine the convolution: 3x3 with stride 2 for a student map twice as large, a transposed 4x4 with stride 2
       for one half as large, otherwise one without padding whose kernel size is 1 + student - teacher. A student map
-      that is smaller by another factor is an error.
+      that is smaller by another factor, which published code refuses, is resized, and a 1x1 convolution follows.
     - The loss is the mean over all elements, not half of the squared norm.
     - Stages are counted from 1 and the stem is not one, so 2 is `is_feat[2]` of the published code.
 """
@@ -110,7 +110,7 @@ class FitNet(Method):
         """The regressor, if there is one.
 
         Raises:
-            UserError: no convolution maps one shape to the other, or the shapes differ and there is no regressor.
+            UserError: one of the features is not a map, or the shapes differ and there is no regressor.
         """
         assert teacher is not None
         own, target = student.shapes[0], teacher.shapes[0]

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from smskd.errors import require_count
 from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads, TappedOutputs
 from smskd.interfaces.terms import DataInfo, Kind, Method, TermInputs
-from smskd.ops.layers import ClassifierInput, LenientBatchNorm2d, reused_classifier
+from smskd.ops.layers import ClassifierInput, LenientBatchNorm2d, classifier_of_maps
 from smskd.ops.pairing import last_maps
 from smskd.ops.precision import full_precision
 from smskd.ops.reduction import Reduction, reduced, sample_mean
@@ -139,12 +139,12 @@ class SimKD(Method):
         """The student's new last layers.
 
         Raises:
-            UserError: the teacher has no linear classifier that reads the channels of its last map.
+            UserError: the teacher has no linear classifier that reads the mean of its last map.
         """
         assert teacher is not None
         channels, height, width = teacher.shapes[0]
         projector = Projector(student.shapes[0][0], channels, self.factor)
-        classifier = reused_classifier(teacher, channels, "SimKD")
+        classifier = classifier_of_maps(teacher, "SimKD")
         return ReusedHead(projector, classifier, ClassifierInput(teacher), (height, width))
 
     def head(self, student: TappedOutputs, state: nn.Module) -> TappedOutputs:

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from smskd.errors import UserError, require_between
 from smskd.interfaces.features import LOGITS, FeatureLayout, ModelInfo, Reads
 from smskd.interfaces.terms import DataInfo, Kind, Method, TermInputs
-from smskd.ops.layers import ClassifierInput, LenientBatchNorm2d, reused_classifier
+from smskd.ops.layers import ClassifierInput, LenientBatchNorm2d, classifier_of_maps, reused_classifier
 from smskd.ops.pairing import last_maps, pooled_vectors
 from smskd.ops.precision import full_precision
 from smskd.ops.reduction import Reduction, reduced, sample_mean
@@ -139,7 +139,9 @@ class SRRL(Method):
         assert teacher is not None
         wanted = teacher.shapes[0][0]
         connector = Connector(student.shapes[0][0], wanted)
-        return SRRLState(connector, reused_classifier(teacher, wanted, "SRRL"), ClassifierInput(teacher))
+        maps = len(teacher.shapes[0]) > 1
+        classifier = classifier_of_maps(teacher, "SRRL") if maps else reused_classifier(teacher, wanted, "SRRL")
+        return SRRLState(connector, classifier, ClassifierInput(teacher))
 
     def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
         """``feature`` and ``softmax_regression``: the two terms, [N], with their weights."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
-from smskd.interfaces.features import LOGITS, FeatureModel
+from smskd.interfaces.features import LOGITS, FeatureModel, Roles
 from smskd.models.dry_run import preserve_state
 from smskd.models.probe import close, full_precision, probe_images
 
@@ -57,6 +57,10 @@ class AsLearned(FeatureModel):
     @property
     def family(self) -> str:
         return self.model.family
+
+    @property
+    def roles(self) -> Roles | None:
+        return self.model.roles
 
     def norm_before_relu(self, name: str) -> nn.BatchNorm2d | None:
         return self.model.norm_before_relu(name)

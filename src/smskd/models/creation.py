@@ -11,6 +11,8 @@ from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.models.hooks import adapt
 from smskd.models.inspect import describe
+from smskd.models.libraries.making import OWN_OPTIONS, make_of_library
+from smskd.models.libraries.names import library_of
 from smskd.models.metadata import Facts, set_facts
 from smskd.models.zoo.names import names
 from smskd.registry import MODELS
@@ -28,15 +30,18 @@ def create(
 
     Args:
         name: of a model of the zoo (:func:`smskd.models.names`), of an installed entry point of the group
-            ``smskd.models``, or ``package.module:factory``. A factory is a class or function that returns an
-            ``nn.Module``.
+            ``smskd.models``, ``timm/NAME``, ``torchvision/NAME``, ``transformers/FOLDER-or-ID`` (an image classifier),
+            or ``package.module:factory``. A factory is a class or function that returns an ``nn.Module``.
         classes: number of classes. It is passed to a factory outside the zoo where its signature has a parameter
-            ``classes`` or ``num_classes``; in any case the model must have as many.
+            ``classes`` or ``num_classes``; in any case the model must have as many, unless a library's own number of
+            classes is asked for.
         channels: channels of the images. It is passed to a factory outside the zoo where its signature has a parameter
             ``channels``.
         image_size: height and width of the images; the features of a model outside the zoo are discovered on them.
         features: where the features of a model outside the zoo are read; see :func:`smskd.models.adapt`.
-        **options: passed to a factory outside the zoo. The models of the zoo have none.
+        **options: passed to a factory outside the zoo. The models of the zoo have none. Those of a library have
+            ``pretrained`` (whether the library downloads its weights) and ``head``: ``new`` replaces the last layer if
+            the pretrained weights have other classes, ``own`` keeps it, ``none`` leaves it out (timm, transformers).
 
     Returns:
         The model; one from outside the zoo is adapted.
@@ -57,12 +62,27 @@ def create_with(
     features: Mapping[str, str] | None = None,
 ) -> FeatureModel:
     """:func:`create` with options of any name, such as one that is called ``classes``."""
-    factory = MODELS.find(name)
-    if name in names():
-        model = _of_zoo(name, factory, classes, channels, features, options)
+    if library_of(name) is not None:
+        model = _of_library(name, classes, (channels, *image_size), features, options)
+    elif name in names():
+        model = _of_zoo(name, MODELS.find(name), classes, channels, features, options)
     else:
-        model = _adapted(name, factory, classes, (channels, *image_size), features, options)
-    set_facts(model, Facts(model=name, options=dict(options), features=features and dict(features), classes=classes))
+        model = _adapted(name, MODELS.find(name), classes, (channels, *image_size), features, options)
+    lasting = options if library_of(name) is None else {k: v for k, v in options.items() if k not in OWN_OPTIONS}
+    set_facts(model, Facts(model=name, options=dict(lasting), features=features and dict(features), classes=classes))
+    return model
+
+
+def _of_library(
+    name: str,
+    classes: int,
+    image_shape: tuple[int, int, int],
+    features: Mapping[str, str] | None,
+    options: Mapping[str, Any],
+) -> FeatureModel:
+    model = adapt(make_of_library(name, classes, image_shape, options), torch.zeros(2, *image_shape), features)
+    if options.get("head") not in ("own", "none"):
+        _check_classes(name, model, classes, image_shape)
     return model
 
 
@@ -91,12 +111,16 @@ def _adapted(
 ) -> FeatureModel:
     offered = {"classes": classes, "num_classes": classes, "channels": image_shape[0]}
     model = adapt(_called(name, factory, options, offered), torch.zeros(2, *image_shape), features)
+    _check_classes(name, model, classes, image_shape)
+    return model
+
+
+def _check_classes(name: str, model: FeatureModel, classes: int, image_shape: tuple[int, int, int]) -> None:
     found = describe(model, image_shape).classes
     if found != classes:
         raise UserError(
             f"model {name!r} has {found} output classes, the data {classes}; set the option of the model for it"
         )
-    return model
 
 
 def _called(

@@ -1,22 +1,25 @@
 """Any network as a feature model, whose features are read by forward hooks on its modules."""
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
-from functools import partial
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from smskd.errors import UserError
-from smskd.interfaces.features import LOGITS, FeatureModel
-from smskd.models.feature_discovery import Found, Source, discover, logits_of
+from smskd.interfaces.features import LOGITS, FeatureModel, Roles
+from smskd.models.feature_discovery import Found, discover
+from smskd.models.libraries import native
+from smskd.models.module_outputs import Source, logits_of
+from smskd.models.named_features import named
+from smskd.models.tracing import eager, trace
 
 
 class HookedModel(FeatureModel):
     """A user's network as a feature model. Hooks are registered only while :meth:`extract` runs.
 
-    The whole network is run, whichever features are read, and it cannot be continued from one of them. Of a module that
-    is called several times in a forward pass, the last call counts. Of a feature that a later module changes in place
-    (a ReLU after a batch norm), the changed values are read.
+    The whole network is run, whichever features are read, and it cannot be continued from one of them. Of a feature
+    that a later module changes in place (a ReLU after a batch norm), the changed values are read.
 
     Args:
         module: the network, which is not copied.
@@ -33,6 +36,10 @@ class HookedModel(FeatureModel):
         return tuple(self._found.features)
 
     @property
+    def roles(self) -> Roles | None:
+        return self._found.roles
+
+    @property
     def classifier(self) -> nn.Linear | None:
         name = self._found.classifier
         return None if name is None else cast(nn.Linear, self.module.get_submodule(name))
@@ -43,29 +50,57 @@ class HookedModel(FeatureModel):
 
     @property
     def sources(self) -> Mapping[str, str]:
-        """The name of the module at which each feature is read, by feature."""
-        return {feature: source.module for feature, source in self._found.features.items()}
+        """The name of the module at which each feature is read, by feature; ``relu:2`` is its second call."""
+        return {feature: source.place for feature, source in self._found.features.items()}
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits [N, classes] of a batch [N, channels, height, width]."""
-        return logits_of(self.module(x))
+        return self._logits(self.module(x))
 
     def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         sources = {name: self._found.features[name] for name in names if name != LOGITS}
-        read: dict[str, Tensor] = {}
         if not names:
-            return read
-        handles = [
-            self.module.get_submodule(source.module).register_forward_hook(partial(_keep, read, name, source))
-            for name, source in sources.items()
-        ]
+            return {}
+        reader = _Reader(sources)
+        handles = [self.module.get_submodule(name).register_forward_hook(reader.hook(name)) for name in reader.modules]
         try:
-            logits = self.forward(x)
+            logits = self._logits(eager(self.module)(x))
         finally:
             for handle in handles:
                 handle.remove()
-        if LOGITS in names:
-            read[LOGITS] = logits
+        missing = sources.keys() - reader.read.keys()
+        if missing:
+            name = sorted(missing)[0]
+            raise UserError(
+                f"feature {name!r}: the hook on {sources[name].place!r} was not called in this forward pass; give the "
+                "network uncompiled, or name another module"
+            )
+        return reader.read | ({LOGITS: logits} if LOGITS in names else {})
+
+    def _logits(self, output: Any) -> Tensor:
+        # In train mode some networks return auxiliary logits too, behind their own.
+        if self.module.training and isinstance(output, tuple) and isinstance(output[0], Tensor):
+            return output[0]
+        return logits_of(output)
+
+
+class _Reader:
+    """Reads features from the calls of modules in one forward pass."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self.read: dict[str, Tensor] = {}
+        self.modules: dict[str, list[tuple[str, Source]]] = defaultdict(list)
+        self._calls: Counter[str] = Counter()
+        for feature, source in sources.items():
+            self.modules[source.module].append((feature, source))
+
+    def hook(self, module: str) -> Any:
+        def read(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            self._calls[module] += 1
+            for feature, source in self.modules[module]:
+                if source.call == self._calls[module]:
+                    self.read[feature] = source.read(inputs, output)
+
         return read
 
 
@@ -74,12 +109,17 @@ def adapt(module: nn.Module, example: Tensor, features: Mapping[str, str] | None
 
     Args:
         module: a network that maps images to logits [N, classes], or to an object with an attribute ``logits``. A
-            feature model is returned as it is.
-        example: images [N, channels, height, width], on which the network is run once in eval mode.
-        features: feature names to names of the modules whose outputs they are. By default they are discovered:
-            ``stem`` is the first map that a module outputs, ``stage1`` and so on are the last map of each resolution,
-            ``pooled`` is the flattened input of the last ``nn.Linear`` (without one, the mean of the last map). A
-            network without maps has ``pooled`` alone. It is discovered also where ``features`` does not name it.
+            feature model is returned as it is. Networks of timm, torchvision and transformers are recognised by their
+            type, and their features are those that the library names. A network that ``torch.compile`` has wrapped is
+            unwrapped.
+        example: images [N, channels, height, width], for whose shape the features are found; the network is run in
+            eval mode.
+        features: feature names to places of their outputs: ``module``, ``module:2`` for its second call in a forward
+            pass, ``module[1:]`` for an output [N, tokens, C] without its first token. By default they are those of the
+            library, or discovered: ``stem`` is the first map that a module outputs, ``stage1`` and so on are the last
+            map of each resolution, ``pooled`` is the flattened input of the last ``nn.Linear`` (without one, the mean
+            of the last map). A network without maps has ``pooled`` alone. It is discovered also where ``features`` does
+            not name it.
 
     Returns:
         The feature model; it holds the module itself, not a copy.
@@ -87,22 +127,17 @@ def adapt(module: nn.Module, example: Tensor, features: Mapping[str, str] | None
     Raises:
         UserError: the network does not accept such images or returns no logits; it is a feature model already and
             ``features`` is given; ``features`` names a module that does not exist, is not called, or outputs neither a
-            map nor a vector.
+            map nor tokens nor a vector.
     """
+    module = getattr(module, "_orig_mod", module)  # of torch.compile, whose program does not call the hooks
     if isinstance(module, FeatureModel):
         if features:
             own = ", ".join(module.feature_names)
             raise UserError(f"features: this model already has features ({own}); leave the mapping out")
         return module
-    return HookedModel(module, discover(module, example, features))
-
-
-def _keep(
-    read: dict[str, Tensor],
-    name: str,
-    source: Source,
-    _module: nn.Module,
-    inputs: tuple[Any, ...],
-    output: Any,
-) -> None:
-    read[name] = source.read(inputs, output)
+    if features:
+        return HookedModel(module, named(module, trace(module, example), features))
+    known = native(module, example)
+    if isinstance(known, FeatureModel):
+        return known
+    return HookedModel(module, known or discover(trace(module, example)))

@@ -36,6 +36,7 @@ def describe(model: FeatureModel, image_shape: tuple[int, int, int]) -> FeatureL
         features={name: tuple(tensors[name].shape[1:]) for name in names},
         classes=_classes(tensors[LOGITS]),
         preactivations=model.preactivation_names,
+        roles=model.roles,
     )
 
 

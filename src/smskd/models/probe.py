@@ -47,6 +47,12 @@ def close(one: Tensor, other: Tensor, tolerance: float = TOLERANCE) -> bool:
     return bool(torch.isfinite(one).all()) and bool(difference <= tolerance * other.abs().max().double() + 1e-6)
 
 
+def agree(one: Tensor, other: Tensor) -> bool:
+    """Whether two outputs of the same shape are equal but for rounding, however small their values are."""
+    difference = (one.double() - other.double()).abs().max()
+    return bool(difference <= TOLERANCE * other.abs().max().double())
+
+
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Within, a GPU does not round factors to TF32, which is coarser than the tolerance."""

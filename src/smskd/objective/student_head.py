@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from smskd.config.base import ComponentConfig
 from smskd.errors import UserError
-from smskd.interfaces.features import LOGITS, FeatureModel, ModelInfo, Tap
+from smskd.interfaces.features import LOGITS, FeatureModel, ModelInfo, Roles, Tap
 from smskd.interfaces.terms import DataInfo, Method
 from smskd.objective.tapped_features import tapped_outputs
 from smskd.registry import METHODS
@@ -54,6 +54,10 @@ class StudentWithHead(FeatureModel):
     @property
     def preactivation_names(self) -> frozenset[str]:
         return self.backbone.preactivation_names
+
+    @property
+    def roles(self) -> Roles | None:
+        return self.backbone.roles
 
     def norm_before_relu(self, name: str) -> nn.BatchNorm2d | None:
         return self.backbone.norm_before_relu(name)

@@ -42,7 +42,7 @@ def model_info(model: FeatureModel, layout: FeatureLayout, taps: Sequence[Tap]) 
     features = [tap.feature for tap in taps if not tap.is_logits]
     shapes = tuple((layout.classes,) if name == LOGITS else layout.features[name] for name in features)
     norms = tuple(None if name == LOGITS else model.norm_before_relu(name) for name in features)
-    return ModelInfo(shapes, layout.classes, model.classifier, norms, model.family)
+    return ModelInfo(shapes, layout.classes, model.classifier, norms, model.family, layout.mean_pooled)
 
 
 def _images(batch: Batch, view: str) -> Tensor:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch, FrozenOutputs
-from smskd.interfaces.features import LOGITS, FeatureModel, Tap, TappedOutputs
+from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel, Reads, Tap, TappedOutputs
 from smskd.interfaces.objective import Losses, Objective, ParameterGroup, PretrainingPhase
 from smskd.interfaces.terms import Method
 from smskd.models import describe
@@ -160,8 +160,6 @@ def _described(parts: StageParts) -> ReadModels:
     if parts.teacher is None:
         return ReadModels(parts.student, student, None, None, parts.reference)
     teacher = describe(parts.teacher.model, parts.image_shape)
-    if student.classes != teacher.classes:
-        raise UserError(f"the teacher has {teacher.classes} output classes, the student {student.classes}")
     return ReadModels(parts.student, student, parts.teacher, teacher, parts.reference)
 
 
@@ -172,6 +170,8 @@ def _bound(parts: StageParts, models: ReadModels) -> tuple[tuple[BoundTerm, ...]
         if parts.teacher is None:
             raise UserError(f"{item.name} distils from a teacher, and there is none")
     reads = [reads_of(item.name, item.method, *layouts) for item in parts.methods]
+    for item, read_by in zip(parts.methods, reads, strict=True):
+        _check_classes(item.name, layouts, read_by, item.method.replaces_head)
     methods = tuple(
         bind(item.name, item.method, item.weight, own, models, parts.data)
         for item, own in zip(parts.methods, reads, strict=True)
@@ -184,10 +184,29 @@ def _bound(parts: StageParts, models: ReadModels) -> tuple[tuple[BoundTerm, ...]
     if parts.anchor is None or parts.anchor.weight == 0 or parts.reference is None:
         return methods, None
     own = reads_of("the anchor", parts.anchor, *layouts)
+    _check_classes("the anchor", layouts, own)
     anchor = bind("anchor", parts.anchor, parts.anchor.weight, own, models, parts.data)
     if parts.anchor_state is not None:
         anchor.state.load_state_dict(parts.anchor_state.state_dict())
     return methods, anchor
+
+
+def _check_classes(
+    name: str, layouts: tuple[FeatureLayout, FeatureLayout | None], reads: Reads, replaces_head: bool = False
+) -> None:
+    """Refuses a teacher of other classes, or without a last layer, where its classes matter.
+
+    Raises:
+        UserError: the term reads the teacher's logits, or takes over its last layer.
+    """
+    student, teacher = layouts
+    if teacher is None or student.classes == teacher.classes:
+        return
+    if replaces_head or any(tap.feature == LOGITS for tap in reads.teacher):
+        raise UserError(
+            f"{name}: the teacher has {teacher.classes} output classes, the student {student.classes}; methods that "
+            "compare features alone take such a teacher"
+        )
 
 
 def _class_taps(methods: Iterable[BoundTerm]) -> list[Tap]:

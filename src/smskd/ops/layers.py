@@ -19,7 +19,9 @@ class ConvRegressor(nn.Module):
 
     The sizes determine the convolution: 3x3 with stride 2 where the student's map is twice as large, a transposed 4x4
     with stride 2 where it is half as large, otherwise one without padding whose kernel size is 1 + student - teacher
-    (1x1 for equal sizes). For square maps this is the rule of published code, which considers the height alone.
+    (1x1 for equal sizes). For square maps this is the rule of published code, which considers the height alone. Where
+    that has no convolution, the student's map is smaller by another factor; it is resized to the teacher's (bilinearly)
+    and a 1x1 convolution follows.
 
     Args:
         student: (channels, height, width).
@@ -27,7 +29,7 @@ class ConvRegressor(nn.Module):
         relu: whether a ReLU follows the batch norm.
 
     Raises:
-        UserError: no such convolution exists.
+        UserError: one of the shapes is not that of a map.
     """
 
     def __init__(self, student: Shape, teacher: Shape, relu: bool = True) -> None:
@@ -55,10 +57,26 @@ def _fitting_convolution(student: Shape, teacher: Shape) -> nn.Module:
     kernel = (1 + height - target_height, 1 + width - target_width)
     if min(kernel) > 0:
         return nn.Conv2d(channels, wanted, kernel)
-    raise UserError(
-        f"no convolution maps the student's {_times(student)} to the teacher's {_times(teacher)}: "
-        "the student's map must be half as large as the teacher's, or at least as large"
-    )
+    return nn.Sequential(Resize((target_height, target_width)), nn.Conv2d(channels, wanted, 1))
+
+
+class Resize(nn.Module):
+    """Resizes maps: averages over what is larger than the size, and interpolates what is smaller.
+
+    Args:
+        size: height and width of the output.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, channels, H, W] to [N, channels, *size]."""
+        smaller = (min(x.shape[2], self.size[0]), min(x.shape[3], self.size[1]))
+        if tuple(x.shape[2:]) != smaller:
+            x = F.adaptive_avg_pool2d(x, smaller)
+        return F.interpolate(x, self.size, mode="bilinear", align_corners=False) if smaller != self.size else x
 
 
 class LenientBatchNorm2d(nn.BatchNorm2d):
@@ -124,6 +142,25 @@ def flat(x: Tensor) -> Tensor:
 
 def _times(shape: Shape) -> str:
     return "x".join(map(str, shape))
+
+
+def classifier_of_maps(teacher: ModelInfo, method: str) -> nn.Linear:
+    """:func:`reused_classifier`, to be applied to the mean of a map that is fitted to the teacher's last map.
+
+    Args:
+        teacher: of the teacher; its first tapped feature is the last map.
+        method: name of the method, for the message.
+
+    Raises:
+        UserError: the teacher's classifier reads something else than the mean of the last map.
+    """
+    classifier = reused_classifier(teacher, teacher.shapes[0][0], method)
+    if not teacher.mean_pooled:
+        raise UserError(
+            f"{method} applies the teacher's classifier to the mean of a map, and this teacher's reads something else: "
+            "a class token, or a vector after further layers"
+        )
+    return classifier
 
 
 def reused_classifier(teacher: ModelInfo, inputs: int, method: str) -> nn.Linear:

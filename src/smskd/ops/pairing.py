@@ -83,7 +83,7 @@ def pooled_vectors(student: FeatureLayout, teacher: FeatureLayout | None, method
     """
     teacher = require_teacher(teacher, method)
     for role, layout in (("student", student), ("teacher", teacher)):
-        if not any(len(shape) == 1 for shape in layout.features.values()):
+        if not _has_vector(layout):
             raise UserError(
                 f"{method} reads the pooled vector, and the {role} has none; its features: {_names(layout)}"
             )
@@ -95,8 +95,15 @@ def _require_maps(student: FeatureLayout, teacher: FeatureLayout, method: str) -
         if not layout.stages:
             raise UserError(
                 f"{method} compares feature maps, and the {role} has none; its features: {_names(layout)}; "
-                "choose a method that reads logits or pooled features"
+                "choose a method that reads logits or pooled features, or name its maps by hand, such as "
+                "features: {stage1: module.of.the.network}"
             )
+
+
+def _has_vector(layout: FeatureLayout) -> bool:
+    if layout.roles is not None and layout.roles.pooled is None:
+        return False
+    return any(len(shape) == 1 for shape in layout.features.values())
 
 
 def _names(layout: FeatureLayout) -> str:
