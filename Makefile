@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench bench-gpu docs catalog lint format clean
+.PHONY: demo test faults bench bench-gpu docs catalog lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/smskd demo
 
 test: $(VENV)/installed-dev
 	$(BIN)/pytest -n 2
+
+# Trainings that are killed, damaged and resumed; written is the table in docs/concepts/reliability.md.
+faults: $(VENV)/installed-dev
+	$(BIN)/python -m tests.faults --write docs/concepts/reliability.md
 
 # Takes some minutes, on a machine that has nothing else to do; written is benchmarks/RESULTS.md.
 bench: $(VENV)/installed
