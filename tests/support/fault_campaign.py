@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.fault_cases import CASES, OF_THE_CACHE, Case, random_fault, random_kills
+from tests.support.fault_cases import CASES, OF_SWEEPS, OF_THE_CACHE, Case, random_fault, random_kills
 from tests.support.fault_damage import Damage, damages, files_in
 from tests.support.fault_folders import done
 from tests.support.fault_hooks import Fault
@@ -44,8 +44,8 @@ class Trial:
 def trials(laboratory: Laboratory, kills: int, seed: int) -> Iterator[Trial]:
     """The trials, which may run at the same time, the most important ones first."""
     generator = random.Random(seed)
-    yield from (_of(laboratory, case) for case in (*CASES, *OF_THE_CACHE))
-    names = sorted(TRAININGS)
+    yield from (_of(laboratory, case) for case in (*CASES, *OF_THE_CACHE, *OF_SWEEPS))
+    names = sorted(TRAININGS.keys() - {"sweep"})
     for number in range(kills):
         name = names[number % len(names)]
         yield _of(laboratory, random_kills(name, seed + number, laboratory.events(name)))
@@ -71,7 +71,7 @@ def _random_time(laboratory: Laboratory, name: str, share: float) -> Trial:
         time.sleep(share * laboratory.seconds(name))
         started.signal(number)
         ended = started.end()
-        if "Traceback" in ended.message and training.words != ("distill",):
+        if "Traceback" in ended.message and training.words[0] == "train":
             return Verdict("lost", str(ended))
         return finish(laboratory, name, here, done(here, training.folders))
 

@@ -4,7 +4,6 @@ import random
 from dataclasses import dataclass
 
 from tests.support.fault_hooks import Fault
-from tests.support.fault_trainings import TRAININGS
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,17 @@ CASES = (
     _told("vanished folder", "two stages", 2, "open .checkpoint"),
     _told("folder replaced by a file", "two stages", 12, "step"),
     _told("out of memory", "two stages", 3, "step"),
-    _told("dead loader workers", "loader workers", 12, "step"),
+    _told("dead workers", "loader workers", 12, "step"),
     Case("wrong clock", "two stages", (Fault("wrong clock"), Fault("SIGKILL", 60))),
 )
 """Each kind of fault in its tender places; those of the cache are in :data:`OF_THE_CACHE`."""
+
+OF_SWEEPS = (
+    _signal("SIGKILL", "sweep", 3, "progress"),
+    _told("dead workers", "sweep", 2, "progress"),
+    _disk("sweep", 1, "open .seeds", 10),
+)
+"""Of `make faults` alone: worker processes take seconds to start."""
 
 OF_THE_CACHE = (
     _disk("cache on disk", 3, "pwrite", 300),
@@ -85,7 +91,7 @@ def random_kills(training: str, seed: int, events: int) -> Case:
 def random_fault(seed: int, events: dict[str, int]) -> Case:
     """A fault that has to be told, at a random event of a random training."""
     generator = random.Random(seed)
-    training = generator.choice(sorted(TRAININGS))
+    training = generator.choice(sorted(events))
     at = generator.randint(1, events[training])
     action = generator.choice(
         ("full disk", "read-only", "vanished folder", "Ctrl-C", "SIGTERM", "SIGHUP", "Ctrl-C twice")

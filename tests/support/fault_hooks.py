@@ -37,7 +37,8 @@ class Fault:
         action: a key of :data:`ACTIONS`.
         at: number of the event among those that ``on`` selects, from 1.
         on: part of the event's name, which is ``open``, ``rename``, ``remove``, ``mkdir`` or ``rmdir`` with the name of
-            a file, ``fsync``, ``pwrite``, or ``step`` of an optimizer. By default every event counts.
+            a file, ``fsync``, ``pwrite``, ``step`` of an optimizer, or ``progress`` of a sweep. By default every
+            event counts.
         size: of the actions that limit the size of files, in bytes.
     """
 
@@ -173,6 +174,6 @@ ACTIONS: dict[str, Callable[[Events], None]] = {
     "vanished folder": _vanish,
     "folder replaced by a file": _become_a_file,
     "out of memory": _exhaust_memory,
-    "dead loader workers": _kill_workers,
+    "dead workers": _kill_workers,
     "wrong clock": _set_clock_back,
 }

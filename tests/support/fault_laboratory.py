@@ -86,7 +86,7 @@ class Laboratory:
     def resume(self, name: str, here: Path, fault: Fault | None = None) -> Ended:
         """Goes on with it, or begins it again where nothing was begun, as a user would."""
         training = TRAININGS[name]
-        again = training.words if training.words[0] == "distill" else ("resume", OUT, "-q")
+        again = ("resume", OUT, "-q") if training.words[0] == "train" else training.words
         ended = run(Command(here, again, fault, training.page))
         if ended.is_one_line and ("holds no run" in ended.message or "no such folder" in ended.message):
             return run(Command(here, training.words, fault, training.page))

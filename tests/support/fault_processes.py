@@ -16,7 +16,7 @@ from unittest import mock
 from smskd.cli.exits import MISTAKE, end
 from smskd.errors import UserError
 from tests.support.fault_hooks import COUNT, Events, Fault
-from tests.support.fault_trainings import OUT, distill
+from tests.support.fault_trainings import OUT, distill, sweep
 
 PATIENCE = 120
 """Seconds after which a process counts as standing still."""
@@ -140,23 +140,25 @@ def _work(command: Command, stderr: Connection) -> None:
     events = Events(command.here, command.fault)
     events.watch()
     try:
-        _train(command)
+        _train(command.words, events)
     finally:
         if command.fault is None:
             Path(COUNT).write_text(str(events.count))
 
 
-def _train(command: Command) -> None:
-    if command.words == ("distill",):
-        try:
+def _train(words: tuple[str, ...], events: Events) -> None:
+    try:
+        if words == ("distill",):
             distill(OUT)
-        except UserError as error:
-            end(str(error), MISTAKE)
-        return
-    from smskd.cli import main
+        elif words == ("sweep",):
+            sweep(Path(OUT), lambda _: events.happened("progress"))
+        else:
+            from smskd.cli import main
 
-    sys.argv = ["smskd", *command.words]
-    main()
+            sys.argv = ["smskd", *words]
+            main()
+    except UserError as error:
+        end(str(error), MISTAKE)
 
 
 def _spare_time() -> None:

@@ -1,6 +1,6 @@
 """Small trainings, one for each kind of state that a run has in files or in a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,9 @@ from typing import Any
 import yaml
 
 import smskd
+from smskd import session
+from smskd.recipe import read
+from smskd.sweeps.workers import train_in_processes
 from tests.support import tiny
 from tests.support.own_data import TorchvisionLike, network
 
@@ -57,6 +60,28 @@ class Distillation(Training):
     @property
     def words(self) -> tuple[str, ...]:
         return ("distill",)
+
+
+class Sweep(Training):
+    """Two runs at the same time, each in a worker process."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return ("sweep",)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return (f"{OUT}/seed0", f"{OUT}/seed1")
+
+
+def sweep(out: Path, on_progress: Callable[[object], None]) -> None:
+    """What the command ``sweep`` stands for: it begins the runs in ``out``, or goes on with them."""
+    if out.exists():
+        session.begin_missing(out)
+        runs = session.reopen(out)
+    else:
+        runs = session.begin_seeds(read(RECIPE), [0, 1], out)
+    train_in_processes([run.folder.path for run in runs], 2, on_progress)
 
 
 def distill(out: str) -> None:
@@ -141,4 +166,5 @@ TRAININGS: dict[str, Training] = {
         {"optimizer": {"name": "adamw", "learning_rate": 0.004}, "runtime": _runtime(checkpoint_every=2)}
     ),
     "distill": Distillation(),
+    "sweep": Sweep({"methods": ["kd"]}),
 }
