@@ -60,7 +60,7 @@ class Run:
         Args:
             provided: Python objects in place of what the recipe names, such as data that are loaded already.
         """
-        with self._discarded_on_error(), preserved_globals():
+        with self._discarded_on_error(), preserved_globals(), lost_workers_told():
             return build(self.recipe, provided)
 
     def train(

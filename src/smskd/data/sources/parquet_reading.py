@@ -70,7 +70,10 @@ def read_labels(path: Path, name: str) -> Tensor:
     require_memory(_BYTES_PER_LABEL * file.metadata.num_rows, f"{path}: the labels", advice)
     with readable(path):
         column = file.read(columns=[name]).column(name)
-        return torch.from_numpy(column.cast("int64").fill_null(NO_LABEL).to_numpy().copy())
+        labels = torch.from_numpy(column.cast("int64").fill_null(NO_LABEL).to_numpy().copy())
+    if len(labels) != sum(_group_rows(file)):
+        raise UserError(f"{path} is damaged: it has {len(labels)} labels, and groups of {sum(_group_rows(file))} rows")
+    return labels
 
 
 def read_cells(path: Path, name: str, wanted: Tensor) -> Iterator[list[Cell]]:
@@ -99,8 +102,8 @@ def read_cells(path: Path, name: str, wanted: Tensor) -> Iterator[list[Cell]]:
 
 def _wanted_cells(path: Path, file: Any, name: str, wanted: Tensor) -> Iterator[Cell]:
     end = 0
-    for group in range(file.num_row_groups):
-        begin, end = end, end + file.metadata.row_group(group).num_rows
+    for group, count in enumerate(_group_rows(file)):
+        begin, end = end, end + count
         rows = wanted[(wanted >= begin) & (wanted < end)].tolist()
         if rows:
             yield from _cells_of_group(path, file, group, name, begin, rows)
@@ -108,7 +111,7 @@ def _wanted_cells(path: Path, file: Any, name: str, wanted: Tensor) -> Iterator[
 
 def _cells_of_group(path: Path, file: Any, group: int, name: str, begin: int, rows: list[int]) -> Iterator[Cell]:
     with readable(path):
-        batches = file.iter_batches(batch_size=_batch_rows(file, group, name), row_groups=[group], columns=[name])
+        batches = file.iter_batches(batch_size=_batch_rows(file, group), row_groups=[group], columns=[name])
         waiting = iter(rows)
         row: int | None = next(waiting)
         for batch in batches:
@@ -122,14 +125,19 @@ def _cells_of_group(path: Path, file: Any, group: int, name: str, begin: int, ro
     raise UserError(f"{path} ends before row {row}: it is damaged")
 
 
-def _batch_rows(file: Any, group: int, name: str) -> int:
+def _group_rows(file: Any) -> list[int]:
+    counts = [int(file.metadata.row_group(group).num_rows) for group in range(file.num_row_groups)]
+    return counts if all(count >= 0 for count in counts) else []
+
+
+def _batch_rows(file: Any, group: int) -> int:
     """So few rows that their cells fit in memory even if each were as large as the whole group.
 
     A cell that is repeated is stored once, so that a small file can have gigabytes of them.
     """
-    columns = [file.metadata.row_group(group).column(place) for place in range(file.metadata.num_columns)]
-    stored = sum(column.total_uncompressed_size for column in columns if column.path_in_schema.split(".")[0] == name)
-    return max(1, min(_ROWS, _BATCH_BYTES // max(int(stored), 1)))
+    # Not the size of the column: pyarrow ends the process where the facts about a column are damaged.
+    stored = int(file.metadata.row_group(group).total_byte_size)
+    return max(1, min(_ROWS, _BATCH_BYTES // max(stored, 1)))
 
 
 def _bytes_of(column: Any) -> Any:
