@@ -74,8 +74,8 @@ def check_settings(**settings: tuple[Any, Any]) -> None:
     """
     for name, (value, kinds) in settings.items():
         if value is not None and not isinstance(value, kinds):
-            wanted = " or a ".join(kind.__name__ for kind in getattr(kinds, "__args__", (kinds,)))
-            raise UserError(f"{name} must be a {wanted}, not {value!r}")
+            wanted = " or ".join(kind.__name__ for kind in getattr(kinds, "__args__", (kinds,)))
+            raise UserError(f"{name} must be of type {wanted}, not {value!r}")
 
 
 def stage_config(stage: StageLike) -> StageConfig:

@@ -161,7 +161,7 @@ class TestRuns:
         assert [line["skipped_steps"] for line in tiny.metrics(tmp_path)] == [0, 1, 0]
         found = tiny.summary(tmp_path)
         assert found["skipped_steps"] == 1
-        assert [note for note in found["notes"] if note.startswith("1 training steps of epoch 2 were skipped")]
+        assert [note for note in found["notes"] if note.startswith("1 training step was skipped")]
         assert all(bool(value.isfinite().all()) for value in made.student.state_dict().values())
         assert "skipped 1 steps" in str(reports[1])
 

@@ -99,7 +99,7 @@ def _of_loss(step: Step, config: RunConfig, stage: int, epoch: int, metrics: Epo
         )
     return (
         f"the loss is no longer finite in epoch {epoch} ({names}): {_LOWER} or that method's weight "
-        f"(it is finite in the epoch's first {batch - 1} batches)"
+        f"(batch {batch} of the epoch is the first with such a loss)"
     )
 
 

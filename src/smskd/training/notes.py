@@ -1,6 +1,6 @@
 """The notes of a run: a sentence for each fall-back and warning."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -8,6 +8,7 @@ from smskd.models.compiled import CompiledStudent
 from smskd.models.memory_format import safe_memory_format
 from smskd.objective.weighted_sum import WeightedSum
 from smskd.training.config import RunConfig
+from smskd.training.counters import Counters
 from smskd.training.not_finite import LARGE_LOSS
 from smskd.training.reports import EpochReport
 from smskd.training.step import Step
@@ -44,16 +45,31 @@ def stage_notes(step: Step, config: RunConfig, stage: int) -> Iterator[str]:
         )
 
 
-def epoch_notes(report: EpochReport) -> Iterator[str]:
-    """Warnings that follow from the report of an epoch."""
+_LARGE = "The loss was very large"
+
+
+def epoch_notes(report: EpochReport, known: Sequence[str]) -> Iterator[str]:
+    """A warning that follows from the report of an epoch.
+
+    Args:
+        report: of the epoch.
+        known: the notes so far: of many epochs only the first is named.
+    """
     total = report.losses["total"]
-    if total > LARGE_LOSS:
+    if total > LARGE_LOSS and not any(note.startswith(_LARGE) for note in known):
         yield (
-            f"The loss was {total:.1e} in epoch {report.epoch}: training has most likely diverged; lower "
+            f"{_LARGE} in epoch {report.epoch} ({total:.1e}): training has most likely diverged; lower "
             "optimizer.learning_rate or the weight of the largest part."
         )
-    if report.skipped_steps:
-        yield (
-            f"{report.skipped_steps} training steps of epoch {report.epoch} were skipped, because their loss or "
-            "gradients were not finite."
-        )
+
+
+def run_notes(counters: Counters) -> list[str]:
+    """All notes of a run that has come to its end."""
+    count = counters.skipped_steps
+    if not count:
+        return counters.notes
+    steps = "1 training step was" if count == 1 else f"{count} training steps were"
+    return [
+        *counters.notes,
+        f"{steps} skipped, because loss or gradients were not finite (skipped_steps in the metrics).",
+    ]

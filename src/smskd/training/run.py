@@ -105,7 +105,7 @@ def _epochs(state: TrainingState, folder: RunFolder, checkpoints: Checkpoints, t
     epochs = train_epochs(state.step, config, counters.stage, first, ema=state.ema, cache=cache, track=track)
     for report in epochs:
         state.observe(report)
-        counters.note((*stage_notes(state.step, config, counters.stage), *epoch_notes(report)))
+        counters.note((*stage_notes(state.step, config, counters.stage), *epoch_notes(report, counters.notes)))
         counters.note(cache.notes if cache else ())
         if report.epoch == state.stage.first:
             counters.cost = stage_cost(state.step)

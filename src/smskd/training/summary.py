@@ -13,6 +13,7 @@ from smskd.models.latency import latency
 from smskd.runs.file_names import SUMMARY_FORMAT
 from smskd.training.accuracy import Accuracy
 from smskd.training.config import RunConfig
+from smskd.training.notes import run_notes
 from smskd.training.reports import Track, untracked
 from smskd.training.state import TrainingState
 from smskd.training.teacher_test import last_teacher
@@ -48,7 +49,7 @@ def summary(config: RunConfig, state: TrainingState, carried: Accuracy, track: T
         },
         "teacher": teacher and {**teacher, **_teacher_accuracy(counters.teacher)},
         "stages": counters.stages,
-        "notes": counters.notes,
+        "notes": run_notes(counters),
         "skipped_steps": counters.skipped_steps,
         "digest": config.identity.digest,
         "identity": dict(config.identity.facts),
