@@ -112,8 +112,9 @@ class TestOwnMethods:
             def __getitem__(self, row: Any) -> Any:
                 raise LookupError("not there")
 
-        with pytest.raises(LookupError):
+        with pytest.raises(UserError, match="training sample 0: the data set raised LookupError: not there") as caught:
             smskd.distill(**arguments(train=Broken([1, 2, 3]), out=tmp_path / "run"))
+        assert isinstance(caught.value.__cause__, LookupError)
         smskd.distill(**arguments(out=tmp_path / "run"))
 
 

@@ -1,6 +1,5 @@
 """Checks that a cache fits in memory or on disk, before anything is computed."""
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import torch
 
 from smskd.config.sizes import in_bytes, in_words
+from smskd.data.memory import available_memory
 from smskd.errors import UserError
 
 _USABLE_SHARE = 0.8
@@ -74,23 +74,7 @@ def free_memory(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    return min(_machine_memory(), _container_limit())
-
-
-def _machine_memory() -> int:
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        return 1024 * int(lines["MemAvailable"].split()[0])
-    except (OSError, KeyError, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _container_limit() -> int:
-    """The memory limit of the container, whether used or not."""
-    try:
-        return int(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):
-        return _machine_memory()
+    return available_memory()
 
 
 def _occupied(path: Path) -> int:
