@@ -47,7 +47,7 @@ def test_it_can_be_resumed(run: Path) -> None:
 def test_damaged_metrics(run: Path, content: bytes) -> None:
     (run / "metrics.jsonl").write_bytes(content)
     before = everything_in(run)
-    message = mistake("resume", run)
+    message = mistake("resume", run, "-q")
     assert message == (
         "r/metrics.jsonl is damaged: 0 of 3 epochs are in it; remove it and r/checkpoint.safetensors to start the run "
         "again"
@@ -81,7 +81,7 @@ def test_a_recipe_that_was_changed_under_a_checkpoint(run: Path, old: str, new: 
     assert old in text
     recipe.write_text(text.replace(old, new, 1))
     before = everything_in(run)
-    message = mistake("resume", run, *(["--force"] if force else []))
+    message = mistake("resume", run, "-q", *(["--force"] if force else []))
     assert message.startswith("r was begun with other ")
     assert key in message
     assert everything_in(run) == before
@@ -93,7 +93,7 @@ def test_harmless_changes_need_force(run: Path) -> None:
     text = text.replace("epochs: 9", "epochs: 10").replace("ends_after: 9", "ends_after: 10")
     recipe.write_text(text)
     before = everything_in(run)
-    message = mistake("resume", run)
+    message = mistake("resume", run, "-q")
     for key in ("runtime.checkpoint_every (1, now 2)", "training.epochs (9, now 10)", "--force"):
         assert key in message
     assert everything_in(run) == before

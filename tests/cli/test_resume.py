@@ -117,7 +117,7 @@ def test_a_damaged_checkpoint(here: Path, runs: Path) -> None:
     checkpoint = unfinished(runs, here / "r") / "checkpoint.safetensors"
     for content in (b"", b"noise", b"\x10" * 40):
         checkpoint.write_bytes(content)
-        message = mistake("resume", "r")
+        message = mistake("resume", "r", "-q")
         assert message.startswith("r/checkpoint.safetensors is damaged ("), content
         assert message.endswith("); remove it and metrics.jsonl to start the run again"), content
     checkpoint.unlink()

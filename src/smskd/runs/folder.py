@@ -12,13 +12,12 @@ from torch import nn
 
 from smskd.errors import UserError
 from smskd.runs import atomic_files as files
-from smskd.runs import checkpoint_files
+from smskd.runs import checkpoint_files, student_files
 from smskd.runs.checkpoint_files import Checkpoint
 from smskd.runs.checksums import verified, with_checksum
 from smskd.runs.file_names import CHECKPOINT, ENVIRONMENT, METRICS, PRETRAINING, RECIPE, STAGES, STUDENT, SUMMARY
 from smskd.runs.lock import locked
 from smskd.runs.metrics_file import append_line, kept_lines, whole_lines
-from smskd.runs.tensor_files import read_tensors, write_tensors
 
 __all__ = [
     "CHECKPOINT",
@@ -94,8 +93,15 @@ class RunFolder:
         files.write_text(self.path / RECIPE, recipe, parents=False)
 
     def load_recipe(self) -> str:
-        """The recipe's text."""
-        return (self.path / RECIPE).read_text(encoding="utf-8")
+        """The recipe's text.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        try:
+            return (self.path / RECIPE).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path / RECIPE} cannot be read: {error}") from None
 
     @property
     def has_metrics(self) -> bool:
@@ -198,26 +204,25 @@ class RunFolder:
             metadata: name, options and classes of the model, from which it can be built again.
             stage: the student as it is at the end of this stage, counted from 1; None: the resulting student.
         """
-        path = self.path / STUDENT if stage is None else self.stage_student(stage)
-        if stage is not None:
-            try:
-                path.parent.parent.mkdir(exist_ok=True)
-                path.parent.mkdir(exist_ok=True)
-            except OSError as error:
-                raise files.not_writable(path.parent, error) from error
-        write_tensors(path, module.state_dict(), metadata, parents=False)
-
-    def problem_of_student(self, stage: int) -> str:
-        """Why the weights that a stage, counted from 1, has carried on cannot be read; empty if they can."""
-        try:
-            read_tensors(self.stage_student(stage), own=True)
-        except UserError as error:
-            return str(error)
-        return ""
+        student_files.save(self.path, module, metadata, stage)
 
     def stage_student(self, stage: int) -> Path:
         """The file of the student that a stage, counted from 1, has carried on."""
-        return self.path / STAGES / str(stage) / STUDENT
+        return student_files.of_stage(self.path, stage)
+
+    def problem_of_student(self, stage: int) -> str:
+        """Why the weights that a stage, counted from 1, has carried on cannot be read; empty if they can."""
+        return student_files.problem(self.stage_student(stage))
+
+    def restore_student(self) -> str | None:
+        """Writes the weights of a finished run's student again, where they are missing; returns a sentence about it.
+
+        Raises:
+            UserError: nothing is left of them.
+        """
+        if (self.path / STUDENT).exists():
+            return None
+        return student_files.restore(self.path, len(self.load_summary()["stages"]))
 
     def save_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes the summary."""
@@ -230,24 +235,6 @@ class RunFolder:
             UserError: the file is missing or damaged.
         """
         return _verified_json(self.path / SUMMARY)
-
-    def restore_student(self) -> str | None:
-        """Writes the weights of a finished run's student again, from the last stage's, where they are missing.
-
-        Returns:
-            A sentence about it; None where nothing is missing.
-
-        Raises:
-            UserError: the last stage's are missing as well, or damaged.
-        """
-        path = self.path / STUDENT
-        if path.exists():
-            return None
-        source = self.stage_student(len(self.load_summary()["stages"]))
-        if not source.exists():
-            raise UserError(f"{path} is missing, and so is {source}; train again in another folder")
-        write_tensors(path, *read_tensors(source, own=True), parents=False)
-        return f"{path} was missing, and is written again from {source}."
 
     def conclude(self) -> None:
         """Marks the run as finished by removing the checkpoints.
