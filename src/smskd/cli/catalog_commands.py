@@ -57,6 +57,10 @@ def models(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="One model in full.", autocompletion=completion.models)
     ] = None,
+    image_size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="HEIGHT WIDTH", help="Size of the images.  [default: 32 32; of libraries 224 224]"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the models: parameters, multiply-accumulates, features."""
@@ -65,7 +69,7 @@ def models(
     if name is None:
         print_models(as_json=as_json)
     else:
-        print_model(name, as_json=as_json)
+        print_model(name, as_json=as_json, image_size=image_size)
 
 
 def recipe(

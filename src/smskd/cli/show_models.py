@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 from rich.markup import escape
@@ -10,7 +11,12 @@ from rich.table import Table
 from smskd.analysis.format import count
 from smskd.cli.catalog import entry
 from smskd.cli.printing import console, print_footnote, print_pairs, print_title
+from smskd.models.libraries.names import library_of
 from smskd.models.zoo.names import names
+from smskd.registry import MODELS
+
+LIBRARY_SIZE = (224, 224)
+"""Of the images that most networks of the libraries are made for."""
 
 
 def print_models(*, as_json: bool) -> None:
@@ -28,15 +34,27 @@ def print_models(*, as_json: bool) -> None:
     console.print(table, highlight=False)
     print_footnote("MACs: multiply-accumulates for an image of 3 x 32 x 32; with 100 classes")
     print_footnote("One in full: smskd models NAME    Your own in a recipe: package.module:factory")
+    print_footnote("Of libraries: timm/NAME, torchvision/NAME, transformers/FOLDER-or-ID")
 
 
-def print_model(name: str, *, as_json: bool) -> None:
+def print_model(name: str, *, as_json: bool, image_size: tuple[int, int] | None = None) -> None:
     """Prints one model in full.
 
+    Args:
+        name: of the zoo, of a library, of an entry point, or ``package.module:factory``.
+        as_json: as JSON.
+        image_size: height and width of the images.
+
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such model, or it does not take images of this size.
     """
-    model = entry("models", name)
+    if image_size is None and library_of(name) is None:
+        model = entry("models", name)
+    else:
+        from smskd.cli.model_facts import model_facts
+
+        MODELS.check_name(name)
+        model = model_facts(name, image_size or LIBRARY_SIZE)
     if as_json:
         typer.echo(json.dumps(model, indent=2))
         return
@@ -46,7 +64,23 @@ def print_model(name: str, *, as_json: bool) -> None:
         ("MACs", f"{model['macs']:,} for an image of {_sizes(model['image_shape'])}"),
     )
     print_title("\nfeatures of that image")
-    print_pairs(*((feature, _sizes(shape)) for feature, shape in model["features"].items()))
+    places = model.get("places", {})
+    print_pairs(*((feature, _feature(shape, places.get(feature))) for feature, shape in model["features"].items()))
+    if "roles" in model:
+        print_title("\nwhat methods read of them")
+        print_pairs(*((role.replace("_", " "), _listed(value)) for role, value in model["roles"].items()))
+
+
+def _feature(shape: Sequence[int], place: dict[str, Any] | None) -> str:
+    if place is None:
+        return _sizes(shape)
+    stride = f", stride {' x '.join(f'{step:g}' for step in place['stride'])}" if place["stride"] else ""
+    module = f", read at {place['module']}" if place["module"] else ""
+    return f"{_sizes(shape)} ({place['kind']}{stride}{module})"
+
+
+def _listed(value: str | Sequence[str] | None) -> str:
+    return value if isinstance(value, str) else ", ".join(value or ()) or "none"
 
 
 def _sizes(shape: Sequence[int]) -> str:

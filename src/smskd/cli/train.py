@@ -12,6 +12,7 @@ import typer
 from smskd.build import Provided
 from smskd.builder.trust import foreign_name
 from smskd.cli.exits import INTERRUPTED, end
+from smskd.cli.feature_lines import feature_lines
 from smskd.cli.printing import SafeConsole
 from smskd.cli.progress import Display
 from smskd.config.data import DataConfig
@@ -200,6 +201,8 @@ def _built(run: Run, dataset: Dataset) -> RunConfig:
 
 def _train(run: Run, config: RunConfig, display: Display) -> None:
     name = f"{run.recipe.name} seed {run.recipe.runtime.seed}"
+    for line in feature_lines(config):
+        display.say(line)
     display.epochs(run.train(config, display.track), name, config.recipe.stages, epochs_done(run))
     for problem in run.problems:
         display.say(problem)

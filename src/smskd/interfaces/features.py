@@ -62,6 +62,11 @@ class FeatureModel(nn.Module, ABC):
         return None
 
     @property
+    def sources(self) -> Mapping[str, str]:
+        """Where the features of a network that is wrapped are read: names of its modules, by feature."""
+        return {}
+
+    @property
     def classifier(self) -> nn.Linear | None:
         """The last linear layer, if the logits are its output on the pooled features."""
         return None

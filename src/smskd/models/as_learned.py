@@ -1,6 +1,6 @@
 """A trained network among images and classes other than those it learned from."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,10 @@ class AsLearned(FeatureModel):
     @property
     def roles(self) -> Roles | None:
         return self.model.roles
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        return self.model.sources
 
     def norm_before_relu(self, name: str) -> nn.BatchNorm2d | None:
         return self.model.norm_before_relu(name)

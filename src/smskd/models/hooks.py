@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from smskd.errors import UserError
 from smskd.interfaces.features import LOGITS, FeatureModel, Roles
 from smskd.models.feature_discovery import Found, discover
-from smskd.models.libraries import native
+from smskd.models.libraries.native import native
 from smskd.models.module_outputs import Source, logits_of
 from smskd.models.named_features import named
 from smskd.models.tracing import eager, trace

@@ -1,7 +1,7 @@
 """A student whose last layers are those of a method: another network than the one that training began with."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Annotated, Any, cast
 
@@ -58,6 +58,10 @@ class StudentWithHead(FeatureModel):
     @property
     def roles(self) -> Roles | None:
         return self.backbone.roles
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        return self.backbone.sources
 
     def norm_before_relu(self, name: str) -> nn.BatchNorm2d | None:
         return self.backbone.norm_before_relu(name)

@@ -7,8 +7,9 @@ from torch import nn
 
 from smskd.config.given import is_given
 from smskd.interfaces.features import FeatureModel
-from smskd.models import macs, parameters
+from smskd.models import describe, macs, parameters
 from smskd.models.copying import copy_of
+from smskd.models.feature_report import role_names
 from smskd.models.latency import latency
 from smskd.runs.file_names import SUMMARY_FORMAT
 from smskd.training.accuracy import Accuracy
@@ -83,8 +84,15 @@ def _cost(name: str, model: FeatureModel, config: RunConfig) -> dict[str, Any]:
         "model": name,
         "parameters": parameters(model.wrapped),
         "macs": macs(model.wrapped, config.image_shape),
+        "features": _features(model, config),
         "latency_milliseconds": latency(_channels_last(model, config), config.example),
     }
+
+
+def _features(model: FeatureModel, config: RunConfig) -> dict[str, Any]:
+    """The features by their role, and the modules at which they are read where the network has been wrapped."""
+    roles = role_names(describe(model, config.image_shape))
+    return roles | {"modules": dict(model.sources)} if model.sources else roles
 
 
 def _channels_last(model: nn.Module, config: RunConfig) -> nn.Module:

@@ -2,41 +2,8 @@
 
 - ``names``: ``timm/NAME``, ``torchvision/NAME``, ``transformers/FOLDER-or-ID``.
 - ``making``: makes one; ``timm_making``, ``torchvision_making`` and ``transformers_making`` call the library.
-- ``timm_model``, ``torchvision_features``, ``transformers_features``: the features of one, made by name or not.
+- ``native``: the features that a network's own library knows, whoever has made the network.
+- ``timm_model``, ``torchvision_features``, ``transformers_features``: those of each library.
 
 No library is imported before a network of it is met.
 """
-
-from torch import Tensor, nn
-
-from smskd.interfaces.features import FeatureModel
-from smskd.models.feature_discovery import Found
-
-
-def native(module: nn.Module, example: Tensor) -> FeatureModel | Found | None:
-    """The features that a network's own library knows, or where to read them.
-
-    Args:
-        module: any network. The library is recognised by its class or a base of it.
-        example: images [N, channels, height, width], for their shape.
-
-    Returns:
-        None where no library knows the network.
-
-    Raises:
-        UserError: the network does not accept such images.
-    """
-    packages = {base.__module__.partition(".")[0] for base in type(module).__mro__}
-    if "timm" in packages:
-        from smskd.models.libraries.timm_model import timm_model
-
-        return timm_model(module, example)
-    if "transformers" in packages:
-        from smskd.models.libraries.transformers_features import transformers_features
-
-        return transformers_features(module, example)
-    if "torchvision" in packages:
-        from smskd.models.libraries.torchvision_features import torchvision_features
-
-        return torchvision_features(module, example)
-    return None

@@ -47,8 +47,8 @@ class Wanted:
         if self.head is None and found != self.classes:
             raise UserError(
                 f"the pretrained '{self.name}' has {found} output classes, the data {self.classes}; replace its last "
-                "layer by a fresh one with the option head: new, or keep it (head: own) in a teacher whose logits are not "
-                "read"
+                "layer by a fresh one with the option head: new, or keep it (head: own) in a teacher whose logits no "
+                "loss reads"
             )
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from smskd.models.feature_discovery import STEM, Found, last_of_each_resolution, with_head
+from smskd.models.feature_discovery import LAST_MAP, STEM, Found, last_of_each_resolution, with_head
 from smskd.models.libraries.stages import stage_indices
 from smskd.models.map_outputs import map_calls, source_of
 from smskd.models.module_outputs import Source
@@ -71,8 +71,8 @@ def torchvision_features(module: nn.Module, example: Tensor) -> Found | None:
     known = next((modules for kind, modules in _KNOWN.items() if kind in kinds), None)
     if known is not None:
         return _of_modules(known, traced)
-    trunk = next((_blocks(module, *trunk) for kind, trunk in _TRUNKS.items() if kind in kinds), None)
-    return _by_resolution(traced, trunk)
+    trunk = next((trunk for kind, trunk in _TRUNKS.items() if kind in kinds), None)
+    return _by_resolution(traced) if trunk is None else _of_trunk(module, traced, *trunk)
 
 
 def _of_modules(known: _Modules, traced: Trace) -> Found | None:
@@ -84,25 +84,34 @@ def _of_modules(known: _Modules, traced: Trace) -> Found | None:
     return with_head(traced, stem | sources, STEM if stem else None, tuple(sources))
 
 
-def _blocks(module: nn.Module, container: str, widening: int) -> set[str]:
+def _of_trunk(module: nn.Module, traced: Trace, container: str, widening: int) -> Found | None:
+    """The blocks of a container as stages, and its output as the last map."""
     names = [f"{container}.{name}" for name, _ in module.get_submodule(container).named_children()]
-    return set(names[:-widening])
+    calls = {call.name: call for call in traced.calls}
+    if any(name not in calls for name in (container, *names)):
+        return None  # changed by the user
+    stem, stages = _stem_and_stages([calls[name] for name in names[:-widening]], traced)
+    features = _named(stem, stages, traced) | {LAST_MAP: source_of(calls[container], traced)}
+    return with_head(traced, features, STEM if stem else None, list(_named(None, stages, traced)), LAST_MAP)
 
 
-def _by_resolution(traced: Trace, blocks: set[str] | None) -> Found:
-    """The last map of each resolution; the first of them is the stem where it is that of a single convolution.
-
-    Args:
-        traced: a forward pass of the network.
-        blocks: the modules that count; None: all.
-    """
+def _by_resolution(traced: Trace) -> Found:
+    """The last map of each resolution in front of a pooling."""
     pooled = {id(call.output) for call in traced.calls if isinstance(call.module, nn.MaxPool2d)}
-    maps = [call for call in map_calls(traced) if id(call.output) not in pooled]
-    stages = last_of_each_resolution([call for call in maps if blocks is None or call.name in blocks], traced)
+    stem, stages = _stem_and_stages([call for call in map_calls(traced) if id(call.output) not in pooled], traced)
+    return with_head(traced, _named(stem, stages, traced), STEM if stem else None, list(_named(None, stages, traced)))
+
+
+def _stem_and_stages(calls: list[Call], traced: Trace) -> tuple[Call | None, list[Call]]:
+    """The last map of each resolution; the first of them is the stem where it is that of a single convolution."""
+    stages = last_of_each_resolution(calls, traced)
     stem = stages.pop(0) if len(stages) > 1 and _is_stem(stages[0], traced) else None
-    sources = {f"stage{number}": source_of(call, traced) for number, call in enumerate(stages, start=1)}
+    return stem, stages
+
+
+def _named(stem: Call | None, stages: list[Call], traced: Trace) -> dict[str, Source]:
     first = {STEM: source_of(stem, traced)} if stem is not None else {}
-    return with_head(traced, first | sources, STEM if stem is not None else None, tuple(sources))
+    return first | {f"stage{number}": source_of(call, traced) for number, call in enumerate(stages, start=1)}
 
 
 def _is_stem(call: Call, traced: Trace) -> bool:
