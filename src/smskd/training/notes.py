@@ -34,6 +34,8 @@ def stage_notes(step: Step, config: RunConfig, stage: int) -> Iterator[str]:
     for name, network in (("Teacher", parts.teacher), ("Reference", parts.reference)):
         if network is not None:
             yield from (f"{name}: {note}" for note in network.notes)
+    if parts.cache is not None:
+        yield from parts.cache.notes
     if isinstance(parts.extractor, CompiledStudent):
         yield from (f"Student: {note}" for note in parts.extractor.notes)
     settings = config.recipe.stages[stage].teacher
