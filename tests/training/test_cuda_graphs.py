@@ -121,8 +121,8 @@ def capture_by(graph: type[CallsAgain], monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(step_module, "CudaGraph", graph)
     init = Step.__init__
 
-    def capturing(self: Step, *arguments: Any) -> None:
-        init(self, *arguments)
+    def capturing(self: Step, *arguments: Any, **options: Any) -> None:
+        init(self, *arguments, **options)
         self.captures = True
 
     monkeypatch.setattr(Step, "__init__", capturing)
