@@ -5,13 +5,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
+import smskd
+from smskd.data import Augmentation, Images, load
 from smskd.models import read_metadata, save_weights
 from smskd.models.weights import read_weights
+from smskd.recipe import read
 from smskd.runs.tensor_files import write_tensors
-from tests.support import tiny
+from tests.support import program, tiny
 from tests.support.facts_cases import Evil
-from tests.support.program import TINY, fine, mistake, smskd
+from tests.support.program import TINY, fine, mistake
 
 
 @pytest.fixture
@@ -68,7 +72,7 @@ def test_resume_imports_nothing(folder: Path, evil: Evil) -> None:
     changed(folder, "name: fitnet", "name: evil_module:make")
     assert "names the method 'evil_module:make'" in mistake("resume", "r")
     assert not evil.ran
-    smskd("resume", "r", "--trust")
+    program.smskd("resume", "r", "--trust")
     assert evil.ran
 
 
@@ -115,3 +119,17 @@ def test_weights_are_compared_with_the_data(here: Path, runs: Path) -> None:
             fine("eval", file, *words)
         else:
             assert message in mistake("eval", file, *words)
+
+
+def test_images_are_normalised_as_the_weights_want(here: Path, runs: Path) -> None:
+    weights = read_weights(runs / "seed0" / "student.safetensors")
+    own = Augmentation(mean=(0.7,), std=(0.2,)).plain()
+    facts = {"mean": json.dumps(own.mean), "std": json.dumps(own.std)}
+    write_tensors(here / "w.safetensors", weights.tensors, {**weights.metadata, **facts})
+    test = load(read("digits/teacher", TINY).data).test
+    assert isinstance(test, Images)
+    with torch.no_grad():
+        right = smskd.load(here / "w.safetensors")(own.apply(test.pixels)).argmax(1) == test.labels
+    words = ["--recipe", "digits/teacher", *(word for change in TINY for word in ("--set", change))]
+    (found,) = json.loads(fine("eval", "w.safetensors", *words, "--json"))
+    assert found["top1"] == 100 * float(right.double().mean())
