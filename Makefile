@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test faults bench bench-gpu docs catalog lint format clean
+.PHONY: demo test matrix faults bench bench-gpu docs catalog lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/smskd demo
@@ -14,6 +14,10 @@ test: $(VENV)/installed-dev
 # Trainings that are killed, damaged and resumed; written is the table in docs/concepts/reliability.md.
 faults: $(VENV)/installed-dev
 	$(BIN)/python -m tests.faults --write docs/concepts/reliability.md
+
+# Every method with about thirty architectures, as teacher and as student; written are tests/matrix and a page of the docs.
+matrix: $(VENV)/installed-dev
+	$(BIN)/python -m tests.matrix
 
 # Takes some minutes, on a machine that has nothing else to do; written is benchmarks/RESULTS.md.
 bench: $(VENV)/installed

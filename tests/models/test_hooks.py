@@ -133,6 +133,7 @@ def test_mobilenet_v3_of_torchvision() -> None:
         "stage2": (24, 4, 4),
         "stage3": (48, 2, 2),
         "stage4": (96, 1, 1),
+        "last_map": (576, 1, 1),
         "pooled": (1024,),
     }
     read = model.extract(images(), ["pooled", "logits"])

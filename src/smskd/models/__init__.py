@@ -1,7 +1,9 @@
 """Models: the zoo for CIFAR, networks of the user's with features by name, weights on disk, costs, frozen networks.
 
 - ``zoo/``: the networks of the published experiments. :mod:`~smskd.models.creation` makes one by name.
-- ``hooks`` and ``feature_discovery``: any other network as a feature model.
+- ``libraries/``: networks of timm, torchvision and transformers, with the features that each library knows.
+- ``hooks``: any other network as a feature model; ``feature_discovery`` and ``named_features`` find its features, from
+  ``tracing`` (the calls of its modules), ``map_outputs``, ``classifier_head`` and ``module_outputs``.
 - ``weights`` and ``checkpoints``: safetensors and published checkpoints. ``metadata``: the facts beside weights, and
   ``as_learned``: a network among images and classes other than those it learned from.
 - ``inspect``, ``latency``, ``dry_run``: shapes, costs and latency, from passes that leave a model as it was.

@@ -1,5 +1,6 @@
 """Which outputs of a network's modules are feature maps, and whether their channels come first or last."""
 
+from collections.abc import Iterable
 from itertools import dropwhile
 
 from torch import Tensor, nn
@@ -49,7 +50,8 @@ def arrangement(call: Call, traced: Trace) -> Arrangement | None:
     """``given`` where the channels of a map are its first dimension, ``channels_last`` where they are its last.
 
     The sizes determine it where only one choice has the aspect ratio of the image, otherwise the layer that gives or
-    takes the tensor. None where that is of no known kind, or where the output is no map.
+    takes the tensor, or the kinds of layers that the module, or else the network, consists of. None where there are
+    layers of both kinds, so that it is not known, and where the output is no map.
     """
     value = call.tensor
     if value is None or value.ndim != 4:
@@ -58,8 +60,13 @@ def arrangement(call: Call, traced: Trace) -> Arrangement | None:
     last = fits_image((value.shape[1], value.shape[2]), traced.image_size)
     if first != last:
         return "given" if first else "channels_last"
-    known = [_channels_of(other) for other in traced.calls if other.output is value or other.input is value]
-    return next((kind for kind in known if kind is not None), "given" if first else None)
+    next_to_it = [other for other in traced.calls if other.output is value or other.input is value]
+    known = [kind for kind in map(_channels_of, next_to_it) if kind is not None]
+    if known:
+        return known[0]
+    within = [other for other in traced.calls if other.name.startswith(f"{call.name}.")]
+    kinds = _kinds(within) or _kinds(traced.calls)
+    return kinds.pop() if first and len(kinds) == 1 else None
 
 
 def goes_on_with_tokens(traced: Trace) -> bool:
@@ -83,6 +90,12 @@ def _channels_of(call: Call) -> Arrangement | None:
         return "given"
     # A subclass of LayerNorm may turn the map itself.
     return "channels_last" if type(call.module) in _CHANNELS_LAST else None
+
+
+def _kinds(calls: Iterable[Call]) -> set[Arrangement]:
+    """The arrangements of the maps that layers of known kinds put out."""
+    found = (_channels_of(call) for call in calls if isinstance(call.output, Tensor) and call.output.ndim == 4)
+    return {kind for kind in found if kind is not None}
 
 
 def _pools_globally(call: Call) -> bool:

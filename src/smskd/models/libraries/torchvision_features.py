@@ -9,22 +9,23 @@ from torch import Tensor, nn
 from smskd.models.feature_discovery import LAST_MAP, STEM, Found, last_of_each_resolution, with_head
 from smskd.models.libraries.stages import stage_indices
 from smskd.models.map_outputs import map_calls, source_of
-from smskd.models.module_outputs import Source
+from smskd.models.module_outputs import Arrangement, Source
 from smskd.models.tracing import Call, Trace, grid_of, trace
 
 
 @dataclass(frozen=True)
 class _Modules:
-    """The names of the modules that put out the stem and the stages."""
+    """The names of the modules that put out the stem and the stages, and whether their channels come last."""
 
     stages: tuple[str, ...]
     stem: str | None = None
+    channels_last: bool = False
 
 
 _KNOWN: Mapping[str, _Modules] = {
     "ResNet": _Modules(("layer1", "layer2", "layer3", "layer4"), "relu"),
     "ConvNeXt": _Modules(("features.1", "features.3", "features.5", "features.7"), "features.0"),
-    "SwinTransformer": _Modules(("features.1", "features.3", "features.5", "features.7"), "features.0"),
+    "SwinTransformer": _Modules(("features.1", "features.3", "features.5", "features.7"), "features.0", True),
     "MaxVit": _Modules(("blocks.0", "blocks.1", "blocks.2", "blocks.3"), "stem"),
     "RegNet": _Modules(
         ("trunk_output.block1", "trunk_output.block2", "trunk_output.block3", "trunk_output.block4"), "stem"
@@ -79,8 +80,9 @@ def _of_modules(known: _Modules, traced: Trace) -> Found | None:
     calls = {call.name: call for call in traced.calls if call.number == 1}
     if any(name not in calls for name in (*known.stages, *([known.stem] if known.stem else []))):
         return None  # changed by the user
-    sources = {f"stage{number}": source_of(calls[name], traced) for number, name in enumerate(known.stages, start=1)}
-    stem = {STEM: source_of(calls[known.stem], traced)} if known.stem else {}
+    kind: Arrangement = "channels_last" if known.channels_last else "given"
+    sources = {f"stage{number}": Source(name, arrangement=kind) for number, name in enumerate(known.stages, start=1)}
+    stem = {STEM: Source(known.stem, arrangement=kind)} if known.stem else {}
     return with_head(traced, stem | sources, STEM if stem else None, tuple(sources))
 
 

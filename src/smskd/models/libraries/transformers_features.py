@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from smskd.models.feature_discovery import LAST_MAP, STEM, Found, with_head
 from smskd.models.libraries.stages import block_names, stage_indices
 from smskd.models.libraries.torchvision_features import token_features
-from smskd.models.map_outputs import source_of
 from smskd.models.module_outputs import Source
 from smskd.models.tracing import Call, Trace, equal, grid_of, trace
 
@@ -61,8 +60,8 @@ def _is_embedding(calls: Sequence[Call]) -> bool:
 def _of_maps(traced: Trace, blocks: Sequence[Call], stem: Call | None) -> Found:
     names = block_names([tuple(call.output.shape[2:]) for call in blocks])
     stages = [names[index] for index in stage_indices([tuple(call.output.shape[2:]) for call in blocks])]
-    sources = {name: source_of(call, traced) for name, call in zip(names, blocks, strict=True)}
-    first = {STEM: source_of(stem, traced)} if stem is not None and stem.output.ndim == 4 else {}
+    sources = {name: Source(call.name, call=call.number) for name, call in zip(names, blocks, strict=True)}
+    first = {STEM: Source(stem.name, call=stem.number)} if stem is not None and stem.output.ndim == 4 else {}
     return with_head(traced, first | sources, STEM if first else None, stages)
 
 
