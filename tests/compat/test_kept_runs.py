@@ -33,7 +33,7 @@ def test_there_is_one() -> None:
 
 
 def test_eval_gives_the_accuracy_of_the_summary(kept: Path) -> None:
-    value = json.loads(printed("eval", kept / FINISHED, "--json"))
+    (value,) = json.loads(printed("eval", kept / FINISHED, "--json"))
     assert value["top1"] == pytest.approx(tiny.summary(kept / FINISHED)["student"]["top1"], abs=ONE_IMAGE)
 
 
