@@ -10,7 +10,6 @@ from smskd.config.given import is_given
 from smskd.config.models import ModelConfig
 from smskd.config.stage import INHERIT
 from smskd.errors import UserError
-from smskd.models.libraries.names import runs_no_foreign_code
 from smskd.recipe import Recipe
 from smskd.registry import ANCHORS, DATA, METHODS, MODELS, STRATEGIES, Registry
 
@@ -44,7 +43,6 @@ def foreign_name(recipe: Recipe, said: Iterable[str] = ()) -> str | None:
     own = {word for override in said for word in _SEPARATORS.split(override.partition("=")[2])}
     for registries, name in _names(recipe):
         builtin = any(name in registry.builtin_names() for registry in registries)
-        builtin = builtin or (MODELS in registries and runs_no_foreign_code(name))
         if not (builtin or is_given(name) or name in own):
             return f"{registries[0].noun} '{name}'"
     return None

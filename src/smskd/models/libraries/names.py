@@ -12,14 +12,6 @@ def library_of(name: str) -> str | None:
     return prefix if slash and prefix in PREFIXES else None
 
 
-def runs_no_foreign_code(name: str) -> bool:
-    """Whether making the network runs the code of an installed library alone: of timm or torchvision, by its own name.
-
-    Names with a colon are paths, or folders and ids that somebody else has written.
-    """
-    return library_of(name) in ("timm", "torchvision") and ":" not in name
-
-
 def own_name(name: str) -> str:
     """The name by which the library itself knows the network.
 
