@@ -45,15 +45,23 @@ def trials(laboratory: Laboratory, kills: int, seed: int) -> Iterator[Trial]:
     """The trials, which may run at the same time, the most important ones first."""
     generator = random.Random(seed)
     yield from (_of(laboratory, case) for case in (*CASES, *OF_THE_CACHE, *OF_SWEEPS))
+    others = [*_random(laboratory, kills, seed, generator)]
+    for name, fault in _STOPPED.items():
+        others += _damages(laboratory, name, fault)
+    generator.shuffle(others)  # whatever there is time for, there is something of each kind
+    yield from others
+
+
+def _random(laboratory: Laboratory, kills: int, seed: int, generator: random.Random) -> Iterator[Trial]:
+    """SIGKILL at random moments, and half as many other faults and moments."""
     names = sorted(TRAININGS.keys() - {"sweep"})
+    events = {name: laboratory.events(name) for name in names}
     for number in range(kills):
         name = names[number % len(names)]
-        yield _of(laboratory, random_kills(name, seed + number, laboratory.events(name)))
+        yield _of(laboratory, random_kills(name, seed + number, events[name]))
         if number % 2:
             yield _random_time(laboratory, generator.choice(names), generator.random())
-            yield _of(laboratory, random_fault(seed + number, {name: laboratory.events(name) for name in names}))
-    for name, fault in _STOPPED.items():
-        yield from _damages(laboratory, name, fault)
+            yield _of(laboratory, random_fault(seed + number, events))
 
 
 def _of(laboratory: Laboratory, case: Case) -> Trial:
@@ -99,7 +107,9 @@ def readings_of_damaged_files(laboratory: Laboratory) -> Iterator[Trial]:
     assert ended.code == 0, ended
     right = readings(here, ALL_READERS)
     files = [f"{OUT}/{name}" for name in files_in(here / OUT) if not name.startswith(("charts", "report.html"))]
-    for damage in damages(files, 6):
+    found = list(damages(files, 6))
+    random.Random(0).shuffle(found)
+    for damage in found:
 
         def verdict(damage: Damage = damage) -> Verdict:
             other, refused = silently_other(here, damage, right, ALL_READERS)

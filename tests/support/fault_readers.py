@@ -14,6 +14,9 @@ from tests.support.fault_damage import Damage
 from tests.support.fault_trainings import OUT
 from tests.support.program import smskd as program
 
+_TOLD = "the environment of the run is unknown"
+"""On a page without it; no result depends on it."""
+
 Reader = Callable[[Path], Any]
 
 
@@ -37,7 +40,10 @@ def _loaded(here: Path) -> dict[str, Any]:
 
 def _page(here: Path) -> Any:
     _printed("report", OUT)(here)
-    return (here / OUT / "report.html").read_text(encoding="utf-8").replace(str(here), "")
+    text = (here / OUT / "report.html").read_text(encoding="utf-8").replace(str(here), "")
+    if _TOLD in text:
+        raise UserError(f"on the page: {_TOLD}")
+    return text
 
 
 READERS: Mapping[str, Reader] = {
