@@ -52,7 +52,7 @@ def test_transformers_reads_a_folder(tmp_path: Path) -> None:
     same = create(name, 3, 3, (32, 32), pretrained=True)
     again = create(name, 3, 3, (32, 32), pretrained=True)
     assert all(torch.equal(*pair) for pair in zip(same.parameters(), again.parameters(), strict=True))
-    with pytest.raises(UserError, match="the pretrained .* has 3 output classes, the data 7; .* head: new"):
+    with pytest.raises(UserError, match=r"the pretrained .* has 3 output classes, the data 7; .* head: new"):
         create(name, 7, 3, (32, 32), pretrained=True)
     fresh = create(name, 7, 3, (32, 32), pretrained=True, head="new")
     assert describe(fresh, (3, 32, 32)).classes == 7
@@ -62,7 +62,7 @@ def test_transformers_reads_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["timm/resnet18", "torchvision/resnet18"])
 def test_pretrained_weights_of_other_classes_are_refused_before_they_are_downloaded(name: str) -> None:
-    with pytest.raises(UserError, match="has 1000 output classes, the data 10; .*head: new"):
+    with pytest.raises(UserError, match=r"has 1000 output classes, the data 10; .*head: new"):
         create(name, 10, pretrained=True)
 
 
