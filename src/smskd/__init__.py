@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from smskd.config.stage import StageConfig
     from smskd.data.augment.crop_flip import Augmentation
     from smskd.interfaces.batch import Batch, Progress
-    from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, Reads, Tap, TappedOutputs
+    from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, Reads, Roles, Tap, TappedOutputs
     from smskd.interfaces.objective import Losses, Objective, ParameterGroup
     from smskd.interfaces.terms import Anchor, DataInfo, Method, Pretraining, Term, TermInputs, WeightedMethod
     from smskd.models.frozen import Frozen
@@ -55,6 +55,7 @@ _HOMES = {
     "Recipe": "recipe",
     "ReferenceKL": "anchors.reference_kl",
     "Result": "api",
+    "Roles": "interfaces.features",
     "RuntimeConfig": "config.runtime",
     "ScheduleConfig": "config.optimization",
     "StageConfig": "config.stage",
@@ -100,6 +101,7 @@ __all__ = [
     "Recipe",
     "ReferenceKL",
     "Result",
+    "Roles",
     "RuntimeConfig",
     "ScheduleConfig",
     "StageConfig",
