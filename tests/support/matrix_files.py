@@ -18,7 +18,7 @@ Results = Mapping[str, Mapping[str, Mapping[str, str]]]
 
 _INTRODUCTION = """# Architectures and methods
 
-Each architecture is the teacher of a ResNet-8 of the zoo, and the student of a ResNet-8x4, in one training step of every
+Each architecture is the teacher of a ResNet-8 of the zoo, and the student of a ResNet-8x4, in a training step of every
 method, on random images of 64 x 64 pixels (Inception: 96 x 96). A step works if its losses are finite, depend on the
 images and give the student a gradient. Otherwise the method is refused, before training, with the line below the
 table. The table is written by `make matrix`; the features that are read are in `tests/matrix/taps.yaml`.
@@ -57,13 +57,12 @@ def _table(results: Results, role: str) -> str:
     reasons: dict[str, int] = {}
 
     def cell(line: str) -> str:
-        if line == WORKS:
-            return "•"
-        return str(reasons.setdefault(line, len(reasons) + 1))
+        return "•" if line == WORKS else str(reasons.setdefault(line, len(reasons) + 1))
 
     rows = [
         f"| {name} | " + " | ".join(cell(found[role][own]) for own in METHOD_NAMES) + " |"
         for name, found in results.items()
+        if role in found
     ]
     head = [f"## As {role}\n", "| | " + " | ".join(METHOD_NAMES) + " |", "|---|" + "---|" * len(METHOD_NAMES)]
     return "\n".join([*head, *rows, "", "•: works.\n", *(f"{number}. {line}" for line, number in reasons.items()), ""])
