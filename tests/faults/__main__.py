@@ -4,8 +4,9 @@ import argparse
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from smskd.models import save_weights
@@ -38,21 +39,28 @@ def campaign(folder: Path, arguments: argparse.Namespace) -> tuple[str, list[str
     """The table, and everything that was lost."""
     save_weights(tiny.teacher(), folder / "teacher.safetensors")
     laboratory = Laboratory(folder / "laboratory", folder / "teacher.safetensors")
-    begun, tally, skipped = time.monotonic(), Tally(), 0
+    begun, tally = time.monotonic(), Tally()
     attempt = partial(_attempt, begun + 60 * arguments.minutes)
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        together = pool.map(attempt, trials(laboratory, arguments.kills, arguments.seed))
-        alone = map(attempt, readings_of_damaged_files(laboratory))
-        for group in (alone, together):
-            for trial, verdict in group:
-                if verdict is None:
-                    skipped += 1
-                    continue
-                tally.add(trial.kind, trial.name, verdict)
-                print(f"{time.monotonic() - begun:6.0f} s  {verdict.kind:9}{trial.kind}: {trial.name}", flush=True)
-                if verdict.kind == "lost":
-                    print(f"          {verdict.detail}", flush=True)
+        together = [pool.submit(attempt, trial) for trial in trials(laboratory, arguments.kills, arguments.seed)]
+        skipped = sum(
+            _tell(tally, trial, verdict, time.monotonic() - begun)
+            for trial, verdict in chain(
+                map(attempt, readings_of_damaged_files(laboratory)), (done.result() for done in as_completed(together))
+            )
+        )
     return tally.markdown(time.monotonic() - begun, skipped), tally.lost
+
+
+def _tell(tally: Tally, trial: Trial, verdict: Verdict | None, seconds: float) -> bool:
+    """Prints and counts a verdict; whether the trial was left out."""
+    if verdict is None:
+        return True
+    tally.add(trial.kind, trial.name, verdict)
+    print(f"{seconds:6.0f} s  {verdict.kind:9}{trial.kind}: {trial.name}", flush=True)
+    if verdict.kind == "lost":
+        print(f"          {verdict.detail}", flush=True)
+    return False
 
 
 def _attempt(end: float, trial: Trial) -> tuple[Trial, Verdict | None]:

@@ -49,5 +49,5 @@ def test_files_of_a_stopped_run(laboratory: Laboratory, stopped: Path, kind: str
 
 def test_files_of_a_finished_run(finished: Path, right: dict[str, Any]) -> None:
     files = [f"{OUT}/{name}" for name in files_in(finished / OUT)]
-    found = {str(each): silently_other(finished, each, right, READERS)[0] for each in damages(files, 3)}
+    found = {str(each): silently_other(finished, each, right, READERS)[0] for each in damages(files, 2)}
     assert {damage: readers for damage, readers in found.items() if readers} == {}

@@ -28,6 +28,8 @@ def _printed(*words: str) -> Reader:
         if outcome.code == 2 and outcome.err.count("\n") == 1:
             raise UserError(outcome.err)
         assert outcome.code == 0, outcome
+        if "is written again from" in outcome.out:  # the student of a finished run, from its last stage
+            raise UserError(outcome.out)
         return outcome.out.replace(str(here), "")
 
     return read
