@@ -159,8 +159,9 @@ class TestViews:
 class TestErrors:
     def test_other_classes_than_the_teacher(self) -> None:
         other = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 7))
-        with pytest.raises(UserError, match="the teacher has 10 output classes, the student 7"):
-            build_objective(other, tiny.teacher(), example=tiny.EXAMPLE)
+        with pytest.raises(UserError, match="kd: the teacher has 10 output classes, the student 7"):
+            build_objective(other, tiny.teacher(), methods=["kd"], example=tiny.EXAMPLE)
+        assert len(build_objective(other, tiny.teacher(), methods=["sp"], example=tiny.EXAMPLE).methods) == 1
 
     def test_unknown_method(self) -> None:
         with pytest.raises(UserError, match="unknown method 'fitnt'; did you mean 'fitnet'"):

@@ -28,6 +28,7 @@ from smskd.training.config import RunConfig
 from smskd.training.optimizer import build_optimizer
 from smskd.training.rng import RngSnapshot, generators_of
 from smskd.training.step import Step
+from smskd.training.teacher_test import knows_the_classes
 
 
 def rehearse(config: RunConfig) -> None:
@@ -58,7 +59,8 @@ def rehearse(config: RunConfig) -> None:
         _check_state(student)
         _rehearse_evaluation(config, student, "student")
         for teacher in dict.fromkeys(teacher for teacher in config.teachers if teacher is not None):
-            _rehearse_evaluation(config, teacher, "teacher")
+            if knows_the_classes(teacher, config):
+                _rehearse_evaluation(config, teacher, "teacher")
     finally:
         rng.restore()
 

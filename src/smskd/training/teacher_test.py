@@ -22,6 +22,11 @@ def last_teacher(config: RunConfig) -> tuple[Frozen, TeacherConfig] | None:
     return found[-1] if found else None
 
 
+def knows_the_classes(teacher: Frozen, config: RunConfig) -> bool:
+    """Whether a teacher's logits are those of the classes of the data, so that it has an accuracy."""
+    return describe(teacher.model, config.image_shape).classes == config.classes
+
+
 def test_of_teacher(config: RunConfig, track: Track) -> TeacherReport | None:
     """The accuracy of :func:`last_teacher`; None where there is none, or one whose classes are not those of the data.
 
@@ -30,7 +35,7 @@ def test_of_teacher(config: RunConfig, track: Track) -> TeacherReport | None:
         track: shows progress.
     """
     found = last_teacher(config)
-    if found is None or describe(found[0].model, config.image_shape).classes != config.classes:
+    if found is None or not knows_the_classes(found[0], config):
         return None
     started = time.perf_counter()
     seed_everything(mix(config.recipe.runtime.seed, _TEST))
