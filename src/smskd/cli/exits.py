@@ -1,6 +1,8 @@
 """The end of the program: a line on stderr and an exit code."""
 
+import signal
 import sys
+import threading
 from contextlib import suppress
 from typing import NoReturn
 
@@ -15,6 +17,9 @@ LONGEST = 4000
 
 def end(message: str, code: int) -> NoReturn:
     """Prints a message on stderr, in one line, and ends the program with an exit code."""
+    if hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread():
+        # PyTorch's handler would raise once more for each further loader worker that has died.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     say(message)
     sys.exit(code)
 
