@@ -82,7 +82,7 @@ def step(name: str, student: FeatureModel, teacher: Frozen, size: int) -> str:
         return str(error)
     objective.train()
     losses = [objective(_batch(seed, size)) for seed in (0, 1)]
-    parts = [{part: float(value) for part, value in loss.parts.items() if part != "ce"} for loss in losses]
+    parts = [{part: float(value.detach()) for part, value in loss.parts.items() if part != "ce"} for loss in losses]
     assert all(math.isfinite(value) for found in parts for value in found.values()), parts
     constant = [part for part in parts[0] if parts[0][part] == parts[1][part]]
     assert len(constant) < len(parts[0]), f"constant losses: {constant}"
