@@ -73,9 +73,9 @@ class TestRuntime:
         saved: list[int] = []
         save = RunFolder.save_checkpoint
 
-        def counted(self: RunFolder, checkpoint: Any) -> None:
+        def counted(self: RunFolder, checkpoint: Any, keep: int) -> None:
             saved.append(checkpoint.values["counters"]["epoch"])
-            save(self, checkpoint)
+            save(self, checkpoint, keep)
 
         monkeypatch.setattr(RunFolder, "save_checkpoint", counted)
         seen: list[tuple[bool, bool]] = []

@@ -80,7 +80,7 @@ def test_a_copied_model_is_left_as_it_is(training: bool) -> None:
 @pytest.mark.parametrize("features", [("stage1", "pooled"), ("stem", "stage3.preact", "logits")], ids="+".join)
 def test_outputs_are_those_of_the_model_in_eval_mode(features: tuple[str, ...], example: Tensor | None) -> None:
     model = teacher().double()
-    frozen = Frozen(model, example)
+    frozen = Frozen(model, None if example is None else example.double())
     model.eval()
     x = images().double()
     with torch.no_grad():
@@ -190,7 +190,7 @@ def test_a_state_dict_that_does_not_fit_is_refused(example: Tensor | None) -> No
 @pytest.mark.parametrize("name", ["resnet8_w4", "wrn_16_1", "MobileNetV2"])
 def test_gradients_flow_through_it_from_a_feature(name: str, example: Tensor | None) -> None:
     model = teacher(name=name).double().eval()
-    frozen = Frozen(model, example)
+    frozen = Frozen(model, None if example is None else example.double())
     x = images().double()
     given = model.extract(x, ["stage2"])["stage2"].detach()
     gradients = []

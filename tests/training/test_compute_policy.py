@@ -13,11 +13,9 @@ from smskd.config.cache import CacheMode
 from smskd.config.stage import StageConfig
 from smskd.models import compiled_frozen, macs
 from smskd.objective.weighted_sum import WeightedSum
-from smskd.runs.folder import RunFolder
 from smskd.training import compute_policy
 from smskd.training.config import RunConfig
 from smskd.training.globals import preserved_globals
-from smskd.training.run import run
 from smskd.training.state import TrainingState
 from tests.support import tiny
 from tests.support.nearly_equal import cached_teacher
@@ -137,7 +135,7 @@ def test_resume_is_exact_with_the_real_compiler_too(tmp_path: Path, monkeypatch:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     parts.mkdir()
     tiny.trained(one_stage(), whole)
-    reports = run(one_stage(), RunFolder(parts))
+    reports = tiny.epochs_of(one_stage(), parts)
     list(islice(reports, 1))
     reports.close()
     tiny.trained(one_stage(), parts)

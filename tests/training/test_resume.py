@@ -146,7 +146,9 @@ def test_a_damaged_checkpoint_is_refused(killer: Killer, tmp_path: Path) -> None
     interrupted(three_stages, tmp_path, killer, "after a checkpoint", 2)
     checkpoint = tmp_path / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
-    with pytest.raises(UserError, match=r"checkpoint\.safetensors is damaged \(.*\); remove it to start the run again"):
+    with pytest.raises(
+        UserError, match=r"checkpoint\.safetensors is damaged \(.*\); remove it and metrics.jsonl to start"
+    ):
         tiny.trained(three_stages(), tmp_path)
 
 

@@ -83,11 +83,11 @@ class Trace:
 
 
 def trace(module: nn.Module, example: Tensor, run: Callable[[Tensor], Any] | None = None) -> Trace:
-    """Runs a network on two random images in eval mode; modes, buffers and random state are left as they were.
+    """Runs a network on random images in eval mode; modes, buffers and random state are left as they were.
 
     Args:
         module: the network.
-        example: images [N, channels, height, width], for their shape.
+        example: images [N, channels, height, width], for their shape and number, which is two at least.
         run: runs the network; by default ``module`` itself.
 
     Raises:
@@ -105,7 +105,8 @@ def trace(module: nn.Module, example: Tensor, run: Callable[[Tensor], Any] | Non
     handles = [part.register_forward_hook(record) for part in names]
     try:
         with preserve_state(module), as_user_error(tuple(example.shape[1:])):
-            output = (run or eager(module))(probe_images(module, example, _IMAGES))
+            images = max(_IMAGES, len(example) // 2 * 2)  # a network may take batches of one size alone
+            output = (run or eager(module))(probe_images(module, example, images))
     finally:
         for handle in handles:
             handle.remove()
