@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from smskd.errors import UserError
 from smskd.models.dry_run import as_user_error, preserve_state
 from smskd.models.module_outputs import first_tensor
 from smskd.models.probe import probe_images
@@ -27,6 +28,7 @@ class Call:
         module: that is called.
         input: its first argument.
         output: the first tensor of its output.
+        images: number of images in the forward pass.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Call:
     module: nn.Module
     input: Any
     output: Any
+    images: int
 
     @property
     def depth(self) -> int:
@@ -44,7 +47,7 @@ class Call:
     def tensor(self) -> Tensor | None:
         """The output, if it is a tensor of numbers with an entry for each image."""
         value = self.output
-        fits = isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 1 and len(value) == _IMAGES
+        fits = isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 1 and len(value) == self.images
         return value if fits else None
 
     @cached_property
@@ -83,16 +86,26 @@ class Trace:
 
 
 def trace(module: nn.Module, example: Tensor, run: Callable[[Tensor], Any] | None = None) -> Trace:
-    """Runs a network on random images in eval mode; modes, buffers and random state are left as they were.
+    """Runs a network on two random images in eval mode; modes, buffers and random state are left as they were.
 
     Args:
         module: the network.
-        example: images [N, channels, height, width], for their shape and number, which is two at least.
+        example: images [N, channels, height, width], for their shape. A network that does not accept two images is run
+            on N of them, N even.
         run: runs the network; by default ``module`` itself.
 
     Raises:
         UserError: the network does not accept such images.
     """
+    try:
+        return _traced(module, example, run, _IMAGES)
+    except UserError:
+        if len(example) <= _IMAGES or len(example) % 2:
+            raise
+        return _traced(module, example, run, len(example))
+
+
+def _traced(module: nn.Module, example: Tensor, run: Callable[[Tensor], Any] | None, images: int) -> Trace:
     calls: list[Call] = []
     names = {part: name for name, part in module.named_modules() if name}
     count: Counter[str] = Counter()
@@ -100,12 +113,11 @@ def trace(module: nn.Module, example: Tensor, run: Callable[[Tensor], Any] | Non
     def record(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         name = names[part]
         count[name] += 1
-        calls.append(Call(name, count[name], part, inputs[0] if inputs else None, first_tensor(output)))
+        calls.append(Call(name, count[name], part, inputs[0] if inputs else None, first_tensor(output), images))
 
     handles = [part.register_forward_hook(record) for part in names]
     try:
         with preserve_state(module), as_user_error(tuple(example.shape[1:])):
-            images = max(_IMAGES, len(example) // 2 * 2)  # a network may take batches of one size alone
             output = (run or eager(module))(probe_images(module, example, images))
     finally:
         for handle in handles:
