@@ -96,7 +96,7 @@ class TestFolder:
         load_weights(fresh, tmp_path)
         assert tiny.same(tiny.bits(fresh), tiny.bits(result.student))
         assert result.summary == tiny.summary(tmp_path)
-        with pytest.raises(UserError, match="of a network of your own .*: build it, and give it to"):
+        with pytest.raises(UserError, match=r"of a network of your own .*: build it, and give it to"):
             smskd.load(tmp_path)
 
     def test_of_another_run_is_left_alone(self, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from smskd.runs import atomic_files
 from tests.support.program import TINY, everything_in, mistake
 
 MISTAKES = {
@@ -110,15 +111,14 @@ def test_output_folders_that_cannot_be(here: Path) -> None:
 
 
 def test_a_folder_in_which_nothing_can_be_written_any_more(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from smskd.runs.folder import RunFolder
+    def full(path: Path) -> None:
+        if "checkpoint" in path.name:
+            raise OSError(28, "No space left on device")
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(RunFolder, "save_checkpoint", full)
+    monkeypatch.setattr(atomic_files, "_sync", full)
     words = ("train", "digits/teacher", *TINY, "--out", "r", "-q")
-    assert mistake(*words) == "r cannot be written: No space left on device"
-    assert (here / "r" / "recipe.yaml").exists()
+    assert mistake(*words) == "r/checkpoint.safetensors cannot be written: No space left on device"
+    assert {"recipe.yaml", "metrics.jsonl"} <= everything_in(here / "r").keys()
 
 
 @pytest.mark.parametrize("command", ["resume", "compare", "report", "eval"])

@@ -39,6 +39,8 @@ class Display:
         self._clock = clock
         self._said = clock()
         self._name = ""
+        self._beginning = ""
+        """A line that is printed when training begins: a run may be refused until then."""
         self._run: TaskID | None = None
         self._share = 1.0
         """Of an epoch's time, as much as is spent on training; the rest on tests."""
@@ -90,9 +92,9 @@ class Display:
         self._name, self._share = name, 1.0
         last = stages[-1].last
         if self.bars is None:
-            if done < last:
-                self.say(f"{name}  begins with epoch {done + 1} of {last}")
+            self._beginning = f"{name}  begins with epoch {done + 1} of {last}" if done < last else ""
             for report in reports:
+                self._begin()
                 self.say(f"{name}  {report}")
             return
         task = self._run = self.bars.add_task(escape(name), total=last, completed=done, note="")
@@ -108,7 +110,13 @@ class Display:
         """Wraps the batches of an epoch, or the steps of other work, to show them."""
         if self.quiet:
             return untracked
-        return self._lines if self.bars is None else self._within_run
+        return self._within_lines if self.bars is None else self._within_run
+
+    def _begin(self) -> None:
+        """Prints the line of a run that begins, once."""
+        if self._beginning:
+            self.say(self._beginning)
+            self._beginning = ""
 
     def _show(self, task: TaskID, report: Report, stages: tuple[ResolvedStage, ...]) -> None:
         assert self.bars is not None
@@ -136,6 +144,11 @@ class Display:
                 self.bars.advance(self._run, self._share / total)
         if trains:
             self._trained = begun, self._clock()
+
+    def _within_lines(self, items: Iterable[Any], total: int, what: str) -> Generator[Any, None, None]:
+        """Items of a run, whose first work is the beginning of training."""
+        self._begin()
+        yield from self._lines(items, total, what)
 
     def _lines(self, items: Iterable[Any], total: int, what: str) -> Generator[Any, None, None]:
         """The items, with a line whenever nothing has been printed for some time."""

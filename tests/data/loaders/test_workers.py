@@ -1,6 +1,7 @@
 """Worker processes that end, and the same samples whatever their number and Python's hash seed."""
 
 import hashlib
+import multiprocessing
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch.utils.data import get_worker_info
 
+from smskd.data.loaders import workers
 from smskd.data.loaders.reading import BatchRequest, Plan
 from smskd.data.loaders.streaming import StreamingLoader
 from smskd.data.loaders.workers import lost_workers_told
@@ -49,6 +51,29 @@ def test_a_killed_worker_is_told_in_a_line():
     assert done.stdout.endswith(
         "(killed, or out of memory): resume the run, perhaps with fewer workers (data.loader.workers) RuntimeError\n"
     )
+
+
+def test_a_connection_cut_by_the_end_of_a_worker_is_told_in_a_line(monkeypatch):
+    monkeypatch.setattr(workers, "_NOTICE", 0)
+    ours, theirs = multiprocessing.Pipe()
+    theirs.close()
+
+    def batches():
+        yield 0
+        yield ours.recv()
+
+    with pytest.raises(UserError, match=r"^a worker process of the data loader has ended before batch 2 of the epoch"):
+        list(workers.surviving(batches(), 1))
+    ours.close()
+
+
+def test_a_connection_of_the_data_set_is_its_own():
+    def batches():
+        raise ConnectionResetError("of the storage")
+        yield
+
+    with pytest.raises(ConnectionResetError, match=r"^of the storage$"):
+        list(workers.surviving(batches(), 1))
 
 
 def test_other_errors_are_no_lost_workers():
@@ -92,10 +117,10 @@ def test_labels_other_than_those_that_are_listed():
         list(StreamingLoader(samples, 2, 4, shuffle=False).epoch(1))
 
 
-def digest(workers):
+def digest(processes):
     """Of two epochs of samples that draw from all the usual generators and from a set of strings."""
     found = hashlib.sha256()
-    loader = StreamingLoader(Drawing(), 3, 4, seed=5, workers=workers)
+    loader = StreamingLoader(Drawing(), 3, 4, seed=5, workers=processes)
     for epoch in (1, 2):
         for batch in loader.epoch(epoch):
             found.update(batch.x.numpy().tobytes() + batch.y.numpy().tobytes())

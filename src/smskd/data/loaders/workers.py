@@ -1,11 +1,19 @@
 """The end of a loader's worker processes, in a line."""
 
 import pickle
+import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from smskd.errors import UserError
+
+_CUT = (ConnectionError, EOFError, FileNotFoundError)
+"""Errors of multiprocessing while it fetches a batch from a worker that has just ended."""
+
+_NOTICE = 1.0
+"""Seconds within which the end of a worker, which has cut its connection, is known by its signal."""
 
 
 def surviving(batches: Iterable[Any], workers: int) -> Iterator[Any]:
@@ -23,7 +31,7 @@ def surviving(batches: Iterable[Any], workers: int) -> Iterator[Any]:
         return
     done = 0
     with lost_workers_told(lambda: f" before batch {done + 1} of the epoch"):
-        for batch in _started(batches):
+        for batch in _fetched(batches):
             yield batch
             done += 1
 
@@ -51,6 +59,22 @@ def lost_workers_told(moment: Callable[[], str] = str) -> Iterator[None]:
             f"a worker process of the data loader has ended{moment()} (killed, or out of memory): resume the run, "
             "perhaps with fewer workers (data.loader.workers)"
         ) from error
+
+
+def _fetched(batches: Iterable[Any]) -> Iterator[Any]:
+    try:
+        yield from _started(batches)
+    except _CUT as error:
+        if not _from_multiprocessing(error):
+            raise
+        time.sleep(_NOTICE)  # otherwise PyTorch's signal handler would raise while this error is handled
+        raise RuntimeError("a DataLoader worker has cut its connection unexpectedly") from error
+
+
+def _from_multiprocessing(error: BaseException) -> bool:
+    """Whether an error was raised by multiprocessing in this process, rather than by a data set."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("multiprocessing.")
 
 
 def _started(batches: Iterable[Any]) -> Iterator[Any]:
