@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -13,6 +14,10 @@ import pytest
 from rich.console import Console
 
 from smskd.cli.progress import Display
+from smskd.errors import UserError
+from smskd.recipe import read
+from smskd.strategies.resolve import resolve
+from smskd.training.run import Report
 from tests.support.program import TINY, fine, run_main
 
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
@@ -158,6 +163,28 @@ class TestWithoutATerminal:
         assert list(display.track(range(12), 12, "testing the teacher")) == list(range(12))
         lines = file.getvalue().splitlines()
         assert lines == ["testing the teacher: 5 of 12", "testing the teacher: 10 of 12"]
+
+    def test_nothing_of_a_run_that_is_refused_before_it_begins(self) -> None:
+        file = io.StringIO()
+        display = Display(Console(file=file, width=80), clock=Times(0.01))
+        stages = resolve(read("digits/plain")).stages
+
+        def refused() -> Iterator[Report]:
+            raise UserError("it does not fit")
+            yield
+
+        with pytest.raises(UserError, match="it does not fit"):
+            display.epochs(refused(), "plain seed 0", stages, 3)
+        assert not file.getvalue()
+
+        def stopped() -> Iterator[Report]:
+            list(display.track(range(2), 2, "epoch 4"))
+            raise UserError("it is interrupted")
+            yield
+
+        with pytest.raises(UserError, match="it is interrupted"):
+            display.epochs(stopped(), "plain seed 0", stages, 3)
+        assert file.getvalue() == f"plain seed 0  begins with epoch 4 of {stages[-1].last}\n"
 
     def test_nothing_where_it_is_quick(self) -> None:
         file = io.StringIO()
