@@ -15,7 +15,7 @@ def test_names_need_no_torch():
     code = "import sys, smskd.data as d; print(d.names()); assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "('digits', 'cifar10', 'cifar100', 'parquet', 'image_folder')"
+    assert done.stdout.strip() == "('digits', 'cifar10', 'cifar100', 'parquet', 'image_folder', 'tiny_imagenet')"
 
 
 def test_every_name_is_found():

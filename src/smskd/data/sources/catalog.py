@@ -19,6 +19,7 @@ _MODULES = {
     "cifar100": "cifar",
     "parquet": "parquet",
     "image_folder": "image_folder",
+    "tiny_imagenet": "tiny_imagenet",
 }
 
 

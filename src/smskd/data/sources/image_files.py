@@ -83,6 +83,20 @@ def find_image_files(folder: Path) -> ImageFiles:
     return ImageFiles([path for paths in found.values() for path in paths], labels, tuple(names))
 
 
+def image_names(folder: Path) -> set[str]:
+    """The names of the image files in a folder itself.
+
+    Raises:
+        UserError: there is no such folder, or it cannot be read.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder")
+    try:
+        return {name for name in os.listdir(folder) if name.lower().endswith(_SUFFIXES)}
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}") from error
+
+
 def read_file(path: str, max_pixels: int) -> bytes:
     """The bytes of an image file.
 

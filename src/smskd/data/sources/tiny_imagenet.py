@@ -1,0 +1,100 @@
+"""Tiny ImageNet, as its archive unpacks: training images in folders of classes, the others in one with a list.
+
+Y. Le, X. Yang: Tiny ImageNet Visual Recognition Challenge (Stanford CS 231N, 2015).
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from smskd.config.data import SubsetConfig
+from smskd.config.paths import expanded
+from smskd.data.dataset import Dataset
+from smskd.data.sources.catalog import Track
+from smskd.data.sources.decoded_files import decoded_dataset
+from smskd.data.sources.image_decoding import MAX_PIXELS, ImageSize
+from smskd.data.sources.image_files import ImageFiles, find_image_files, image_names
+from smskd.data.sources.text_files import read_lines
+from smskd.errors import UserError
+
+_LIST = "val_annotations.txt"
+
+
+def tiny_imagenet(
+    root: str | Path,
+    image_size: ImageSize | None = None,
+    *,
+    subset: SubsetConfig | None = None,
+    track: Track | None = None,
+) -> Dataset:
+    """Tiny ImageNet: 100,000 training and 10,000 test images of 64x64 in 200 classes, kept in memory as bytes.
+
+    The test part is ``val``: the labels of ``test`` were never published. The classes are the ids of WordNet that
+    ``wnids.txt`` lists, such as ``n01443537``, in ascending order, which is that of
+    ``torchvision.datasets.ImageFolder``. Gray images are converted to RGB. Mean and standard deviation are taken from a
+    fixed choice of 4,096 training images in which each class has its share. By default images are mirrored, but not
+    cropped, as in megvii-research/mdistiller, mdistiller/dataset/tiny_imagenet.py, which rotates them as well.
+
+    Some training images occur twice, a few of them in two classes. All are kept; ``smskd data`` counts them.
+
+    Args:
+        root: the unpacked folder, which contains ``wnids.txt``, ``train/ID/images`` and ``val/val_annotations.txt``.
+        image_size: (height, width) to which all images are resized, bilinear with antialiasing; default: they keep
+            their size.
+        subset: keep only these images.
+        track: shows progress; it is called for each part with the running numbers of its images and how many they are.
+
+    Raises:
+        UserError: a file or folder is missing, the list of ``val`` and its images differ, or a class is in one place
+            but not in the other: the file, and the line in it, are named; an image cannot be read or decoded, or has
+            another size; or the images do not fit in memory.
+    """
+    folder = expanded(root)
+    ids = {line.strip() for line in read_lines(folder / "wnids.txt")} - {""}
+    train = find_image_files(folder / "train")
+    _require_same(folder / "train", ids, train.class_names, "wnids.txt")
+    test = _validation_images(folder / "val", train.class_names)
+    dataset = decoded_dataset("tiny_imagenet", train, test, image_size, 3, MAX_PIXELS, subset, track)
+    return replace(dataset, padding=0)
+
+
+def _validation_images(folder: Path, class_names: tuple[str, ...]) -> ImageFiles:
+    """The images of ``val/images`` in the order of their list."""
+    path = folder / _LIST
+    if not path.is_file() and (folder / class_names[0]).is_dir():
+        raise UserError(f"{path} is missing; the source image_folder reads a val that is sorted into class folders")
+    labels = _listed_labels(path, class_names)
+    _require_same(folder / "images", labels, image_names(folder / "images"), _LIST)
+    if not labels:
+        raise UserError(f"{path} lists no images")
+    paths = [str(folder / "images" / name) for name in labels]
+    return ImageFiles(paths, torch.tensor(list(labels.values()), dtype=torch.int64), class_names)
+
+
+def _require_same(folder: Path, listed: Collection[str], present: Collection[str], file: str) -> None:
+    """Refuses names that are only in a list, or only in the folder."""
+    for name in sorted(set(listed) ^ set(present)):
+        raise UserError(
+            f"{folder / name} " + (f"is missing; {file} lists it" if name in listed else f"is not in {file}")
+        )
+
+
+def _listed_labels(path: Path, class_names: tuple[str, ...]) -> dict[str, int]:
+    """The label of each image by its file name. A line is: name, tab, class, tab, four numbers of a box."""
+    numbers = {name: number for number, name in enumerate(class_names)}
+    labels: dict[str, int] = {}
+    for place, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
+        fields = line.split("\t")
+        if len(fields) < 2:
+            raise UserError(f"{path}, line {place}: it has to be the name of an image, a tab and its class")
+        name, wnid = fields[0].strip(), fields[1].strip()
+        if wnid not in numbers:
+            raise UserError(f"{path}, line {place}: class '{wnid}' is not among the {len(numbers)} training classes")
+        if name in labels:
+            raise UserError(f"{path}, line {place}: {name} is listed twice")
+        labels[name] = numbers[wnid]
+    return labels
