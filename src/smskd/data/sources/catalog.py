@@ -20,6 +20,7 @@ _MODULES = {
     "parquet": "parquet",
     "image_folder": "image_folder",
     "tiny_imagenet": "tiny_imagenet",
+    "imagenet": "imagenet",
 }
 
 

@@ -100,15 +100,7 @@ def decode_image(content: bytes | None, where: str, form: ImageForm) -> Array:
         UserError: it cannot be decoded, or has another size and is not to be resized.
     """
     channels, height, width = form.shape
-    encoded = open_image(content, where, form.max_pixels)
-    try:
-        image = as_bytes(encoded, channels)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-    except MemoryError as error:
-        raise UserError(f"{where}: there is not enough memory for {encoded.height}x{encoded.width} pixels") from error
-    except Exception as error:  # of a decoder, about foreign bytes
-        raise _undecodable(where, error) from error
+    image = displayed_image(content, where, channels, form.max_pixels)
     if image.size != (width, height):
         if not form.resize:
             raise UserError(
@@ -116,8 +108,32 @@ def decode_image(content: bytes | None, where: str, form: ImageForm) -> Array:
                 "give image_size: [height, width] to bring all to one size"
             )
         image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return channels_first(image)
+
+
+def displayed_image(
+    content: bytes | None, where: str, channels: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
+    """An encoded image as :func:`smskd.data.pil_images.as_bytes` makes it.
+
+    Raises:
+        UserError: it cannot be decoded.
+    """
+    encoded = open_image(content, where, max_pixels)
+    try:
+        return as_bytes(encoded, channels)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except MemoryError as error:
+        raise UserError(f"{where}: there is not enough memory for {encoded.height}x{encoded.width} pixels") from error
+    except Exception as error:  # of a decoder, about foreign bytes
+        raise _undecodable(where, error) from error
+
+
+def channels_first(image: Image.Image) -> Array:
+    """The pixels of a gray or RGB image, uint8 [channels, height, width]."""
     pixels = np.asarray(image)
-    return pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def decode_all(groups: Iterable[Sequence[Item]], decode: Callable[[Item], None]) -> Iterator[int]:
