@@ -23,6 +23,7 @@ COMMANDS = (
     "new-method",
     "new-anchor",
     "models",
+    "data",
     "recipe",
     "demo",
     "bench",
@@ -151,12 +152,13 @@ def test_lists_and_mistakes_in_recipes_do_not_wait_for_torch(here: Path) -> None
     lists = ("methods", "methods kd", "anchors", "anchors ewc", "strategies", "models", "models resnet20", "recipe")
     cases = [(words.split(), 0) for words in lists]
     cases += [(["train", *words.split()], 2) for words in mistakes]
+    cases += [(["data", "nosuch.yaml"], 2), (["data", "."], 2)]
     cases += [(["methods", "kdd"], 2), (["models", "resnet21"], 2), (["train", "digits/kd", "--seeds", "a"], 2)]
     done = subprocess.run(
         [sys.executable, "-c", TORCHLESS.replace("CASES", repr(cases))], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("\n") == len(mistakes) + 3, done.stderr
+    assert done.stderr.count("\n") == len(mistakes) + 5, done.stderr
 
 
 @pytest.mark.parametrize(

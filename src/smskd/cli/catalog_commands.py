@@ -1,4 +1,4 @@
-"""The commands that list and show methods, anchors, strategies, models and recipes, and write new terms."""
+"""The commands that list and show methods, anchors, strategies, models, data sets and recipes, and write new terms."""
 
 from pathlib import Path
 from typing import Annotated
@@ -72,6 +72,26 @@ def models(
         print_model(name, as_json=as_json, image_size=image_size)
 
 
+def data(
+    wanted: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE|FOLDER", help="A recipe, or a folder with images.", autocompletion=completion.recipes
+        ),
+    ],
+    overrides: Overrides = None,
+    all_classes: Annotated[bool, typer.Option("--classes", help="List every class.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Describe a data set: its parts, classes, sizes, duplicates, mean and standard deviation, memory."""
+    from smskd.cli.data_settings import data_settings
+
+    config = data_settings(wanted, overrides or [])
+    from smskd.cli.show_data import print_data  # imports torch, which takes seconds: mistakes are found before
+
+    print_data(config, all_classes=all_classes, as_json=as_json)
+
+
 def recipe(
     name: Annotated[
         str | None,
@@ -117,6 +137,7 @@ def register(app: typer.Typer) -> None:
         (anchors, "anchors", "anchors reference_kl"),
         (strategies, "strategies", "strategies"),
         (models, "models", "models resnet20"),
+        (data, "data", "data digits/kd.yaml"),
         (recipe, "recipe", "recipe digits/fitnet-kd.yaml anchor.weight=0.3"),
         (new_method, "new-method", "new-method own_method"),
         (new_anchor, "new-anchor", "new-anchor own_anchor"),

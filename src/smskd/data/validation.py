@@ -1,6 +1,5 @@
 """Images held out of training, on which the best epoch is selected."""
 
-import hashlib
 from dataclasses import replace
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 from smskd.config.base import ComponentConfig
 from smskd.config.data import SubsetConfig, ValidationConfig
 from smskd.data.dataset import Dataset
+from smskd.data.equal_images import image_digests
 from smskd.data.images import Images, check_labels
 from smskd.data.listed import listed_class_names
 from smskd.data.samples import Samples, Split, StreamedSamples, read_labels
@@ -103,15 +103,11 @@ def check_apart(validation: Split, train: Split, test: Split) -> None:
 def _shared(one: Split, other: Split) -> int:
     """The number of samples of one that are in the other, as far as that can be known."""
     if isinstance(one, Images) and isinstance(other, Images):
-        known = set(_image_hashes(other))
-        return sum(value in known for value in _image_hashes(one))
+        known = set(image_digests(other))
+        return sum(value in known for value in image_digests(one))
     if isinstance(one, StreamedSamples) and isinstance(other, StreamedSamples) and one.dataset is other.dataset:
         return len(set(_positions(one)) & set(_positions(other)))
     return len(one) if one.fingerprint() == other.fingerprint() else 0
-
-
-def _image_hashes(images: Images) -> list[bytes]:
-    return [hashlib.blake2b(pixels.tobytes(), digest_size=16).digest() for pixels in images.pixels.cpu().numpy()]
 
 
 def _positions(samples: StreamedSamples) -> list[int]:

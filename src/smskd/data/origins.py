@@ -1,0 +1,71 @@
+"""Where each part of a data set comes from, in words."""
+
+from pathlib import Path
+from typing import Any
+
+from smskd.config.base import ComponentConfig
+from smskd.config.data import DataConfig, ValidationConfig
+from smskd.config.paths import expanded
+
+
+def origins(config: DataConfig, has_validation: bool) -> dict[str, str]:
+    """The origin of ``train``, ``test`` and, where there is one, ``validation``.
+
+    Args:
+        config: settings whose data have been loaded.
+        has_validation: whether there are validation images, from the settings or from the source itself.
+    """
+    found = _of_source(config.source)
+    if has_validation:
+        found["validation"] = f"validation of the source {config.source.name}"
+    for part, limit in (("train", config.subset.train), ("test", config.subset.test)):
+        if limit is not None:
+            found[part] += f" (at most {limit:,} of its images, drawn with seed {config.subset.seed})"
+    if config.validation is not None:
+        found["validation"] = _held_out(config.validation)
+    return found
+
+
+def _of_source(source: ComponentConfig) -> dict[str, str]:
+    name, root = source.name, source.options.get("root")
+    if name == "image_folder":
+        return _of_image_folder(expanded(str(root)))
+    if name == "parquet":
+        return _of_parquet(expanded(str(root)))
+    if name in ("tiny_imagenet", "imagenet"):
+        folder = expanded(str(root))
+        return {"train": str(folder / "train"), "test": str(folder / "val")}
+    if name == "digits":
+        return {"train": "the images that are not test images", "test": "a fixed stratified choice"}
+    if name in ("cifar10", "cifar100"):
+        return {"train": "the published training images", "test": "the published test images"}
+    return {part: f"{part} of the source {name}" for part in ("train", "test")}
+
+
+def _of_image_folder(root: Path) -> dict[str, str]:
+    from smskd.data.sources.image_folder import test_folder
+
+    return {"train": str(root / "train"), "test": str(test_folder(root))}
+
+
+def _of_parquet(root: Path) -> dict[str, str]:
+    from smskd.data.sources.parquet_files import find_splits
+
+    return {part: _files(files) for part, files in zip(("train", "test"), find_splits(root), strict=True)}
+
+
+def _files(files: list[Path]) -> str:
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"{files[0]}{more}"
+
+
+def _held_out(validation: ValidationConfig) -> str:
+    if validation.source is not None:
+        return f"test images of {_options(validation.source)}"
+    amount = f"{validation.count:,}" if validation.fraction is None else f"{validation.fraction:.3g} of them"
+    return f"held out of the training images: {amount}, drawn with seed {validation.seed}"
+
+
+def _options(source: ComponentConfig) -> str:
+    options: dict[str, Any] = dict(source.options)
+    return f"{source.name} {options}" if options else source.name
