@@ -11,6 +11,7 @@ from smskd.data import folder_contents
 from tests.support.labelled_folders import pixels, plain_folder, write_folder
 from tests.support.parquet_files import write
 from tests.support.program import everything_in, fine, mistake
+from tests.support.tiny_imagenet_files import IDS, save, write_tiny_imagenet
 
 
 def test_a_recipe(here: Path) -> None:
@@ -107,6 +108,18 @@ def test_parquet_with_many_classes(here: Path) -> None:
     every = fine("data", "hub", "--classes")
     assert all(name in every for name in names)
     assert max(map(len, every.splitlines())) <= 80
+
+
+def test_tiny_imagenet(here: Path) -> None:
+    folder = write_tiny_imagenet(here / "tiny")
+    save(folder / "train" / IDS[0] / "images" / "again.JPEG", seed=1000)  # the first one of the next class
+    save(folder / "train" / IDS[1] / "images" / "gray.JPEG", seed=7, mode="L")
+    facts = json.loads(fine("data", "tiny", "--json"))
+    assert facts["source"]["name"] == "tiny_imagenet"
+    assert facts["origins"] == {"train": "tiny/train", "test": "tiny/val"}
+    assert facts["duplicates"]["two_labels"] == 1
+    assert facts["parts"]["train"]["grayscale"] == 1
+    assert facts["parts"]["train"]["class_counts"] == [5, 4, 5]
 
 
 OWN_SOURCE = """

@@ -11,9 +11,9 @@ from smskd.config.data import DataConfig
 from smskd.config.paths import expanded
 from smskd.data.dataset import Dataset
 from smskd.data.description import EXAMINED, spread_rows
-from smskd.data.pil_images import as_bytes, displayed_size, is_gray
+from smskd.data.pil_images import displayed_size, is_gray
 from smskd.data.samples import StreamedSamples
-from smskd.data.sources.image_decoding import MAX_PIXELS, open_image
+from smskd.data.sources.image_decoding import MAX_PIXELS, displayed_image, open_image
 from smskd.data.sources.image_files import ImageFiles, find_image_files, read_file
 from smskd.data.sources.image_folder import image_folder, test_folder
 from smskd.data.sources.options import checked_options
@@ -156,11 +156,5 @@ class FolderImages:
             UserError: the file cannot be read or decoded.
         """
         path = self.files.paths[row]
-        encoded = open_image(read_file(path, self.max_pixels), path, self.max_pixels)
-        try:
-            return as_bytes(encoded, self.channels), self.targets[row]
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
-        except Exception as error:  # of a decoder, about foreign bytes
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{path}: the image cannot be decoded ({reason})") from error
+        content = read_file(path, self.max_pixels)
+        return displayed_image(content, path, self.channels, self.max_pixels), self.targets[row]
