@@ -85,9 +85,9 @@ class DataConfig(Config):
     """The data of a run.
 
     Attributes:
-        source: ``digits``, ``cifar10``, ``cifar100``, ``parquet``, ``image_folder``, an installed source or
-            ``package.module:factory``, by name alone or with its options: ``{name: cifar100, root: data, download:
-            true}``.
+        source: ``digits``, ``cifar10``, ``cifar100``, ``parquet``, ``image_folder``, ``tiny_imagenet``, ``imagenet``,
+            ``hf``, an installed source or ``package.module:factory``, by name alone or with its options: ``{name:
+            cifar100, root: data, download: true}``.
         subset: the part that is used; by default everything.
         validation: the validation split; None: there is none, and ``best`` cannot be chosen.
         augmentation: of training images.

@@ -25,6 +25,7 @@ def test_names_need_no_torch():
         "image_folder",
         "tiny_imagenet",
         "imagenet",
+        "hf",
     ]
 
 
@@ -70,7 +71,11 @@ def test_nothing_global_is_changed():
     ("name", "options", "message"),
     [
         ("cifar", {}, r"^data.source: unknown data source 'cifar'; did you mean 'cifar10'\?$"),
-        ("mnist", {}, "^data.source: unknown data source 'mnist'; choose from cifar10, cifar100, digits, image_folder"),
+        (
+            "mnist",
+            {},
+            "^data.source: unknown data source 'mnist'; choose from cifar10, cifar100, digits, hf, image_fol",
+        ),
         ("nowhere.at.all:read", {}, "^data.source: data source 'nowhere.at.all:read': cannot import 'nowhere.at.all'"),
         ("parquet", {}, "^data.source.root: parquet needs this option$"),
         ("cifar10", {"roots": "x"}, r"^data.source.roots: unknown option of cifar10; did you mean 'root'\?$"),

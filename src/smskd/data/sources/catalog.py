@@ -21,6 +21,7 @@ _MODULES = {
     "image_folder": "image_folder",
     "tiny_imagenet": "tiny_imagenet",
     "imagenet": "imagenet",
+    "hf": "hf",
 }
 
 
