@@ -1,5 +1,6 @@
 """A run and its folder: begin it, go on with it, finish it."""
 
+import os
 import shlex
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from smskd.recipe.absolute_paths import absolute_paths
 from smskd.recipe.read import load_yaml
 from smskd.report.page import PAGE, write_run_report
 from smskd.runs import seeds_file
-from smskd.runs.file_names import BESIDE_RECIPE, RECIPE, SEEDS
+from smskd.runs.file_names import OF_RUNS, RECIPE, SEEDS
 from smskd.runs.folder import RunFolder
 from smskd.strategies.resolve import resolve
 from smskd.strategies.resolved import ResolvedRecipe
@@ -90,9 +91,19 @@ class Run:
                     if self.fresh:
                         self.folder.discard()
                     raise
-        if report and not (self.folder.path / PAGE).exists():
-            self._make_page()
+        if report:
+            self.make_missing_page()
         return student
+
+    def make_missing_page(self) -> bool:
+        """Makes the page of the finished run where there is none; whether there was none.
+
+        A page that cannot be made is a sentence in :attr:`problems`.
+        """
+        if (self.folder.path / PAGE).exists():
+            return False
+        self._make_page()
+        return True
 
     def discard(self) -> None:
         """Frees the folder of a new run that has no epoch yet, unless another process trains it."""
@@ -209,7 +220,7 @@ def resume(recipe: Recipe, out: Path, *, force: bool = False) -> Run:
 
 
 def run_folders(path: Path) -> list[Path]:
-    """The folders of runs: the folder itself, or those below it.
+    """The folders of runs: the folder itself, or those below it, also one that has lost its recipe.
 
     Raises:
         UserError: there is none.
@@ -218,13 +229,11 @@ def run_folders(path: Path) -> list[Path]:
         raise UserError(f"{path}: no such folder")
     if (path / RECIPE).is_file():
         return [path]
-    # A recipe alone may be anybody's.
-    files = [
-        file for file in sorted(path.rglob(RECIPE)) if any((file.parent / name).exists() for name in BESIDE_RECIPE)
-    ]
-    if not files:
+    # A file alone may be anybody's.
+    folders = sorted(Path(folder) for folder, _, names in os.walk(path) if len({*OF_RUNS} & {*names}) > 1)
+    if not folders:
         raise UserError(f"{path} holds no run (no {RECIPE} in it)")
-    return [file.parent for file in files]
+    return folders
 
 
 def reopen(path: Path, *, force: bool = False, trust: bool = False) -> list[Run]:
@@ -245,8 +254,10 @@ def reopen_folder(folder: Path, *, force: bool = False, trust: bool = False) -> 
     """The run in one of :func:`run_folders`; the arguments are those of :func:`reopen`.
 
     Raises:
-        UserError: its recipe is damaged, or not trusted.
+        UserError: its recipe is missing, damaged, or not trusted.
     """
+    if not (folder / RECIPE).exists():
+        raise UserError(f"{folder / RECIPE} is missing, though there are other files of a run; put it back")
     recipe = read(folder / RECIPE)
     if not trust:
         check_names(recipe, str(folder / RECIPE))

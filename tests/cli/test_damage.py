@@ -49,7 +49,7 @@ def test_damaged_metrics(run: Path, content: bytes) -> None:
     before = everything_in(run)
     message = mistake("resume", run, "-q")
     assert message == (
-        "r/metrics.jsonl is damaged: 0 of 3 epochs are in it; remove it and r/checkpoint.safetensors to start the run "
+        "r/metrics.jsonl is damaged: 0 of 3 epochs are in it; remove it and checkpoint.safetensors to start the run "
         "again"
     )
     assert everything_in(run) == before

@@ -119,7 +119,7 @@ def test_a_damaged_checkpoint(here: Path, runs: Path) -> None:
         checkpoint.write_bytes(content)
         message = mistake("resume", "r", "-q")
         assert message.startswith("r/checkpoint.safetensors is damaged ("), content
-        assert message.endswith("); remove it and metrics.jsonl to start the run again"), content
+        assert message.endswith("); remove it to start the run again"), content
     checkpoint.unlink()
     fine("resume", "r", "-q")
 

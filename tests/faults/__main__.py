@@ -23,9 +23,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60, help="trials that would begin later are left out")
     parser.add_argument("--kills", type=int, default=100, help="trainings that get SIGKILL at random events")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="trials whose kind or name contains this text")
     parser.add_argument("--jobs", type=int, default=2, help="trials at the same time")
     parser.add_argument("--write", type=Path, help="page of the documentation, in which the table is replaced")
     arguments = parser.parse_args()
+    if arguments.only and arguments.write:
+        parser.error("a table of some trials is not written; leave out --write")
     with tempfile.TemporaryDirectory() as folder:
         table, lost = campaign(Path(folder), arguments)
     print(table)
@@ -40,13 +43,19 @@ def campaign(folder: Path, arguments: argparse.Namespace) -> tuple[str, list[str
     save_weights(tiny.teacher(), folder / "teacher.safetensors")
     laboratory = Laboratory(folder / "laboratory", folder / "teacher.safetensors")
     begun, tally = time.monotonic(), Tally()
+
+    def chosen(trial: Trial) -> bool:
+        return arguments.only in f"{trial.kind}: {trial.name}"
+
     attempt = partial(_attempt, begun + 60 * arguments.minutes)
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        together = [pool.submit(attempt, trial) for trial in trials(laboratory, arguments.kills, arguments.seed)]
+        every = trials(laboratory, arguments.kills, arguments.seed)
+        together = [pool.submit(attempt, trial) for trial in every if chosen(trial)]
         skipped = sum(
             _tell(tally, trial, verdict, time.monotonic() - begun)
             for trial, verdict in chain(
-                map(attempt, readings_of_damaged_files(laboratory)), (done.result() for done in as_completed(together))
+                map(attempt, filter(chosen, readings_of_damaged_files(laboratory))),
+                (done.result() for done in as_completed(together)),
             )
         )
     return tally.markdown(time.monotonic() - begun, skipped), tally.lost

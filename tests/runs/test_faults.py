@@ -18,6 +18,7 @@ from smskd.runs.folder import RunFolder
 from smskd.runs.lock import locked
 from smskd.training import checkpoints
 from tests.support import tiny
+from tests.support.program import everything_in
 from tests.support.short_run import EPOCHS, reports, resumed, short_recipe, stopped, trained
 
 
@@ -99,9 +100,13 @@ class TestGone:
         resume_runs(copy, quiet=True, as_json=False)
         assert (copy / "student.safetensors").read_bytes() == (finished / "student.safetensors").read_bytes()
 
+        flip(copy / "student.safetensors", 0.7)
+        resume_runs(copy, quiet=True, as_json=False)
+        assert (copy / "student.safetensors").read_bytes() == (finished / "student.safetensors").read_bytes()
+
         (copy / "student.safetensors").unlink()
         (copy / "stages" / "1" / "student.safetensors").unlink()
-        with pytest.raises(UserError, match=r"student\.safetensors is missing, and so is .*stages"):
+        with pytest.raises(UserError, match=r"there is no file .*/student\.safetensors; there is no file .*/stages/1/"):
             resume_runs(copy, quiet=True, as_json=False)
 
     @pytest.mark.parametrize(
@@ -214,6 +219,65 @@ class TestSeeds:
         with pytest.raises(UserError, match=r"^1 of 2 runs could not be trained: .*seed0/checkpoint.* is damaged"):
             resume_runs(tmp_path, quiet=True, as_json=False)
         assert RunFolder(tmp_path / "seed1").finished
+
+    def test_damage_to_one_that_is_finished_is_told(self, finished: Path, tmp_path: Path) -> None:
+        shutil.copytree(finished, tmp_path / "seed0")
+        session.begin(short_recipe(seed=1), tmp_path / "seed1")
+        flip(tmp_path / "seed0" / "metrics.jsonl", 0.7)
+        before = everything_in(tmp_path / "seed0")
+        with pytest.raises(UserError, match=r"^[^;]*seed0/metrics\.jsonl, line \d: damaged[^;]*$"):
+            resume_runs(tmp_path, quiet=True, as_json=False)
+        assert everything_in(tmp_path / "seed0") == before
+        assert RunFolder(tmp_path / "seed1").finished
+
+    def test_a_recipe_that_is_lost_is_told(self, finished: Path, tmp_path: Path) -> None:
+        shutil.copytree(finished, tmp_path / "seed0")
+        shutil.copytree(finished, tmp_path / "seed1")
+        (tmp_path / "seed0" / "recipe.yaml").unlink()
+        with pytest.raises(UserError, match=r"seed0/recipe\.yaml is missing, though there are other files of a run"):
+            resume_runs(tmp_path, quiet=True, as_json=False)
+
+
+def test_each_damage_to_a_finished_run_is_told(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    folder = RunFolder(copy)
+    assert folder.damages() == []
+    for file in [path for path in copy.rglob("*") if path.suffix in (".json", ".jsonl", ".safetensors")]:
+        right = file.read_bytes()
+        for place in (0.0, 0.3, 0.7, 1.0):
+            flip(file, place)
+            told = folder.damages()
+            assert any(str(file) in sentence for sentence in told), (file, place)
+            file.write_bytes(right)
+        file.unlink()
+        assert any(str(file) in sentence for sentence in folder.damages()), file
+        file.write_bytes(right)
+    assert folder.damages() == []
+
+
+def test_a_page_that_was_not_made_is_made(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    (copy / "report.html").unlink(missing_ok=True)
+    (copy / "charts").mkdir(exist_ok=True)
+    left = [copy / ".report.html.1789.tmp", copy / "charts" / ".accuracy.svg.1789.tmp"]
+    for path in left:
+        path.write_text("<html>")
+    resume_runs(copy, quiet=True, as_json=False)
+    assert (copy / "report.html").is_file()
+    assert (copy / "charts" / "accuracy.svg").is_file()
+    assert [path.name for path in left if path.exists()] == []
+    with pytest.raises(UserError, match="is finished"):
+        resume_runs(copy, quiet=True, as_json=False)
+
+
+def test_the_files_to_remove_are_named(copy: Path) -> None:
+    (copy / "pretraining.jsonl").write_text("")
+    (copy / "checkpoint.1.safetensors").unlink()
+    flip(copy / "checkpoint.safetensors", 0.7)
+    with pytest.raises(UserError, match=r"remove it and metrics\.jsonl and pretraining\.jsonl to start the run again"):
+        RunFolder(copy).load_checkpoint()
 
 
 def test_the_student_of_a_stage_that_is_lost_is_told(copy: Path) -> None:

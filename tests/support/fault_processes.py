@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from unittest import mock
+
+import pytest
 
 from smskd.cli.exits import MISTAKE, end
 from smskd.errors import UserError
@@ -76,7 +77,10 @@ class Started:
         self._stderr, other = context.Pipe(duplex=False)
         (command.here / COUNT).unlink(missing_ok=True)
         self._process = context.Process(target=_work, args=(command, other))
-        with _LOCK, mock.patch.dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1"):
+        # Not mock.patch.dict, which takes back whatever another thread does to other variables meanwhile.
+        with _LOCK, pytest.MonkeyPatch.context() as patch:
+            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+                patch.setenv(name, "1")
             self._process.start()
         other.close()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from smskd.report.page import PAGE
 from tests.support import tiny
 from tests.support.fault_cases import Case
 from tests.support.fault_damage import Damage
@@ -50,10 +51,17 @@ def hurt(laboratory: Laboratory, case: Case) -> Verdict:
 
 def finish(laboratory: Laboratory, name: str, here: Path, before: dict[str, list[bytes]]) -> Verdict:
     """Lets a training come to its end; ``before`` is all that was done."""
-    if not _finished(here, TRAININGS[name]):
+    training = TRAININGS[name]
+    if not _finished(here, training):
         ended = laboratory.resume(name, here)
         if ended.code != 0:
             return Verdict("lost", f"cannot be resumed: {ended}")
+    elif training.page:
+        ended = laboratory.resume(name, here)  # the page may be missing
+        if ended.code != 0 and "is finished" not in ended.message:
+            return Verdict("lost", f"the page cannot be made: {ended}")
+    if training.page and not (here / OUT / PAGE).exists():
+        return Verdict("lost", "there is no page")
     return _compared(laboratory, name, here, before)
 
 
@@ -70,14 +78,29 @@ def damaged(laboratory: Laboratory, name: str, stopped: Path, damage: Damage) ->
     files = everything_in(here)
     ended = laboratory.resume(name, here)
     if ended.is_one_line:
-        changed = _changed(files, everything_in(here))
-        verdict = Verdict("lost" if changed else "told", f"{ended.message}{' '.join(changed)}")
+        verdict = _refused(laboratory, name, here, damage, files, ended)
     elif ended.code != 0:
         verdict = Verdict("lost", str(ended))
     else:
         verdict = _told_in_a_note(here, damage) or _compared(laboratory, name, here, before)
     shutil.rmtree(here, ignore_errors=True)
     return verdict
+
+
+def _refused(
+    laboratory: Laboratory, name: str, here: Path, damage: Damage, files: dict[str, bytes], ended: Ended
+) -> Verdict:
+    """The verdict on a training that one line has refused: its files are as they were, and other runs are complete."""
+    folders = TRAININGS[name].folders
+    others = tuple(folder for folder in folders if len(folders) > 1 and not damage.file.startswith(f"{folder}/"))
+    changed = [file for file in _changed(files, everything_in(here)) if not file.startswith(others)]
+    if changed:
+        return Verdict("lost", f"{ended.message}{' '.join(changed)}")
+    reference = laboratory.reference(name)
+    found, wanted = result(here, others), {folder: reference[folder] for folder in others}
+    if found != wanted:
+        return Verdict("lost", f"{ended.message}{_difference(found, wanted)}")
+    return Verdict("told", ended.message)
 
 
 def _told_in_a_note(here: Path, damage: Damage) -> Verdict | None:

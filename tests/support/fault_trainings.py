@@ -10,6 +10,7 @@ import yaml
 import smskd
 from smskd import session
 from smskd.recipe import read
+from smskd.runs.file_names import SEEDS
 from smskd.sweeps.workers import train_in_processes
 from tests.support import tiny
 from tests.support.own_data import TorchvisionLike, network
@@ -76,7 +77,7 @@ class Sweep(Training):
 
 def sweep(out: Path, on_progress: Callable[[object], None]) -> None:
     """What the command ``sweep`` stands for: it begins the runs in ``out``, or goes on with them."""
-    if out.exists():
+    if (out / SEEDS).exists() or any(out.glob(f"*/{RECIPE}")):
         session.begin_missing(out)
         runs = session.reopen(out)
     else:

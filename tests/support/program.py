@@ -3,6 +3,7 @@
 import io
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ def run_main(words: Iterable[object], out: TextIO, err: TextIO) -> int:
         mock.patch.object(sys, "argv", ["smskd", *map(str, words)]),
         redirect_stdout(out),
         redirect_stderr(err),
+        _handler_kept(),
     ):
         try:
             main()
@@ -58,6 +60,19 @@ def run_main(words: Iterable[object], out: TextIO, err: TextIO) -> int:
             code = 0 if end.code is None else end.code
     assert isinstance(code, int)
     return code
+
+
+@contextmanager
+def _handler_kept() -> Iterator[None]:
+    """The handler for worker processes that end is as before: the program takes it away before it ends."""
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 @contextmanager

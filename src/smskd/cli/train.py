@@ -70,21 +70,23 @@ def resume_runs(path: Path, *, force: bool = False, trust: bool = False, quiet: 
     found, problems = _reopened(path, force=force, trust=trust)
     finished = [run for run in found if run.folder.finished]
     runs = [run for run in found if not run.folder.finished]
-    restored = _restored(finished, problems)
-    for sentence in restored:
+    mended, damages = _verified(finished)
+    for sentence in mended:
         display.say(sentence)
-    if not (runs or problems or restored):
+    if not (runs or problems or damages or mended):
         raise UserError(f"{path} is finished; show the result with: smskd compare {_quoted(path)}")
     if finished and (runs or problems):
         display.say(
             f"{len(finished)} of {len(found)} runs in {path} {'is' if len(finished) == 1 else 'are'} already finished"
         )
-    train_all(runs, display, f"smskd resume {_quoted(path)}{' --trust' if trust else ''}", problems)
+    train_all(runs, display, f"smskd resume {_quoted(path)}{' --trust' if trust else ''}", problems, damages)
     if as_json and runs:
         _print_json(runs, several=found[0].folder.path != path)
 
 
-def train_all(runs: list[Run], display: Display, again: str, problems: Sequence[UserError] = ()) -> None:
+def train_all(
+    runs: list[Run], display: Display, again: str, problems: Sequence[UserError] = (), damages: Sequence[str] = ()
+) -> None:
     """Trains runs one after another and prints the accuracy of each. One that cannot go on does not keep the others
     from training.
 
@@ -93,10 +95,11 @@ def train_all(runs: list[Run], display: Display, again: str, problems: Sequence[
         display: of the progress.
         again: the command that resumes all of them, for the message after Ctrl-C.
         problems: of further runs, which are told at the end.
+        damages: to finished runs, which are told at the end as well.
 
     Raises:
-        UserError: a run could not be trained. If a new run cannot begin at all, none does, and the folders of the new
-            runs without an epoch are discarded.
+        UserError: a run could not be trained, or a finished one is damaged. If a new run cannot begin at all, none
+            does, and the folders of the new runs without an epoch are discarded.
     """
     failed = list(problems)
     loaded: tuple[DataConfig, Dataset] | None = None
@@ -123,7 +126,9 @@ def train_all(runs: list[Run], display: Display, again: str, problems: Sequence[
         raise
     if failed:
         _discard_new(runs)
-        raise told_together(failed, len(runs) + len(problems))
+    told = [str(told_together(failed, len(runs) + len(problems)))] if failed else []
+    if told or damages:
+        raise UserError("; ".join((*told, *damages)))
 
 
 def told_together(failed: Sequence[UserError], runs: int) -> UserError:
@@ -147,7 +152,11 @@ def _reopened(path: Path, *, force: bool, trust: bool) -> tuple[list[Run], list[
     except UserError as error:
         problems.append(error)
     runs = []
-    for folder in run_folders(path):
+    try:
+        folders = run_folders(path)
+    except UserError as error:
+        raise problems[0] if problems else error from None
+    for folder in folders:
         try:
             runs.append(reopen_folder(folder, force=force, trust=trust))
         except UserError as error:
@@ -155,17 +164,17 @@ def _reopened(path: Path, *, force: bool, trust: bool) -> tuple[list[Run], list[
     return runs, problems
 
 
-def _restored(finished: list[Run], problems: list[UserError]) -> list[str]:
-    """A sentence for each finished run whose student was missing and is there again; where it cannot be, a problem."""
-    sentences = []
+def _verified(finished: list[Run]) -> tuple[list[str], list[str]]:
+    """A sentence for each file of finished runs that is there again, and one for each that is damaged or missing."""
+    mended, damages = [], []
     for run in finished:
-        try:
-            sentence = run.folder.restore_student()
-        except UserError as error:
-            problems.append(error)
-        else:
-            sentences.extend([sentence] if sentence else [])
-    return sentences
+        with suppress(UserError):  # then it is among the damages
+            mended += filter(None, [run.folder.restore_student()])
+        found = run.folder.damages()
+        damages += found
+        if not found and run.make_missing_page():
+            mended += run.problems or [f"{run.folder.path / PAGE} was missing, and is made again."]
+    return mended, damages
 
 
 def _discard_new(runs: list[Run]) -> None:

@@ -21,7 +21,7 @@ from smskd.report.outcome_chart import OUTCOMES
 from smskd.report.sections import comparison_section, run_section
 from smskd.report.svg import save_svgs
 from smskd.report.visible_strings import visible_strings
-from smskd.runs.atomic_files import write_output, write_text
+from smskd.runs.atomic_files import remove_leftovers, write_output, write_text
 from smskd.runs.reader import Run, load_run
 
 PAGE = "report.html"
@@ -72,13 +72,18 @@ def write_report(
         script, missing = library(), None
     except EngineError as error:
         script, missing = None, f"The page has no charts ({error}). Write it again with: smskd report"
-    write = write_output if follow_links else write_text
-    write(target, _html(runs, remarks, script, missing))
+    page = _html(runs, remarks, script, missing)
+    if follow_links:
+        write_output(target, page)
+    else:
+        remove_leftovers(target)
+        write_text(target, page)
     return Page(target, () if missing is None else (f"{target}: {missing}",))
 
 
 def write_run_report(run_folder: str | Path) -> Page:
-    """Writes ``report.html`` and ``charts/*.svg`` into the folder of a finished run.
+    """Writes ``charts/*.svg`` and then ``report.html`` into the folder of a finished run: where there is a page, all is
+    there.
 
     Args:
         run_folder: the run's own folder.
@@ -90,12 +95,13 @@ def write_run_report(run_folder: str | Path) -> Page:
         UserError: as in :func:`smskd.runs.reader.load_run`, or the page cannot be written.
     """
     run = load_run(run_folder)
-    page = write_report([run], run.path / PAGE, follow_links=False)
+    missing: tuple[str, ...] = ()
     try:
         save_svgs({f"{name}.svg": chart for name, chart in run_charts(run).items()}, run.path / CHARTS)
     except UserError as error:
-        return Page(page.path, (*page.notes, str(error)))
-    return page
+        missing = (str(error),)
+    page = write_report([run], run.path / PAGE, follow_links=False)
+    return Page(page.path, (*page.notes, *missing))
 
 
 def _html(runs: Sequence[Run], remarks: Sequence[str], script: str | None, missing: str | None) -> str:

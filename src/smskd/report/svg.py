@@ -7,7 +7,7 @@ from typing import Any
 from smskd.errors import UserError
 from smskd.report.engine import EngineError, svgs
 from smskd.report.marks import Chart
-from smskd.runs.atomic_files import write_text
+from smskd.runs.atomic_files import remove_leftovers, write_text
 
 
 def save_svg(chart: Chart, path: str | Path) -> None:
@@ -39,6 +39,7 @@ def save_svgs(charts: Mapping[str, Chart], folder: Path) -> None:
     except EngineError as error:
         raise UserError(f"{folder}: no SVG files of the charts ({error})") from None
     for name, svg in drawn.items():
+        remove_leftovers(folder / name)
         write_text(folder / name, svg)
 
 

@@ -54,7 +54,7 @@ def remove_leftovers(path: Path) -> None:
     """Removes the temporary files that killed processes have left of a file.
 
     Args:
-        path: of the file; no other process writes it.
+        path: of the file. Another process that is just writing it gets an error.
     """
     pattern = re.compile(rf"\.{re.escape(path.name)}\.\d+\.tmp")
     with suppress(OSError):
@@ -96,7 +96,9 @@ def write_output(path: Path, text: str) -> None:
             with path.open("w", encoding="utf-8") as file:
                 file.write(text)
         else:
-            write_text(path.resolve(), text)
+            target = path.resolve()
+            remove_leftovers(target)
+            write_text(target, text)
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
         if isinstance(error, OSError):
             raise not_writable(path, error) from error

@@ -33,8 +33,8 @@ SEEDS = "seeds.json"
 STAGES = "stages"
 """The folder with a folder for each stage."""
 
-BESIDE_RECIPE = (ENVIRONMENT, METRICS, PRETRAINING, CHECKPOINT, SUMMARY)
-"""One of these is in the folder of a run, beside its recipe."""
+OF_RUNS = (RECIPE, ENVIRONMENT, METRICS, PRETRAINING, CHECKPOINT, SUMMARY)
+"""At least two of these are in the folder of a run."""
 
 SUMMARY_FORMAT = 2
 """The layout of ``summary.json`` that this version reads and writes."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from smskd.errors import UserError
 from smskd.runs import atomic_files as files
-from smskd.runs import checkpoint_files, student_files
+from smskd.runs import checkpoint_files, student_files, verification
 from smskd.runs.checkpoint_files import Checkpoint
 from smskd.runs.checksums import verified, with_checksum
 from smskd.runs.file_names import CHECKPOINT, ENVIRONMENT, METRICS, PRETRAINING, RECIPE, STAGES, STUDENT, SUMMARY
@@ -163,14 +163,10 @@ class RunFolder:
             UserError: metrics are missing or damaged.
         """
         metrics, pretraining = self.path / METRICS, self.path / PRETRAINING
-        fields = ("stage", "method", "epoch")
-        try:
-            kept = {
-                metrics: kept_lines(metrics, ("epoch",), epoch, numbered=True),
-                pretraining: kept_lines(pretraining, fields, pretraining_epochs, numbered=False),
-            }
-        except UserError as error:
-            raise UserError(f"{error}; remove it and {self.path / CHECKPOINT} to start the run again") from None
+        kept = {
+            metrics: self._kept(metrics, ("epoch",), epoch, numbered=True),
+            pretraining: self._kept(pretraining, ("stage", "method", "epoch"), pretraining_epochs, numbered=False),
+        }
         self._remove_leftovers()
         for path, text in kept.items():
             if path.exists():
@@ -194,7 +190,18 @@ class RunFolder:
         try:
             return checkpoint_files.load_newest(self.path)
         except UserError as error:
-            raise UserError(f"{error}; remove it and {METRICS} to start the run again") from None
+            raise UserError(f"{error}; {self.to_start_again(self.path / CHECKPOINT)}") from None
+
+    def to_start_again(self, wrong: Path) -> str:
+        """Words for the files to remove so that the run starts again: ``remove it and metrics.jsonl to ...``.
+
+        Args:
+            wrong: the file that the words before these name.
+        """
+        files = (*checkpoint_files.checkpoints(self.path), self.path / METRICS, self.path / PRETRAINING)
+        names = ["it"] if wrong.exists() else []
+        names += [path.name for path in files if path != wrong and path.exists()]
+        return f"remove {' and '.join(names)} to start the run again"
 
     def save_student(self, module: nn.Module, metadata: Mapping[str, str], stage: int | None = None) -> None:
         """Writes the weights of a student.
@@ -215,14 +222,17 @@ class RunFolder:
         return student_files.problem(self.stage_student(stage))
 
     def restore_student(self) -> str | None:
-        """Writes the weights of a finished run's student again, where they are missing; returns a sentence about it.
+        """Writes the weights of a finished run's student again, where they are missing or damaged; returns a sentence
+        about it.
 
         Raises:
-            UserError: nothing is left of them.
+            UserError: nothing is left of them, or the file cannot be written.
         """
-        if (self.path / STUDENT).exists():
-            return None
         return student_files.restore(self.path, len(self.load_summary()["stages"]))
+
+    def damages(self) -> list[str]:
+        """A sentence for each file of a finished run that is damaged or missing; ``recipe.yaml`` may be edited."""
+        return verification.damages(self.path)
 
     def save_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes the summary."""
@@ -250,6 +260,12 @@ class RunFolder:
             for name in (RECIPE, ENVIRONMENT):
                 with suppress(OSError):
                     (self.path / name).unlink(missing_ok=True)
+
+    def _kept(self, path: Path, fields: tuple[str, ...], count: int, *, numbered: bool) -> str:
+        try:
+            return kept_lines(path, fields, count, numbered=numbered)
+        except UserError as error:
+            raise UserError(f"{error}; {self.to_start_again(path)}") from None
 
     def _remove_leftovers(self) -> None:
         names = (RECIPE, ENVIRONMENT, METRICS, PRETRAINING, STUDENT, SUMMARY)

@@ -48,22 +48,27 @@ def problem(path: Path) -> str:
 
 
 def restore(folder: Path, stages: int) -> str | None:
-    """Writes the weights of the resulting student again, from the last stage's, where they are missing.
+    """Writes the weights of the resulting student again, from the last stage's, where they are missing or damaged.
 
     Args:
         folder: of the finished run.
         stages: the number of its stages.
 
     Returns:
-        A sentence about it; None where nothing is missing.
+        A sentence about it; None where nothing is missing or damaged, or the file is of another program.
 
     Raises:
-        UserError: the last stage's are missing as well, or damaged.
+        UserError: the last stage's are missing as well, or damaged, or the file cannot be written.
     """
     path, source = folder / STUDENT, of_stage(folder, stages)
-    if path.exists():
-        return None
-    if not source.exists():
-        raise UserError(f"{path} is missing, and so is {source}; train again in another folder")
+    if not path.exists():
+        reason = f"{path} was missing"
+    else:
+        try:
+            read_tensors(path)
+        except UserError as error:
+            reason = str(error)
+        else:
+            return None
     write_tensors(path, *read_tensors(source, own=True), parents=False)
-    return f"{path} was missing, and is written again from {source}."
+    return f"{reason}; it is written again from {source}."

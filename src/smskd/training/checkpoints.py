@@ -16,6 +16,9 @@ from smskd.training.state import TrainingState
 _COMPARED = ("smskd", "torch", "processor", "device", "device_name")
 """The facts of a machine that change the rounding of a run."""
 
+_MOST_THREADS = 1024
+"""More than any machine has; the checkpoint may be a stranger's."""
+
 
 class Checkpoints:
     """Writes the checkpoints of a run, and reads the one that it goes on from.
@@ -86,7 +89,7 @@ class Checkpoints:
         """The environment, after taking the number of threads that the run was begun with."""
         begun = {} if self._newest is None else self._newest.values.get("environment", {})
         threads = begun.get("threads")
-        if isinstance(threads, int) and threads != torch.get_num_threads():
+        if isinstance(threads, int) and 0 < threads <= _MOST_THREADS and threads != torch.get_num_threads():
             torch.set_num_threads(threads)
         now = environment(self._config.example.device, tf32=self._runtime.tf32)
         changed = [f"{key} {begun[key]}, now {now[key]}" for key in _COMPARED if begun.get(key, now[key]) != now[key]]
@@ -131,8 +134,8 @@ def _load(state: TrainingState, checkpoint: Checkpoint, folder: RunFolder, force
         if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
             raise
         raise UserError(
-            f"{folder.path / CHECKPOINT} does not fit the run ({str(error).splitlines()[0]}); remove it and {METRICS} "
-            "to start the run again"
+            f"{folder.path / CHECKPOINT} does not fit the run ({str(error).splitlines()[0]}); "
+            f"{folder.to_start_again(folder.path / CHECKPOINT)}"
         ) from None
 
 
