@@ -1,6 +1,8 @@
 """The runs of several seeds that are wanted, written down before the first of their folders is made."""
 
 import json
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,9 @@ from smskd.errors import UserError
 from smskd.runs.atomic_files import not_writable, remove_leftovers, write_json
 from smskd.runs.checksums import verified, with_checksum
 from smskd.runs.file_names import SEEDS
+
+_FOLDER = re.compile(r"seed\d{1,10}")
+"""The name of the folder of a run."""
 
 
 def note_wanted(folder: Path, recipes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -22,7 +27,8 @@ def note_wanted(folder: Path, recipes: Mapping[str, Mapping[str, Any]]) -> None:
         UserError: runs of an earlier time have not been made yet, or the file cannot be written.
     """
     if (folder / SEEDS).exists():
-        raise UserError(f"{folder} holds runs that have not begun yet; begin them with: smskd resume {folder}")
+        again = f"smskd resume {shlex.quote(str(folder))}"
+        raise UserError(f"{folder} holds runs that have not begun yet; begin them with: {again}")
     write_json(folder / SEEDS, with_checksum({"runs": dict(recipes)}))
 
 
@@ -39,10 +45,18 @@ def wanted_runs(folder: Path) -> dict[str, dict[str, Any]]:
         runs = verified(json.loads(path.read_text(encoding="utf-8")))["runs"]
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({error}); remove it to resume the runs that have begun") from None
-    # Names of folders here, and nowhere else.
-    return {name: recipe for name, recipe in runs.items() if Path(name).name == name and isinstance(recipe, dict)}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path, str(error)) from None
+    if not isinstance(runs, dict) or not all(isinstance(recipe, dict) for recipe in runs.values()):
+        raise _damaged(path, "its runs are not recipes")
+    for name in runs:
+        if not _FOLDER.fullmatch(name):  # a folder here, and nowhere else
+            raise _damaged(path, f"{name!r} is not the folder of a seed")
+    return runs
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is damaged ({reason}); remove it to resume the runs that have begun")
 
 
 def all_begun(folder: Path) -> None:
