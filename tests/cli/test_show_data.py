@@ -10,7 +10,7 @@ from PIL import Image
 from smskd.data import folder_contents
 from tests.support.labelled_folders import pixels, plain_folder, write_folder
 from tests.support.parquet_files import write
-from tests.support.program import everything_in, fine, mistake
+from tests.support.program import everything_in, fine, mistake, smskd
 from tests.support.tiny_imagenet_files import IDS, save, write_tiny_imagenet
 
 
@@ -120,6 +120,21 @@ def test_tiny_imagenet(here: Path) -> None:
     assert facts["duplicates"]["two_labels"] == 1
     assert facts["parts"]["train"]["grayscale"] == 1
     assert facts["parts"]["train"]["class_counts"] == [5, 4, 5]
+
+
+def test_a_saved_dataset_dict(here: Path) -> None:
+    pytest.importorskip("datasets")
+    from tests.support.hub_folders import NAMES, save, split
+
+    images = [pixels(seed) for seed in range(5)]
+    save(here / "saved", train=split(images[:4], [0, 1, 2, 0]), validation=split(images[3:], [0, 1]))
+    outcome = smskd("data", "saved", "--json")
+    assert outcome.code == 0, outcome
+    facts = json.loads(outcome.out)
+    assert facts["source"] == {"name": "hf", "dataset": "saved"}
+    assert facts["origins"] == {"train": "split train of saved", "test": "split validation of saved"}
+    assert facts["class_names"] == list(NAMES)
+    assert facts["duplicates"]["between"] == [{"part": "train", "other": "test", "images": 1}]
 
 
 OWN_SOURCE = """

@@ -1,5 +1,6 @@
 """Where each part of a data set comes from, in words."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ def _of_source(source: ComponentConfig) -> dict[str, str]:
     if name in ("tiny_imagenet", "imagenet"):
         folder = expanded(str(root))
         return {"train": str(folder / "train"), "test": str(folder / "val")}
+    if name == "hf":
+        return _of_hub(source.options)
     if name == "digits":
         return {"train": "the images that are not test images", "test": "a fixed stratified choice"}
     if name in ("cifar10", "cifar100"):
@@ -52,6 +55,15 @@ def _of_parquet(root: Path) -> dict[str, str]:
     from smskd.data.sources.parquet_files import find_splits
 
     return {part: _files(files) for part, files in zip(("train", "test"), find_splits(root), strict=True)}
+
+
+def _of_hub(options: Mapping[str, Any]) -> dict[str, str]:
+    from smskd.data.sources.hf_splits import open_splits
+
+    dataset, train = str(options["dataset"]), str(options.get("train_split", "train"))
+    configuration, revision = options.get("configuration"), options.get("revision")
+    test, _ = open_splits(dataset, configuration, revision, train, options.get("test_split"))
+    return {part: f"split {split} of {dataset}" for part, split in (("train", train), ("test", test))}
 
 
 def _files(files: list[Path]) -> str:

@@ -11,6 +11,8 @@ from smskd.errors import UserError
 def recognised(folder: Path) -> dict[str, str]:
     """Name and ``root`` of the data source that reads a folder, as ``data.source`` of a recipe has them.
 
+    The source ``hf`` has ``dataset`` instead of ``root``.
+
     Raises:
         UserError: no source recognises the folder, or several do.
     """
@@ -25,12 +27,12 @@ def recognised(folder: Path) -> dict[str, str]:
         raise UserError(
             f"{folder} is not recognised as a data set: there are neither image folders (train/CLASS/ and test/CLASS/ "
             "or val/CLASS/) nor Parquet files (train*.parquet and test*.parquet, also below one folder) nor CIFAR's "
-            "files in it; give a recipe"
+            "files nor a saved DatasetDict in it; give a recipe"
         )
     if len(found) > 1:
         raise UserError(f"{folder} is read by several data sources ({', '.join(found)}); give a recipe that names one")
     ((name, root),) = found.items()
-    return {"name": name, "root": str(root)}
+    return {"name": name, "dataset" if name == "hf" else "root": str(root)}
 
 
 def _image_folder(folder: Path) -> Path | None:
@@ -76,6 +78,10 @@ def _imagenet(folder: Path) -> Path | None:
     return folder if flat and _has_folders(folder / "train") else None
 
 
+def _saved_dataset_dict(folder: Path) -> Path | None:
+    return folder if (folder / "dataset_dict.json").is_file() else None
+
+
 _FINDERS: Mapping[str, Callable[[Path], Path | None]] = {
     "image_folder": _image_folder,
     "parquet": _parquet,
@@ -83,6 +89,7 @@ _FINDERS: Mapping[str, Callable[[Path], Path | None]] = {
     "cifar100": _holding("cifar-100-python"),
     "tiny_imagenet": _tiny_imagenet,
     "imagenet": _imagenet,
+    "hf": _saved_dataset_dict,
 }
 
 _SPECIAL = ("tiny_imagenet", "imagenet")
