@@ -166,7 +166,8 @@ def _reopened(path: Path, *, force: bool, trust: bool) -> tuple[list[Run], list[
 
 def _verified(finished: list[Run]) -> tuple[list[str], list[str]]:
     """A sentence for each file of finished runs that is there again, and one for each that is damaged or missing."""
-    mended, damages = [], []
+    mended: list[str] = []
+    damages: list[str] = []
     for run in finished:
         with suppress(UserError):  # then it is among the damages
             mended += filter(None, [run.folder.restore_student()])
