@@ -91,11 +91,11 @@ class TestSummary:
             "notes", "skipped_steps", "digest", "identity",
         }  # fmt: skip
         assert summary["student"].keys() == {
-            "model", "parameters", "macs", "latency_milliseconds",
+            "model", "parameters", "macs", "features", "latency_milliseconds",
             "top1_last", "top5_last", "top1_best", "best_epoch", "validation_top1_best", "top1", "top5",
         }  # fmt: skip
         assert summary["teacher"].keys() == {
-            "model", "parameters", "macs", "latency_milliseconds", "top1_last", "top5_last",
+            "model", "parameters", "macs", "features", "latency_milliseconds", "top1_last", "top5_last",
         }  # fmt: skip
         assert all(summary[role]["latency_milliseconds"].keys() == {"1", "64"} for role in ("student", "teacher"))
         for entry in summary["stages"]:

@@ -202,7 +202,10 @@ def _data(name: str, classes: int, *, validated: bool) -> dict[str, Any]:
 
 
 def _network(model: str, parameters: int, macs: int, latency: dict[str, float]) -> dict[str, Any]:
-    return {"model": model, "parameters": parameters, "macs": macs, "latency_milliseconds": latency}
+    stages = ["stage1", "stage2", "stage3"]
+    features = {"stem": "stem", "stages": stages, "last_map": "stage3", "pooled": "pooled"}
+    sizes = {"parameters": parameters, "macs": macs}
+    return {"model": model, **sizes, "features": features, "latency_milliseconds": latency}
 
 
 def _teacher(top1: float | None, classes: int) -> dict[str, Any] | None:
