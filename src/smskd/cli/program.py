@@ -45,7 +45,7 @@ def run_program() -> NoReturn:
     except Exception as error:
         if _interrupted(error):
             end("stopped", INTERRUPTED)
-        message = _of_resources(error)
+        message = _of_lost_workers(error) or _of_resources(error)
         if message is None:
             raise
         end(message, MISTAKE)
@@ -53,6 +53,16 @@ def run_program() -> NoReturn:
         end("stopped", INTERRUPTED)
     _end_of_writing()
     sys.exit(code)
+
+
+def _of_lost_workers(error: Exception) -> str | None:
+    """The line for a loader's worker of which PyTorch's signal handler tells while the program is ending already."""
+    if not isinstance(error, RuntimeError) or not str(error).startswith("DataLoader worker"):
+        return None
+    seen: BaseException | None = error.__context__
+    while seen is not None and not isinstance(seen, UserError):
+        seen = seen.__context__
+    return "a worker process of the data loader has ended: resume the run" if seen is None else str(seen)
 
 
 def _end_of_writing(known: OSError | None = None) -> None:
