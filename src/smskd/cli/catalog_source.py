@@ -9,13 +9,14 @@ from typing import Any
 
 from smskd.cli.catalog import FILE, REGISTRIES, Section
 from smskd.cli.method_facts import method_facts
+from smskd.cli.model_facts import model_facts
 from smskd.methods._describe import describe, describe_term
-from smskd.models import create, macs, parameters
-from smskd.models import describe as layout_of
-from smskd.models.zoo.catalog import CATALOG
 from smskd.registry import ANCHORS, STRATEGIES
 
-_SHAPE = (3, 32, 32)
+_IMAGE_SIZE = (32, 32)
+
+_OF_ONE_MODEL = ("places", "roles")
+"""Shown of a single model, for which it is made anyway."""
 
 
 def describe_live(section: Section, name: str) -> dict[str, Any]:
@@ -56,17 +57,8 @@ def _strategy(name: str) -> dict[str, Any]:
 
 
 def _model(name: str) -> dict[str, Any]:
-    model = create(name)
-    layout = layout_of(model, _SHAPE)
-    return {
-        "name": name,
-        "description": CATALOG[name].description if name in CATALOG else "",
-        "classes": layout.classes,
-        "image_shape": list(_SHAPE),
-        "parameters": parameters(model.wrapped),
-        "macs": macs(model.wrapped, _SHAPE),
-        "features": {feature: list(size) for feature, size in layout.features.items()},
-    }
+    facts = model_facts(name, _IMAGE_SIZE)
+    return {key: value for key, value in facts.items() if key not in _OF_ONE_MODEL}
 
 
 _DESCRIBE: dict[Section, Callable[[str], dict[str, Any]]] = {
