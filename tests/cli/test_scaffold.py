@@ -93,14 +93,15 @@ def test_files_in_a_checkout_are_sorted_and_formatted(checkout: Path, kind: Scaf
     ruff(checkout)
 
 
-@_kinds()
-def test_typed(here: Path, kind: Scaffold) -> None:
-    write_term(kind, "own_term", None)
+def test_typed(here: Path) -> None:
+    for kind in KINDS:
+        write_term(kind, f"own_{kind.noun}", None)
     settings = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
-    words = [sys.executable, "-m", "mypy", *settings, "own_term.py", "test_own_term.py"]
+    words = [sys.executable, "-m", "mypy", *settings, *sorted(path.name for path in here.glob("*.py"))]
     environment = {**os.environ, "MYPYPATH": str(ROOT / "src")}
     done = subprocess.run(words, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout
+    assert "4 source files" in done.stdout
 
 
 @_kinds()
