@@ -143,7 +143,7 @@ def test_unknown_methods_and_models() -> None:
 
 
 def test_two_ways_to_print_at_once(runs: Path) -> None:
-    assert mistake("compare", runs, "--csv", "--json") == "give one of --csv, --markdown and --json"
+    assert mistake("compare", runs, "--csv", "--json") == "give one of --csv, --markdown, --latex, --json"
 
 
 def test_a_recipe_that_is_not_there(here: Path) -> None:

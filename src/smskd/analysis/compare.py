@@ -6,7 +6,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from smskd.analysis.configurations import configuration, grouped, mixed_environments, without_copies
+from smskd.analysis.difference import PairedDifference
 from smskd.analysis.labels import unique_labels
+from smskd.analysis.published import Published, matching
 from smskd.runs.reader import Run
 
 _DATA = ("fingerprints.train", "fingerprints.test")
@@ -55,6 +57,8 @@ class Row:
         gap_closed: ``over_plain`` in percent of the teacher's advantage over the plain row; None unless that advantage
             is positive.
         baseline: label of the plain row; None as for ``over_plain``.
+        against: the difference to a row that the caller has chosen, seed by seed; None where none was chosen.
+        published: accuracies of the same models, method and data that others have published.
         notes: a sentence for each reservation: runs that are left out because their seed occurs twice, or that were
             trained in different environments.
     """
@@ -75,6 +79,8 @@ class Row:
     over_plain: float | None = None
     gap_closed: float | None = None
     baseline: str | None = None
+    against: PairedDifference | None = None
+    published: tuple[Published, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -111,6 +117,24 @@ def compare(runs: Iterable[Run]) -> list[Row]:
     labels = unique_labels([(group[0].name, own) for group, own in zip(groups, facts, strict=True)])
     rows = [_row(*each) for each in zip(groups, facts, labels, strict=True)]
     return [_with_baseline(row, rows) for row in rows]
+
+
+def with_published(rows: Iterable[Row], published: Sequence[Published]) -> list[Row]:
+    """The rows with the published accuracies of the same data set, models and methods, as :attr:`Row.published`.
+
+    Args:
+        rows: the comparison.
+        published: from :func:`smskd.analysis.published.read_published`.
+    """
+    return [
+        replace(
+            row,
+            published=matching(
+                published, row.data, row.teacher, row.student, None if row.plain else str(row.facts["methods"])
+            ),
+        )
+        for row in rows
+    ]
 
 
 def notes(rows: Iterable[Row]) -> list[str]:

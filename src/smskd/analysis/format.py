@@ -25,6 +25,18 @@ def difference(value: float | None) -> str:
     return NONE if value is None else f"{value:+.2f}".replace("-", MINUS)
 
 
+def interval(value: tuple[float, float] | None) -> str:
+    """Lower and upper end of an interval, with their signs: ``+0.31 to +2.04``."""
+    return NONE if value is None else f"{difference(value[0])} to {difference(value[1])}"
+
+
+def probability(value: float | None) -> str:
+    """A p value with two significant digits: ``0.032``; ``< 0.001`` where it is smaller than that."""
+    if value is None:
+        return NONE
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
 def spread(value: Spread | None) -> str:
     """Mean and, with several seeds, the sample standard deviation: ``65.21 ± 0.34``."""
     if value is None:

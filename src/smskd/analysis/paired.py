@@ -1,49 +1,13 @@
 """Differences of two recipes, paired over their seeds, with confidence intervals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import sqrt
-from statistics import fmean, stdev
-
-from scipy.special import stdtrit  # type: ignore[import-untyped]
+from dataclasses import replace
+from statistics import fmean
 
 from smskd.analysis.compare import Row, same_data
-from smskd.errors import UserError
-
-_UPPER = 0.975
-"""The quantile that leaves 2.5 % on either side of a 95 % interval."""
-
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """The difference in top-1 accuracy between two recipes, seed by seed, in percentage points.
-
-    The runs of a pair share the seed, the teacher, the training images and the test images. The interval covers the
-    randomness of training alone (initialization, order and augmentation of the images): it holds for these images, and
-    is not corrected for the number of comparisons.
-
-    Attributes:
-        name: label of the recipe.
-        baseline: label of the recipe that is subtracted.
-        seeds: that both recipes were trained with, in ascending order.
-        values: the difference of each pair, in the order of the seeds.
-        mean: of the values.
-        half_width: of the 95 % confidence interval around the mean, by Student's t distribution; None for one pair.
-    """
-
-    name: str
-    baseline: str
-    seeds: tuple[int, ...]
-    values: tuple[float, ...]
-    mean: float
-    half_width: float | None
-
-    @property
-    def sign(self) -> int:
-        """1 or -1 where the interval lies above or below zero, 0 where it contains zero or does not exist."""
-        if self.half_width is None or abs(self.mean) <= self.half_width:
-            return 0
-        return 1 if self.mean > 0 else -1
+from smskd.analysis.difference import PairedDifference
+from smskd.analysis.significance import bootstrap_interval, half_width, holm, t_test
+from smskd.errors import UserError, nearest
 
 
 def paired_difference(row: Row, baseline: Row) -> PairedDifference:
@@ -67,12 +31,39 @@ def paired_difference(row: Row, baseline: Row) -> PairedDifference:
     return PairedDifference(row.label, baseline.label, seeds, values, fmean(values), half_width(values))
 
 
-def half_width(values: Sequence[float]) -> float | None:
-    """Half the width of the 95 % confidence interval of a mean, ``t(0.975, n - 1) * s / sqrt(n)``; None for n = 1."""
-    if len(values) < 2:
-        return None
-    quantile = float(stdtrit(len(values) - 1, _UPPER))
-    return quantile * stdev(values) / sqrt(len(values))
+def with_differences(rows: Sequence[Row], baseline: str) -> tuple[list[Row], list[str]]:
+    """The rows, each with its paired difference to one of them, as :attr:`Row.against`.
+
+    Args:
+        rows: the comparison.
+        baseline: label of the row that is subtracted from the others.
+
+    Returns:
+        The rows, and a sentence for each one that has no pair of runs with the baseline.
+
+    Raises:
+        UserError: no row has this label.
+    """
+    labels = [row.label for row in rows]
+    if baseline not in labels:
+        raise UserError(f"no recipe of the comparison is called '{baseline}'{nearest(baseline, labels)}")
+    subtracted = rows[labels.index(baseline)]
+    found: dict[str, PairedDifference] = {}
+    notes = []
+    for row in rows:
+        if row is not subtracted:
+            try:
+                found[row.label] = _tested(paired_difference(row, subtracted))
+            except UserError as error:
+                notes.append(str(error))
+    corrected = dict(zip(found, holm([each.p for each in found.values()]), strict=True))
+    against = {label: replace(each, corrected_p=corrected[label]) for label, each in found.items()}
+    return [replace(row, against=against.get(row.label)) for row in rows], notes
+
+
+def _tested(difference: PairedDifference) -> PairedDifference:
+    values = difference.values
+    return replace(difference, interval=bootstrap_interval(values), p=t_test(values))
 
 
 def conclusion(differences: Sequence[PairedDifference]) -> str:

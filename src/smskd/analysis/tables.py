@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from smskd.analysis.compare import Row, Statistic
-from smskd.analysis.format import NONE, difference, duration, percent, spread
+from smskd.analysis.difference import PairedDifference
+from smskd.analysis.format import NONE, difference, duration, interval, percent, probability, spread
 from smskd.analysis.visible import markdown_text, one_line, spreadsheet_text
 
 JsonValue = str | float | int | None | list[int]
@@ -53,6 +54,10 @@ _COLUMNS = (
     Column("top-5 last %", lambda row: spread(row.top5_last)),
     Column("teacher top-1 %", lambda row: percent(row.teacher_top1), shared=True),
     Column("vs plain", lambda row: difference(row.over_plain)),
+    Column("difference", lambda row: difference(None if row.against is None else row.against.mean)),
+    Column("95 % interval", lambda row: interval(None if row.against is None else row.against.interval)),
+    Column("p (Holm)", lambda row: probability(None if row.against is None else row.against.corrected_p)),
+    Column("published %", lambda row: ", ".join(entry.text for entry in row.published) or NONE, numeric=False),
     Column("vs teacher", lambda row: difference(row.over_teacher)),
     Column("forgotten %", lambda row: percent(row.forgotten)),
     Column("time", lambda row: duration(row.seconds)),
@@ -122,9 +127,26 @@ def rich_table(rows: Sequence[Row], title: str | None = None, width: int = NARRO
 
 
 def _caption(rows: Sequence[Row], shared: Mapping[str, str]) -> str:
-    best = "\nbest: the epoch with the highest accuracy on the validation split"
-    line = escape(one_line(" · ".join([*phrases(shared), "in percent"])))
-    return line + best if any(row.top1_best for row in rows) else line
+    lines = [" · ".join([*phrases(shared), "in percent"])]
+    if any(row.top1_best for row in rows):
+        lines.append("best: the epoch with the highest accuracy on the validation split")
+    return "\n".join(escape(one_line(line)) for line in [*lines, *explanations(rows)])
+
+
+def explanations(rows: Sequence[Row]) -> list[str]:
+    """What the columns of differences and of published accuracies mean; nothing where there are none."""
+    baseline = next((row.against.baseline for row in rows if row.against is not None), None)
+    lines = []
+    if baseline is not None:
+        lines.append(
+            f"difference to {baseline}, paired by seed, in percentage points; interval: bootstrap (BCa); "
+            "p: paired t test, corrected for the number of rows"
+        )
+    if any(row.published for row in rows):
+        lines.append(
+            "published: accuracy and name of its training protocol, which may be another than that of these runs"
+        )
+    return lines
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -135,7 +157,8 @@ def markdown(rows: Sequence[Row]) -> str:
         ["---:" if column.numeric else ":---" for column in shown],
         *([markdown_text(column.text(row)) for column in shown] for row in rows),
     ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table + "".join(f"\n{markdown_text(line)}\n" for line in explanations(rows))
 
 
 def json_rows(rows: Sequence[Row]) -> list[dict[str, JsonValue]]:
@@ -160,6 +183,8 @@ def json_rows(rows: Sequence[Row]) -> list[dict[str, JsonValue]]:
             "over_plain": row.over_plain,
             "over_teacher": row.over_teacher,
             "gap_closed_percent": row.gap_closed,
+            **_difference(row.against),
+            "published": "; ".join(entry.text for entry in row.published) or None,
             "forgotten_percent": row.forgotten,
             "seconds": row.seconds,
         }
@@ -190,6 +215,20 @@ def _pair(name: str, value: Statistic | None) -> dict[str, JsonValue]:
     return {
         f"{name}_mean": None if value is None else value.mean,
         f"{name}_sd": None if value is None else value.deviation,
+    }
+
+
+def _difference(found: PairedDifference | None) -> dict[str, JsonValue]:
+    low, high = (None, None) if found is None or found.interval is None else found.interval
+    return {
+        "difference_to": None if found is None else found.baseline,
+        "difference": None if found is None else found.mean,
+        "difference_pairs": None if found is None else len(found.seeds),
+        "difference_low": low,
+        "difference_high": high,
+        "difference_t_half_width": None if found is None else found.half_width,
+        "difference_p": None if found is None else found.p,
+        "difference_p_holm": None if found is None else found.corrected_p,
     }
 
 

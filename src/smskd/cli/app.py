@@ -8,7 +8,6 @@ import typer
 
 from smskd.cli import bench_commands, catalog_commands, completion
 from smskd.cli.arguments import AsJson, Overrides, Quiet, RecipeArgument, Runs, Trust, named_folder, parse_seeds
-from smskd.errors import UserError
 
 MINIMUM_EPOCHS = 2
 """Of the demo, whose students have up to two stages."""
@@ -93,19 +92,33 @@ def evaluate(
     evaluate_all(paths, recipe, overrides or [], trust=trust, as_json=as_json)
 
 
-@app.command(epilog="Example: smskd compare runs/digits --markdown")
+@app.command(epilog="Example: smskd compare runs/digits --baseline plain --markdown")
 def compare(
     runs: Runs,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="Add the differences to this recipe, paired by seed, with an interval and a test.",
+        ),
+    ] = None,
+    published: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Add published accuracies from a CSV file: dataset,teacher,student,method,top1,kind,protocol.",
+        ),
+    ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare runs: mean and standard deviation over their seeds."""
-    if csv + markdown + as_json > 1:
-        raise UserError("give one of --csv, --markdown and --json")
-    from smskd.cli.comparison import print_comparison
+    from smskd.cli.comparison import print_comparison, wanted_form
 
-    print_comparison(runs, "csv" if csv else "markdown" if markdown else "json" if as_json else "table")
+    form = wanted_form(csv=csv, markdown=markdown, latex=latex, json=as_json)
+    print_comparison(runs, form, baseline=baseline, published=published)
 
 
 @app.command(epilog="Example: smskd report runs/digits --out digits.html")

@@ -7,8 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from smskd.analysis.compare import Row
+from smskd.analysis.difference import PairedDifference
 from smskd.analysis.format import difference, percent, spread
-from smskd.analysis.paired import PairedDifference
 from smskd.analysis.tables import common, phrases
 from smskd.analysis.visible import one_line
 

@@ -74,7 +74,7 @@ def _labels(path: Path, synsets: Path, class_names: tuple[str, ...]) -> list[int
 
 def _ids(path: Path) -> dict[int, str]:
     """The id of WordNet of each number. Classes that contain others are not among the labels."""
-    from scipy.io import loadmat  # type: ignore[import-untyped]
+    from scipy.io import loadmat
 
     if not path.is_file():
         raise UserError(f"{path} is missing; it says which class a number of {_LABELS} is")
