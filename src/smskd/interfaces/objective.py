@@ -36,11 +36,13 @@ class ParameterGroup:
         learning_rate: at the start of the schedule, which scales it as it scales the optimizer's; None: the
             optimizer's.
         weight_decay: None: the optimizer's.
+        learning_rate_scale: multiplies the learning rate, whichever it is.
     """
 
     parameters: tuple[nn.Parameter, ...]
     learning_rate: float | None = None
     weight_decay: float | None = None
+    learning_rate_scale: float = 1.0
 
 
 @dataclass(frozen=True)

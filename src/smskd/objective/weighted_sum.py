@@ -39,7 +39,7 @@ class WeightedSum(Objective):
         self.models = _described(parts)
         self.methods, self.anchor = _bound(parts, self.models)
         self._states = nn.ModuleList([term.state for term in self.terms]).to(parts.example.device)
-        reads = [term.reads for term in self.terms]
+        reads = [*(term.reads for term in self.terms), self.own_reads()]
         self._student_taps = all_taps(reads, "student") | {_LOGITS}
         self._views = frozenset[str]().union(*(own.views for own in reads))
         self._class_taps = _class_taps(self.methods)
@@ -58,6 +58,10 @@ class WeightedSum(Objective):
         # In a tuple, so that torch does not register it: its parts are registered already.
         self._predictor = (_with_head(self.models, self._head) if self._head else parts.student,)
         self._compile_frozen()
+
+    def own_reads(self) -> Reads:
+        """What the objective reads beside its terms (here nothing). Methods and models are there when it is called."""
+        return Reads()
 
     @property
     def terms(self) -> tuple[BoundTerm, ...]:
@@ -171,7 +175,7 @@ def _bound(parts: StageParts, models: ReadModels) -> tuple[tuple[BoundTerm, ...]
             raise UserError(f"{item.name} distils from a teacher, and there is none")
     reads = [reads_of(item.name, item.method, *layouts) for item in parts.methods]
     for item, read_by in zip(parts.methods, reads, strict=True):
-        _check_classes(item.name, layouts, read_by, item.method.replaces_head)
+        check_classes(item.name, layouts, read_by, item.method.replaces_head)
     methods = tuple(
         bind(item.name, item.method, item.weight, own, models, parts.data)
         for item, own in zip(parts.methods, reads, strict=True)
@@ -184,14 +188,14 @@ def _bound(parts: StageParts, models: ReadModels) -> tuple[tuple[BoundTerm, ...]
     if parts.anchor is None or parts.anchor.weight == 0 or parts.reference is None:
         return methods, None
     own = reads_of("the anchor", parts.anchor, *layouts)
-    _check_classes("the anchor", layouts, own)
+    check_classes("the anchor", layouts, own)
     anchor = bind("anchor", parts.anchor, parts.anchor.weight, own, models, parts.data)
     if parts.anchor_state is not None:
         anchor.state.load_state_dict(parts.anchor_state.state_dict())
     return methods, anchor
 
 
-def _check_classes(
+def check_classes(
     name: str, layouts: tuple[FeatureLayout, FeatureLayout | None], reads: Reads, replaces_head: bool = False
 ) -> None:
     """Refuses a teacher of other classes, or without a last layer, where its classes matter.

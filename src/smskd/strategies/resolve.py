@@ -1,6 +1,7 @@
 """From a recipe, or the arguments of ``distill``, to the run with every choice made."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from smskd.config.base import ComponentConfig
@@ -8,7 +9,7 @@ from smskd.config.optimization import ScheduleConfig, in_epochs
 from smskd.config.stage import StageConfig
 from smskd.errors import UserError
 from smskd.interfaces.terms import Anchor, Method, WeightedMethod
-from smskd.objective.resolve_terms import label, published_ce_weight, weighted
+from smskd.objective.resolve_terms import label, weighted
 from smskd.recipe.recipe import Recipe
 from smskd.registry import ANCHORS, METHODS, STRATEGIES
 from smskd.strategies.base import Strategy
@@ -26,7 +27,7 @@ def resolve(recipe: Recipe) -> ResolvedRecipe:
     strategy: Strategy = _made(STRATEGIES, recipe.strategy, Strategy, "strategy")
     configs = _stage_configs(recipe, strategy)
     schedule = recipe.schedule.resolve(recipe.training.epochs)
-    methods = _methods(configs, shorthand=recipe.stages is None)
+    methods = _methods(configs, strategy, shorthand=recipe.stages is None)
     common = _anchor(recipe.anchor, "anchor")
     ends = stage_ends(configs, recipe.training.epochs, schedule)
     stages = tuple(
@@ -34,7 +35,7 @@ def resolve(recipe: Recipe) -> ResolvedRecipe:
             methods=own,
             first=start + 1,
             last=end,
-            ce_weight=published_ce_weight(own) if config.ce_weight is None else config.ce_weight,
+            ce_weight=strategy.ce_weight(own) if config.ce_weight is None else config.ce_weight,
             anchor=_stage_anchor(config, common, own, index),
             schedule=None if config.schedule is None else config.schedule.resolve(end - start),
             optimizer=config.optimizer or recipe.optimizer,
@@ -117,20 +118,22 @@ def _stage_configs(recipe: Recipe, strategy: Strategy) -> tuple[StageConfig, ...
     return stages
 
 
-def _methods(configs: Sequence[StageConfig], *, shorthand: bool) -> list[tuple[WeightedMethod, ...]]:
+def _methods(
+    configs: Sequence[StageConfig], strategy: Strategy, *, shorthand: bool
+) -> list[tuple[WeightedMethod, ...]]:
     result: list[tuple[WeightedMethod, ...]] = []
     for index, config in enumerate(configs):
         where, offset = ("methods", sum(map(len, result))) if shorthand else (f"stages.{index}.methods", 0)
-        own = [_method(item, f"{where}.{offset + place}") for place, item in enumerate(config.methods)]
+        own = [_method(item, strategy, f"{where}.{offset + place}") for place, item in enumerate(config.methods)]
         result.append(weighted(own))
     return result
 
 
-def _method(item: Any, where: str) -> WeightedMethod:
+def _method(item: Any, strategy: Strategy, where: str) -> WeightedMethod:
     if isinstance(item, WeightedMethod):
         return item
     if isinstance(item, Method):
-        return weighted([item])[0]
+        return _with_weight(weighted([item])[0], strategy)
     if not isinstance(item, ComponentConfig):
         raise UserError(f"{where}: {item!r} is no method; give a name, a Method or a WeightedMethod")
     options = dict(item.options)
@@ -139,7 +142,12 @@ def _method(item: Any, where: str) -> WeightedMethod:
         raise UserError(f"{where}.weight: must be a number of 0 or more, not {weight!r}")
     method: Method = METHODS.make(ComponentConfig(item.name, options), where)
     weighted([method])  # checks its class attributes
-    return WeightedMethod(label(item.name), method, method.published_weight if weight is None else float(weight))
+    found = WeightedMethod(label(item.name), method, 0.0 if weight is None else float(weight))
+    return _with_weight(found, strategy) if weight is None else found
+
+
+def _with_weight(item: WeightedMethod, strategy: Strategy) -> WeightedMethod:
+    return replace(item, weight=strategy.weight(item.method))
 
 
 def _is_weight(value: Any) -> bool:

@@ -6,6 +6,7 @@ from smskd.interfaces.features import FeatureLayout
 from smskd.models import describe
 from smskd.models.frozen import Frozen
 from smskd.objective.bound_term import reads_of
+from smskd.strategies.base import Strategy
 from smskd.strategies.resolved import ResolvedStage
 from smskd.teacher_cache import TeacherCache, cacheable, key_of
 from smskd.training.config import RunConfig
@@ -32,7 +33,8 @@ def _cache(config: RunConfig, teacher: Frozen) -> TeacherCache | None:
         return None
     layout = describe(teacher.model, config.image_shape)
     student = describe(config.student, config.image_shape)
-    outputs = frozenset[str]().union(*(cacheable(_taps(stage, student, layout), layout) for stage in stages))
+    taps = (_taps(stage, config.recipe.strategy, student, layout) for stage in stages)
+    outputs = frozenset[str]().union(*(cacheable(own, layout) for own in taps))
     if not outputs:
         return None
     if not teacher.sees_images_alone:
@@ -59,12 +61,14 @@ def _loader(config: RunConfig, indices: list[int]) -> Loader:
     return config.loaders[indices[0]]
 
 
-def _taps(stage: ResolvedStage, student: FeatureLayout, teacher: FeatureLayout) -> frozenset[str]:
+def _taps(stage: ResolvedStage, strategy: Strategy, student: FeatureLayout, teacher: FeatureLayout) -> frozenset[str]:
     """What a stage will read of the teacher; nothing where its terms find nothing in the student as it is now."""
     terms = [(item.name, item.method) for item in stage.methods]
     anchor = [] if stage.anchor is None or stage.anchor.weight == 0 else [("the anchor", stage.anchor)]
     try:
-        reads = [reads_of(name, term, student, teacher) for name, term in (*terms, *anchor)]
+        methods = [reads_of(name, term, student, teacher) for name, term in terms]
+        reads = [*methods, *(reads_of(name, term, student, teacher) for name, term in anchor)]
+        reads += [strategy.reads(methods, student, teacher)] if methods else []
     except UserError:
         return frozenset()
     return frozenset(str(tap) for own in reads for tap in own.teacher)

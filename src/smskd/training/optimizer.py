@@ -50,6 +50,7 @@ def build_optimizer(config: OptimizerConfig, groups: Sequence[ParameterGroup]) -
 def _group(config: OptimizerConfig, group: ParameterGroup) -> dict[str, Any]:
     """A parameter group of torch; ``lr_scale`` is its learning rate as a share of the optimizer's."""
     rate = config.learning_rate if group.learning_rate is None else group.learning_rate
+    rate *= group.learning_rate_scale
     decay = config.weight_decay if group.weight_decay is None else group.weight_decay
     scale = rate / config.learning_rate
     return {"params": list(group.parameters), "lr": rate, "weight_decay": decay, "lr_scale": scale}
