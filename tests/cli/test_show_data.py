@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smskd.data import folder_contents
+from smskd.data import encoded_contents
 from tests.support.labelled_folders import pixels, plain_folder, write_folder
 from tests.support.parquet_files import write
 from tests.support.program import everything_in, fine, mistake, smskd
@@ -82,7 +82,7 @@ def test_unusual_files(here: Path) -> None:
 
 
 def test_a_limited_look_at_the_files_is_stated(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_contents, "EXAMINED", 4)
+    monkeypatch.setattr(encoded_contents, "EXAMINED", 4)
     plain_folder(here / "birds")
     assert fine("data", "birds").splitlines()[-1].startswith("Only 4 of 8 files, evenly spread, were examined")
 

@@ -11,9 +11,10 @@ from smskd.config.paths import expanded
 from smskd.data import Dataset
 from smskd.data.class_words import class_words
 from smskd.data.description import describe
+from smskd.data.encoded_contents import EncodedContents
 from smskd.data.equal_images import Place
-from smskd.data.folder_contents import FolderContents
 from smskd.data.origins import origins
+from smskd.data.sources.encoded_parts import encoded_parts
 from smskd.errors import UserError
 
 
@@ -61,16 +62,15 @@ def data_facts(config: DataConfig, *, quiet: bool) -> dict[str, Any]:
     }
 
 
-def _contents(config: DataConfig) -> FolderContents | None:
-    if config.source.name != "image_folder":
-        return None
+def _contents(config: DataConfig) -> EncodedContents | None:
     try:
-        return FolderContents(config)
+        parts = encoded_parts(config.source)
     except UserError as error:
         message = str(error)
         raise UserError(message if message.startswith("data.") else f"data: {message}") from None
+    return None if parts is None else EncodedContents(config, parts)
 
 
-def _place(place: Place, dataset: Dataset, contents: FolderContents | None) -> dict[str, Any]:
+def _place(place: Place, dataset: Dataset, contents: EncodedContents | None) -> dict[str, Any]:
     path = None if contents is None else contents.path(place.part, place.row)
     return {**asdict(place), "class": dataset.class_names[place.label], "file": path}

@@ -72,7 +72,8 @@ class LoaderConfig(Config):
 
     Attributes:
         kind: ``memory``: all images lie on the device as bytes and are augmented there; ``streaming``: samples are read
-            one by one; ``auto``: ``memory`` where the source gives bytes in memory.
+            and decoded one by one; ``auto``: ``memory`` up to 512 MiB of pixels, ``streaming`` beyond, or as the source
+            has it.
         workers: processes that read samples, of ``streaming``; 0: this process.
     """
 
@@ -86,8 +87,8 @@ class DataConfig(Config):
 
     Attributes:
         source: ``digits``, ``cifar10``, ``cifar100``, ``parquet``, ``image_folder``, ``tiny_imagenet``, ``imagenet``,
-            ``hf``, an installed source or ``package.module:factory``, by name alone or with its options: ``{name:
-            cifar100, root: data, download: true}``.
+            ``hf``, ``webdataset``, an installed source or ``package.module:factory``, by name alone or with its
+            options: ``{name: cifar100, root: data, download: true}``.
         subset: the part that is used; by default everything.
         validation: the validation split; None: there is none, and ``best`` cannot be chosen.
         augmentation: of training images.

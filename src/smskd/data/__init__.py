@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from smskd.data.augment.crop_flip import Augmentation
     from smskd.data.counter_rng import mix, mix_tensor
     from smskd.data.dataset import Dataset
+    from smskd.data.description import Description, PartDescription, describe
+    from smskd.data.encoded_contents import FileFacts, file_facts
+    from smskd.data.equal_images import EqualImages, Place, Shared
     from smskd.data.images import Images
     from smskd.data.loaders.base import Loader
     from smskd.data.loaders.in_memory import MemoryLoader
@@ -29,12 +32,20 @@ if TYPE_CHECKING:
 __all__ = [
     "Augmentation",
     "Dataset",
+    "Description",
+    "EqualImages",
+    "FileFacts",
     "Images",
     "Loader",
     "MemoryLoader",
+    "PartDescription",
+    "Place",
+    "Shared",
     "StreamedSamples",
     "StreamingLoader",
     "channel_statistics",
+    "describe",
+    "file_facts",
     "load",
     "mix",
     "mix_tensor",
@@ -45,12 +56,20 @@ __all__ = [
 _HOME = {
     "Augmentation": "augment.crop_flip",
     "Dataset": "dataset",
+    "Description": "description",
+    "EqualImages": "equal_images",
+    "FileFacts": "encoded_contents",
     "Images": "images",
     "Loader": "loaders.base",
     "MemoryLoader": "loaders.in_memory",
+    "PartDescription": "description",
+    "Place": "equal_images",
+    "Shared": "equal_images",
     "StreamedSamples": "samples",
     "StreamingLoader": "loaders.streaming",
     "channel_statistics": "statistics",
+    "describe": "description",
+    "file_facts": "encoded_contents",
     "load": "loading",
     "mix": "counter_rng",
     "mix_tensor": "counter_rng",

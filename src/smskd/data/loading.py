@@ -45,7 +45,7 @@ def load(
 
 
 def _load(config: DataConfig, track: Track | None) -> Dataset:
-    dataset = read_source(config.source, config.subset, track)
+    dataset = read_source(config.source, config.subset, track, loader=config.loader)
     if config.validation is None:
         return dataset
-    return with_validation(dataset, config.validation, config.source, track)
+    return with_validation(dataset, config.validation, config.source, track, config.loader)

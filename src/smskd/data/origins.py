@@ -36,6 +36,8 @@ def _of_source(source: ComponentConfig) -> dict[str, str]:
     if name in ("tiny_imagenet", "imagenet"):
         folder = expanded(str(root))
         return {"train": str(folder / "train"), "test": str(folder / "val")}
+    if name == "webdataset":
+        return _of_shards(source.options)
     if name == "hf":
         return _of_hub(source.options)
     if name == "digits":
@@ -55,6 +57,13 @@ def _of_parquet(root: Path) -> dict[str, str]:
     from smskd.data.sources.parquet_files import find_splits
 
     return {part: _files(files) for part, files in zip(("train", "test"), find_splits(root), strict=True)}
+
+
+def _of_shards(options: Mapping[str, Any]) -> dict[str, str]:
+    from smskd.data.sources.shard_files import find_shards
+
+    found = find_shards(expanded(str(options["root"])), options.get("train"), options.get("test"))
+    return {part: _files(files) for part, files in zip(("train", "test"), found, strict=True)}
 
 
 def _of_hub(options: Mapping[str, Any]) -> dict[str, str]:

@@ -27,7 +27,7 @@ def recognised(folder: Path) -> dict[str, str]:
         raise UserError(
             f"{folder} is not recognised as a data set: there are neither image folders (train/CLASS/ and test/CLASS/ "
             "or val/CLASS/) nor Parquet files (train*.parquet and test*.parquet, also below one folder) nor CIFAR's "
-            "files nor a saved DatasetDict in it; give a recipe"
+            "files nor a saved DatasetDict nor shards (train*.tar and test*.tar) in it; give a recipe"
         )
     if len(found) > 1:
         raise UserError(f"{folder} is read by several data sources ({', '.join(found)}); give a recipe that names one")
@@ -82,6 +82,12 @@ def _saved_dataset_dict(folder: Path) -> Path | None:
     return folder if (folder / "dataset_dict.json").is_file() else None
 
 
+def _webdataset(folder: Path) -> Path | None:
+    from smskd.data.sources.shard_files import has_shards
+
+    return folder if has_shards(folder) else None
+
+
 _FINDERS: Mapping[str, Callable[[Path], Path | None]] = {
     "image_folder": _image_folder,
     "parquet": _parquet,
@@ -90,6 +96,7 @@ _FINDERS: Mapping[str, Callable[[Path], Path | None]] = {
     "tiny_imagenet": _tiny_imagenet,
     "imagenet": _imagenet,
     "hf": _saved_dataset_dict,
+    "webdataset": _webdataset,
 }
 
 _SPECIAL = ("tiny_imagenet", "imagenet")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from smskd.config.base import ComponentConfig
-from smskd.config.data import SubsetConfig, ValidationConfig
+from smskd.config.data import LoaderConfig, SubsetConfig, ValidationConfig
 from smskd.data.dataset import Dataset
 from smskd.data.equal_images import image_digests
 from smskd.data.images import Images, check_labels
@@ -23,7 +23,11 @@ _VALIDATION = 0x76616C6964
 
 
 def with_validation(
-    dataset: Dataset, config: ValidationConfig, source: ComponentConfig, track: Track | None = None
+    dataset: Dataset,
+    config: ValidationConfig,
+    source: ComponentConfig,
+    track: Track | None = None,
+    loader: LoaderConfig | None = None,
 ) -> Dataset:
     """The data set with validation images.
 
@@ -35,12 +39,13 @@ def with_validation(
         config: the validation split.
         source: the data source of ``dataset``.
         track: shows progress.
+        loader: see :func:`smskd.data.sources.read.read_source`.
 
     Raises:
         UserError: no images would be left to train on, or the images of ``config.source`` do not fit.
     """
     if config.source is not None:
-        validation = _of_source(config.source, dataset.class_names, track)
+        validation = _of_source(config.source, dataset.class_names, track, loader)
         check_apart(validation, dataset.train, dataset.test)
         return replace(dataset, validation=validation)
     train, validation = split_samples(dataset.train, config, dataset.classes, track)
@@ -121,8 +126,10 @@ def _wanted(total: int, config: ValidationConfig) -> int:
     return wanted
 
 
-def _of_source(source: ComponentConfig, class_names: tuple[str, ...], track: Track | None) -> Split:
-    test = read_source(source, SubsetConfig(), track, "validation.source").test
+def _of_source(
+    source: ComponentConfig, class_names: tuple[str, ...], track: Track | None, loader: LoaderConfig | None = None
+) -> Split:
+    test = read_source(source, SubsetConfig(), track, "validation.source", loader).test
     try:
         return test.with_classes(class_names)
     except UserError as error:

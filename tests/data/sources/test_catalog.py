@@ -26,6 +26,7 @@ def test_names_need_no_torch():
         "tiny_imagenet",
         "imagenet",
         "hf",
+        "webdataset",
     ]
 
 

@@ -22,6 +22,7 @@ _MODULES = {
     "tiny_imagenet": "tiny_imagenet",
     "imagenet": "imagenet",
     "hf": "hf",
+    "webdataset": "webdataset",
 }
 
 

@@ -1,8 +1,8 @@
 """Encoded images that are read and decoded one at a time, whenever they are needed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -12,12 +12,42 @@ from smskd.data.pil_images import Array
 
 
 class Encoded(Protocol):
-    """Encoded images by their row."""
+    """Labelled encoded images of a part of a data set, by their row."""
+
+    threads: ClassVar[bool]
+    """Whether several threads may read at a time."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 [N]"""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class."""
 
     def __len__(self) -> int: ...
 
     def read(self, row: int) -> tuple[bytes | None, str]:
-        """The bytes of an image, and its place for messages."""
+        """The bytes of an image, and its place for messages.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+
+
+class Form(Protocol):
+    """Brings encoded images to one form."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)"""
+
+    def __call__(self, content: bytes | None, where: str) -> Array:
+        """uint8 of that shape, of the bytes of an image and its place, which messages name.
+
+        Raises:
+            UserError: it cannot be decoded or brought to this form.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,17 +55,22 @@ class EncodedImages:
     """A map-style data set of (image, label) pairs that decodes an image when it is asked for.
 
     Args:
-        encoded: the images.
-        targets: the label of each.
-        classes: one name per class.
-        decode: makes uint8 [channels, height, width] of the bytes of an image and its place.
+        encoded: the images and their labels.
+        form: decodes them.
     """
 
     encoded: Encoded
-    targets: Tensor
-    """int64 [N]"""
-    classes: Sequence[str]
-    decode: Callable[[bytes | None, str], Array]
+    form: Form
+
+    @property
+    def targets(self) -> Tensor:
+        """The label of each image, int64 [N]."""
+        return self.encoded.labels
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """One name per class."""
+        return self.encoded.class_names
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -46,8 +81,7 @@ class EncodedImages:
 
     def image(self, row: int) -> Tensor:
         """The image, uint8 [channels, height, width]."""
-        content, where = self.encoded.read(row)
-        return torch.from_numpy(np.array(self.decode(content, where)))
+        return torch.from_numpy(np.array(self.form(*self.encoded.read(row))))
 
     def images(self, rows: Tensor) -> Tensor:
         """The images of some rows, int64 [n]: uint8 [n, channels, height, width]."""

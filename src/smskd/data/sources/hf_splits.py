@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +31,8 @@ class HubSplit:
         labels: int64 [N]
         class_names: one name per class.
     """
+
+    threads: ClassVar[bool] = False
 
     name: str
     table: Any

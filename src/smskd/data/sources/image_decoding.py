@@ -49,6 +49,10 @@ class ImageForm:
     max_pixels: int = MAX_PIXELS
     """An image with more pixels is not decoded."""
 
+    def __call__(self, content: bytes | None, where: str) -> Array:
+        """:func:`decode_image`"""
+        return decode_image(content, where, self)
+
 
 def open_image(content: bytes | None, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """An image whose header has been read, but no pixels yet.

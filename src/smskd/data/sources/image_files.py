@@ -2,17 +2,18 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from smskd.data.images import class_mapping, subset_rows
-from smskd.data.sources.image_decoding import encoded_limit
+from smskd.data.images import class_mapping
+from smskd.data.sources.image_decoding import MAX_PIXELS, encoded_limit
 from smskd.errors import UserError
 
-_SUFFIXES = (
+SUFFIXES = (
     ".avif",
     ".bmp",
     ".gif",
@@ -33,22 +34,25 @@ _SUFFIXES = (
 class ImageFiles:
     """The image files of a part and their labels."""
 
+    threads: ClassVar[bool] = True
+
     paths: list[str]
     labels: Tensor
     """int64 [n]"""
     class_names: tuple[str, ...]
+    max_pixels: int = MAX_PIXELS
+    """A file that is too large for an image of so many pixels is refused."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def chosen(self, limit: int | None, seed: int) -> "ImageFiles":
-        """The part that :meth:`smskd.data.Images.subset` takes."""
-        rows = None if limit is None else subset_rows(len(self), limit, seed)
-        return self if rows is None else self.take(rows)
+    def read(self, row: int) -> tuple[bytes, str]:
+        """The bytes of a file, and its path.
 
-    def take(self, rows: Tensor) -> "ImageFiles":
-        """The files of some rows, int64 [n], in that order."""
-        return ImageFiles([self.paths[row] for row in rows.tolist()], self.labels[rows], self.class_names)
+        Raises:
+            UserError: see :func:`read_file`.
+        """
+        return read_file(self.paths[row], self.max_pixels), self.paths[row]
 
     def with_classes(self, class_names: tuple[str, ...]) -> "ImageFiles":
         """The same files with the labels that their classes have in another list of names.
@@ -56,10 +60,11 @@ class ImageFiles:
         Raises:
             UserError: one of the classes is not in that list.
         """
-        return ImageFiles(self.paths, class_mapping(self.class_names, class_names)[self.labels], class_names)
+        labels = class_mapping(self.class_names, class_names)[self.labels]
+        return replace(self, labels=labels, class_names=class_names)
 
 
-def find_image_files(folder: Path) -> ImageFiles:
+def find_image_files(folder: Path, max_pixels: int = MAX_PIXELS) -> ImageFiles:
     """The images in ``folder/CLASS/**``, in the order of ``torchvision.datasets.ImageFolder``.
 
     Links are followed, and each folder is visited once a class, so that links in a circle come to an end.
@@ -78,9 +83,9 @@ def find_image_files(folder: Path) -> ImageFiles:
         raise UserError(f"{folder} has no folders; each class needs one")
     for name, paths in found.items():
         if not paths:
-            raise UserError(f"{folder / name} has no images ({', '.join(_SUFFIXES)})")
+            raise UserError(f"{folder / name} has no images ({', '.join(SUFFIXES)})")
     labels = torch.repeat_interleave(torch.tensor([len(paths) for paths in found.values()]))
-    return ImageFiles([path for paths in found.values() for path in paths], labels, tuple(names))
+    return ImageFiles([path for paths in found.values() for path in paths], labels, tuple(names), max_pixels)
 
 
 def image_names(folder: Path) -> set[str]:
@@ -92,7 +97,7 @@ def image_names(folder: Path) -> set[str]:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder")
     try:
-        return {name for name in os.listdir(folder) if name.lower().endswith(_SUFFIXES)}
+        return {name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES)}
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}") from error
 
@@ -116,7 +121,7 @@ def read_file(path: str, max_pixels: int) -> bytes:
 
 def _images_below(folder: Path) -> Iterator[str]:
     for parent, names in sorted(_walked(folder)):
-        yield from (os.path.join(parent, name) for name in sorted(names) if name.lower().endswith(_SUFFIXES))
+        yield from (os.path.join(parent, name) for name in sorted(names) if name.lower().endswith(SUFFIXES))
 
 
 def _walked(folder: Path) -> Iterator[tuple[str, list[str]]]:

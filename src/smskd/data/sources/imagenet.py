@@ -4,19 +4,20 @@ O. Russakovsky et al.: ImageNet Large Scale Visual Recognition Challenge (IJCV 2
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 from pydantic import PositiveInt
 
+from smskd.config.data import SubsetConfig
 from smskd.config.paths import expanded
 from smskd.data.dataset import Dataset
 from smskd.data.pil_images import Array
-from smskd.data.samples import StreamedSamples
-from smskd.data.sources.encoded_images import EncodedImages
+from smskd.data.sources.catalog import Track
+from smskd.data.sources.encoded_dataset import encoded_dataset
 from smskd.data.sources.image_decoding import MAX_PIXELS, ImageSize, channels_first, displayed_image
-from smskd.data.sources.image_files import ImageFiles, find_image_files, image_names, read_file
+from smskd.data.sources.image_files import ImageFiles, find_image_files, image_names
 from smskd.data.sources.imagenet_devkit import labelled_by_devkit
 from smskd.errors import UserError
 
@@ -29,6 +30,10 @@ def imagenet(
     image_size: ImageSize = (224, 224),
     shorter_side: PositiveInt | None = None,
     devkit: str | Path | None = None,
+    streaming: bool = True,
+    *,
+    subset: SubsetConfig | None = None,
+    track: Track | None = None,
 ) -> Dataset:
     """ImageNet: 1,281,167 training and 50,000 test images in 1,000 classes, decoded whenever they are needed.
 
@@ -45,18 +50,30 @@ def imagenet(
             and width, which makes 256 for 224.
         devkit: the unpacked development kit, whose labels belong to ``val/*.JPEG``; default:
             ``root/ILSVRC2012_devkit_t12``. A ``val`` with class folders needs none.
+        streaming: decode an image whenever it is needed, instead of keeping all in memory as bytes; default true.
+        subset: the images that are used.
+        track: shows progress; it is called for each part with the running numbers of its images and how many they are.
 
     Raises:
         UserError: a folder or file is missing, test images have a class without training images, or labels and images
             of ``val`` differ; in training, an image cannot be read or decoded.
     """
-    folder = expanded(root)
-    crop = CentreCrop(image_size, shorter_side or round(max(image_size) * 8 / 7))
-    train = find_image_files(folder / "train")
-    test = _test_files(folder / "val", train.class_names, expanded(devkit or folder / "ILSVRC2012_devkit_t12"))
-    return Dataset(
-        name="imagenet", train=_streamed(train, crop), test=_streamed(test, crop), mean=_MEAN, std=_STD, padding=0
+    form = CentreCrop(image_size, shorter_side or round(max(image_size) * 8 / 7))
+    train, test = parts(expanded(root), None if devkit is None else expanded(devkit))
+    dataset = encoded_dataset(
+        "imagenet", train, test, form, subset=subset, streaming=streaming, track=track, statistics=(_MEAN, _STD)
     )
+    return replace(dataset, padding=0)
+
+
+def parts(root: Path, devkit: Path | None = None) -> tuple[ImageFiles, ImageFiles]:
+    """The files of training and test images, which count the same classes.
+
+    Raises:
+        UserError: see :func:`imagenet`.
+    """
+    train = find_image_files(root / "train")
+    return train, _test_files(root / "val", train.class_names, devkit or root / "ILSVRC2012_devkit_t12")
 
 
 @dataclass(frozen=True)
@@ -80,6 +97,11 @@ class CentreCrop:
                 f"shorter_side is {self.shorter_side}; image_size {list(self.size)} needs {max(self.size)} or more"
             )
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)"""
+        return 3, *self.size
+
     def __call__(self, content: bytes | None, where: str) -> Array:
         """uint8 [3, height, width] of the bytes of an image and its place, which messages name."""
         image = displayed_image(content, where, 3)
@@ -90,24 +112,6 @@ class CentreCrop:
         image = image.resize((width, height), Image.Resampling.BILINEAR)
         top, left = round((height - self.size[0]) / 2), round((width - self.size[1]) / 2)
         return channels_first(image.crop((left, top, left + self.size[1], top + self.size[0])))
-
-
-@dataclass(frozen=True, eq=False)
-class _Files:
-    """Encoded images in files."""
-
-    paths: list[str]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def read(self, row: int) -> tuple[bytes, str]:
-        return read_file(self.paths[row], MAX_PIXELS), self.paths[row]
-
-
-def _streamed(files: ImageFiles, crop: CentreCrop) -> StreamedSamples:
-    images = EncodedImages(_Files(files.paths), files.labels, files.class_names, crop)
-    return StreamedSamples(images, files.class_names)
 
 
 def _test_files(folder: Path, class_names: tuple[str, ...], devkit: Path) -> ImageFiles:

@@ -55,6 +55,11 @@ def takes_subset(factory: Callable[..., Any]) -> bool:
     return SubsetConfig in (hint, *get_args(hint))
 
 
+def takes_streaming(factory: Callable[..., Any]) -> bool:
+    """Whether the callable has an option ``streaming`` that is true or false, or by default neither."""
+    return set(get_args(_hints(factory).get("streaming"))) == {bool, type(None)}
+
+
 def takes_track(factory: Callable[..., Any]) -> bool:
     """Whether the callable has a parameter ``track``."""
     return "track" in (_parameters(factory) or ())

@@ -5,18 +5,22 @@ from dataclasses import replace
 from typing import Any
 
 from smskd.config.base import ComponentConfig
-from smskd.config.data import SubsetConfig
+from smskd.config.data import LoaderConfig, SubsetConfig
 from smskd.data.dataset import Dataset
 from smskd.data.samples import Split
 from smskd.data.sources.catalog import Track
 from smskd.data.sources.map_style import as_dataset
-from smskd.data.sources.options import checked_options, takes_subset, takes_track
+from smskd.data.sources.options import checked_options, takes_streaming, takes_subset, takes_track
 from smskd.errors import UserError
 from smskd.registry import DATA
 
 
 def read_source(
-    source: ComponentConfig, subset: SubsetConfig, track: Track | None = None, where: str = "data.source"
+    source: ComponentConfig,
+    subset: SubsetConfig,
+    track: Track | None = None,
+    where: str = "data.source",
+    loader: LoaderConfig | None = None,
 ) -> Dataset:
     """The data set of a source.
 
@@ -25,6 +29,8 @@ def read_source(
         subset: the part that is used. A source with a parameter ``subset`` reads no more than that.
         track: shows progress, of sources with a parameter ``track``.
         where: key of the source in a recipe, for messages.
+        loader: whose kind, ``memory`` or ``streaming``, is the option ``streaming`` of a source that may do either
+            and is not given it.
 
     Raises:
         UserError: no such source or option, or a fault in its data.
@@ -37,6 +43,9 @@ def read_source(
     own_subset = takes_subset(factory)
     if own_subset:
         arguments["subset"] = subset
+    given = arguments.get("streaming") is not None
+    if loader is not None and loader.kind != "auto" and takes_streaming(factory) and not given:
+        arguments["streaming"] = loader.kind == "streaming"
     if takes_track(factory):
         arguments["track"] = track
     dataset = as_dataset(_called(factory, arguments, source.name, where), source.name, track)

@@ -13,7 +13,7 @@ from smskd.config.data import SubsetConfig
 from smskd.config.paths import expanded
 from smskd.data.dataset import Dataset
 from smskd.data.sources.catalog import Track
-from smskd.data.sources.decoded_files import decoded_dataset
+from smskd.data.sources.encoded_dataset import encoded_dataset, form_of
 from smskd.data.sources.image_decoding import MAX_PIXELS, ImageSize
 from smskd.data.sources.image_files import ImageFiles, find_image_files, image_names
 from smskd.data.sources.text_files import read_lines
@@ -25,11 +25,12 @@ _LIST = "val_annotations.txt"
 def tiny_imagenet(
     root: str | Path,
     image_size: ImageSize | None = None,
+    streaming: bool | None = None,
     *,
     subset: SubsetConfig | None = None,
     track: Track | None = None,
 ) -> Dataset:
-    """Tiny ImageNet: 100,000 training and 10,000 test images of 64x64 in 200 classes, kept in memory as bytes.
+    """Tiny ImageNet: 100,000 training and 10,000 test images of 64x64 in 200 classes.
 
     The test part is ``val``: the labels of ``test`` were never published. The classes are the ids of WordNet that
     ``wnids.txt`` lists, such as ``n01443537``, in ascending order, which is that of
@@ -43,6 +44,9 @@ def tiny_imagenet(
         root: the unpacked folder, which contains ``wnids.txt``, ``train/ID/images`` and ``val/val_annotations.txt``.
         image_size: (height, width) to which all images are resized, bilinear with antialiasing; default: they keep
             their size.
+        streaming: decode an image whenever it is needed, instead of keeping all in memory as bytes; the results are the
+            same. Default: where their pixels take more than 512 MiB (those of the
+            whole take 1.26 GiB), or as ``data.loader.kind`` says.
         subset: keep only these images.
         track: shows progress; it is called for each part with the running numbers of its images and how many they are.
 
@@ -51,13 +55,22 @@ def tiny_imagenet(
             but not in the other: the file, and the line in it, are named; an image cannot be read or decoded, or has
             another size; or the images do not fit in memory.
     """
-    folder = expanded(root)
-    ids = {line.strip() for line in read_lines(folder / "wnids.txt")} - {""}
-    train = find_image_files(folder / "train")
-    _require_same(folder / "train", ids, train.class_names, "wnids.txt")
-    test = _validation_images(folder / "val", train.class_names)
-    dataset = decoded_dataset("tiny_imagenet", train, test, image_size, 3, MAX_PIXELS, subset, track)
+    train, test = parts(expanded(root))
+    form = form_of(train, image_size, 3, MAX_PIXELS)
+    dataset = encoded_dataset("tiny_imagenet", train, test, form, subset=subset, streaming=streaming, track=track)
     return replace(dataset, padding=0)
+
+
+def parts(root: Path) -> tuple[ImageFiles, ImageFiles]:
+    """The files of training and test images, which count the same classes.
+
+    Raises:
+        UserError: see :func:`tiny_imagenet`.
+    """
+    ids = {line.strip() for line in read_lines(root / "wnids.txt")} - {""}
+    train = find_image_files(root / "train")
+    _require_same(root / "train", ids, train.class_names, "wnids.txt")
+    return train, _validation_images(root / "val", train.class_names)
 
 
 def _validation_images(folder: Path, class_names: tuple[str, ...]) -> ImageFiles:

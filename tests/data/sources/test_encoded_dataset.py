@@ -1,0 +1,63 @@
+"""Images of files: held in memory, or decoded whenever they are needed."""
+
+import pytest
+import torch
+
+from smskd import data
+from smskd.config.base import ComponentConfig
+from smskd.config.data import DataConfig, LoaderConfig, SubsetConfig, ValidationConfig
+from smskd.data.sources import encoded_dataset
+from tests.support.labelled_folders import plain_folder
+from tests.support.shards import write_shards
+from tests.support.tiny_imagenet_files import write_tiny_imagenet
+
+
+@pytest.fixture(params=["image_folder", "tiny_imagenet", "webdataset"])
+def source(request, tmp_path):
+    write = {"image_folder": plain_folder, "tiny_imagenet": write_tiny_imagenet, "webdataset": write_shards}
+    return ComponentConfig(request.param, {"root": str(write[request.param](tmp_path / "data"))})
+
+
+def load(source, kind="auto", **settings):
+    return data.load(DataConfig(source, loader=LoaderConfig(kind=kind), **settings))
+
+
+def streamed(dataset):
+    parts = (dataset.train, dataset.test, *([] if dataset.validation is None else [dataset.validation]))
+    (found,) = {isinstance(part, data.StreamedSamples) for part in parts}
+    return found
+
+
+def test_the_size_decides(source, monkeypatch):
+    whole = load(source)
+    size = whole.train.pixels.numel() + whole.test.pixels.numel()
+    monkeypatch.setattr(encoded_dataset, "MOST_HELD", size)
+    assert not streamed(load(source))
+    monkeypatch.setattr(encoded_dataset, "MOST_HELD", size - 1)
+    other = load(source)
+    assert streamed(other)
+    assert not streamed(load(source, subset=SubsetConfig(train=2)))
+    assert not streamed(load(source, kind="memory"))
+    assert (other.mean, other.std, other.class_names, other.padding) == (
+        whole.mean,
+        whole.std,
+        whole.class_names,
+        whole.padding,
+    )
+    assert torch.equal(torch.stack([other.train[row][0] for row in range(len(other.train))]), whole.train.pixels)
+    assert torch.equal(other.train.known_labels(), whole.train.labels)
+
+
+def test_the_loader_decides_unless_the_source_does(source):
+    settings = {"validation": ValidationConfig(count=3)}
+    assert streamed(load(source, "streaming", **settings))
+    assert not streamed(load(source, "memory", **settings))
+    own = ComponentConfig(source.name, {**source.options, "streaming": False})
+    assert not streamed(load(own, "streaming", **settings))
+
+
+def test_validation_images_of_a_source_are_read_alike(source, tmp_path):
+    other = ComponentConfig("image_folder", {"root": str(plain_folder(tmp_path / "other")), "streaming": True})
+    dataset = load(ComponentConfig("image_folder", {"root": other.options["root"]}), "streaming",
+                   validation=ValidationConfig(count=2))  # fmt: skip
+    assert streamed(dataset)
