@@ -52,7 +52,7 @@ def read_shard(path: Path, place: LabelPlace) -> Shard:
     Consecutive files whose names agree up to the first dot are a sample, as in the library webdataset.
 
     Raises:
-        UserError: the shard is missing or damaged, or a sample has no image or several, or no label: the sample is named.
+        UserError: the shard is missing or damaged, or a sample has no label, or not one image: the sample is named.
     """
     if not path.is_file():
         raise UserError(f"{path} is not a file")
