@@ -33,7 +33,7 @@ from smskd.recipe import Recipe, TrainingConfig, read
 from smskd.strategies.base import Strategy
 from smskd.training.globals import preserved_globals
 from smskd.training.pretraining import PretrainingReport
-from smskd.training.reports import EpochReport, TeacherReport
+from smskd.training.reports import EpochReport
 
 OnEpoch = Callable[[EpochReport | PretrainingReport], object]
 """Is called with the report of each epoch."""
@@ -245,7 +245,7 @@ def _trained(
                 known = Facts.parse(config.student_metadata, "the student")
                 set_facts(student, replace(known, heads=tuple(head_descriptions(student))))
                 return student.wrapped.eval()
-            if on_epoch is not None and not isinstance(found, TeacherReport):
+            if on_epoch is not None and isinstance(found, EpochReport | PretrainingReport):
                 on_epoch(found)
     finally:
         reports.close()  # puts global state back now, and not when a traceback that holds the generator is freed

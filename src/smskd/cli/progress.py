@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from smskd.strategies.resolved import ResolvedStage
 from smskd.training.pretraining import PretrainingReport
-from smskd.training.reports import EpochReport, Track, untracked
+from smskd.training.reports import EpochReport, StoreReport, Track, untracked
 from smskd.training.run import Report
 
 Item = TypeVar("Item")
@@ -126,6 +126,10 @@ class Display:
             methods = "+".join(stages[report.stage - 1].names) or "plain"
             note = f"stage {report.stage} {methods} {_accuracy(report)}"
             self.bars.update(task, completed=report.epoch, note=escape(note), refresh=True)
+        elif isinstance(report, StoreReport):
+            self.say(f"{self._name}  {report}")
+            if report.waits_for is None:
+                self.bars.update(task, completed=report.last)
         elif isinstance(report, PretrainingReport):
             note = f"pretraining {report.method} {report.epoch}/{report.epochs}"
             self.bars.update(task, note=escape(note), refresh=True)

@@ -58,6 +58,8 @@ class RuntimeConfig(ComputeConfig):
             before it.
         on_nan: ``stop``: a run ends at the end of an epoch in which a loss was not finite. ``skip``: a step whose loss
             or gradients hold NaN or Inf is not taken; the run ends after 25 such steps in a row, or an epoch of them.
+        store: folder in which the ends of stages are kept. A stage that is there already, with the same data, weights,
+            settings and code, is taken from it instead of being trained; null: every stage is trained.
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -66,3 +68,4 @@ class RuntimeConfig(ComputeConfig):
     checkpoint_minutes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     keep_checkpoints: Annotated[int, Field(ge=1, le=100)] = 1
     on_nan: OnNan = "stop"
+    store: Annotated[str, Field(min_length=1)] | None = None

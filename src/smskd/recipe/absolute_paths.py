@@ -14,12 +14,14 @@ def absolute_paths(recipe: Recipe) -> Recipe:
     stages = recipe.stages and tuple(
         replace(stage, teacher=_absolute_model(stage.teacher)) if stage.teacher else stage for stage in recipe.stages
     )
+    store = recipe.runtime.store
     return replace(
         recipe,
         data=_absolute_data(recipe.data),
         student=_absolute_model(recipe.student),
         teacher=_absolute_model(recipe.teacher),
         stages=stages,
+        runtime=recipe.runtime if store is None else replace(recipe.runtime, store=_absolute(store)),
     )
 
 

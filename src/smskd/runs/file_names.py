@@ -36,5 +36,8 @@ STAGES = "stages"
 OF_RUNS = (RECIPE, ENVIRONMENT, METRICS, PRETRAINING, CHECKPOINT, SUMMARY)
 """At least two of these are in the folder of a run."""
 
+STORED = "stored"
+"""Key of a line of metrics that another run has trained, from whose stage in a store it was taken."""
+
 SUMMARY_FORMAT = 2
 """The layout of ``summary.json`` that this version reads and writes."""

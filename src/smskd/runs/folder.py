@@ -15,7 +15,17 @@ from smskd.runs import atomic_files as files
 from smskd.runs import checkpoint_files, student_files, verification
 from smskd.runs.checkpoint_files import Checkpoint
 from smskd.runs.checksums import verified, with_checksum
-from smskd.runs.file_names import CHECKPOINT, ENVIRONMENT, METRICS, PRETRAINING, RECIPE, STAGES, STUDENT, SUMMARY
+from smskd.runs.file_names import (
+    CHECKPOINT,
+    ENVIRONMENT,
+    METRICS,
+    PRETRAINING,
+    RECIPE,
+    STAGES,
+    STORED,
+    STUDENT,
+    SUMMARY,
+)
 from smskd.runs.lock import locked
 from smskd.runs.metrics_file import append_line, kept_lines, whole_lines
 
@@ -148,8 +158,17 @@ class RunFolder:
         append_line(self.path / PRETRAINING, line, first=True)
 
     def lines(self) -> tuple[int, int]:
-        """The number of whole lines of metrics, and of pretraining phases."""
-        return whole_lines(self.path / METRICS), whole_lines(self.path / PRETRAINING)
+        """The number of epochs in the metrics, and in those of pretraining phases, that were trained in this run."""
+        metrics, pretraining = (whole_lines(self.path / name) for name in (METRICS, PRETRAINING))
+        return sum(not line.get(STORED) for line in metrics), sum(not line.get(STORED) for line in pretraining)
+
+    def lines_of_stage(self, stage: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The metrics of the epochs of a stage, counted from 1, and those of the pretraining phases before it."""
+        metrics, pretraining = (whole_lines(self.path / name) for name in (METRICS, PRETRAINING))
+        return (
+            [line for line in metrics if line.get("stage") == stage],
+            [line for line in pretraining if line.get("stage") == stage],
+        )
 
     def truncate(self, epoch: int, pretraining_epochs: int) -> None:
         """Removes everything that is newer than the checkpoint: metrics of epochs that will be trained again, and the

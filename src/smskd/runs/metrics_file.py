@@ -62,9 +62,10 @@ def kept_lines(path: Path, fields: Sequence[str], count: int, *, numbered: bool)
     return "".join(lines[key] + "\n" for key in kept)
 
 
-def whole_lines(path: Path) -> int:
-    """The number of lines that are not damaged."""
-    return sum(_line(text) is not None for text in _text(path).splitlines()) if path.exists() else 0
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of the lines that are not damaged; none without such a file."""
+    lines = map(_line, _text(path).splitlines()) if path.exists() else ()
+    return [line for line in lines if line is not None]
 
 
 def _line(text: str) -> dict[str, Any] | None:

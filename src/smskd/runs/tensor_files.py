@@ -67,6 +67,16 @@ def read_tensors(path: Path, *, own: bool = False) -> tuple[dict[str, Tensor], d
     return tensors, metadata
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a file of :func:`write_tensors`. Its tensors are not read, and its digest is not compared.
+
+    Raises:
+        UserError: there is no such file, it cannot be read, or it is damaged.
+    """
+    with _told(path, True), _in_utf8(path) as name, safe_open(name, framework="pt") as file:
+        return _own_metadata(path, file.metadata() or {})[0]
+
+
 def damaged(path: Path, reason: str) -> UserError:
     """The error for a file that is not as it was written."""
     return UserError(f"{path} is damaged ({reason})")

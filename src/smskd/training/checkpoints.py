@@ -59,22 +59,21 @@ class Checkpoints:
         checkpoint, self._newest = self._newest, None  # its tensors need not stay in memory
         if checkpoint is not None:
             _load(state, checkpoint, self._folder, force)
-            state.counters.note([*self._notes, *self._missing_students(state.counters.stage)])
+            state.counters.note_own([*self._notes, *self._missing_students(state.counters.stage)])
             self._last = state.counters.seconds
         self._folder.truncate(state.counters.epoch, state.counters.pretraining_epochs)
         return checkpoint is not None
 
     def save(self, state: TrainingState) -> None:
         """Writes a checkpoint."""
-        parts = state.state_dict()
+        tensors, counters = saved_parts(state)
         identity = self._config.identity
         values = {
-            "counters": parts.pop("counters"),
+            "counters": counters,
             "digest": identity.digest,
             "identity": dict(identity.facts),
             "environment": self._environment,
         }
-        tensors = {f"{part}.{name}": value for part, own in parts.items() for name, value in own.items()}
         self._folder.save_checkpoint(Checkpoint(tensors, values), self._runtime.keep_checkpoints)
         self._last = state.counters.seconds
 
@@ -129,7 +128,7 @@ def _load(state: TrainingState, checkpoint: Checkpoint, folder: RunFolder, force
     try:
         begun = Identity(checkpoint.values["identity"])
         check_identity(begun, state.config.identity, folder.path, force=force)
-        state.load_state_dict({**_by_part(checkpoint.tensors), "counters": checkpoint.values["counters"]})
+        state.load_state_dict({**by_part(checkpoint.tensors), "counters": checkpoint.values["counters"]})
     except (RuntimeError, KeyError, IndexError, TypeError) as error:
         if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
             raise
@@ -139,7 +138,15 @@ def _load(state: TrainingState, checkpoint: Checkpoint, folder: RunFolder, force
         ) from None
 
 
-def _by_part(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def saved_parts(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A state as files hold it: the tensors by ``<part>.<name>``, and the counters."""
+    parts = state.state_dict()
+    counters: dict[str, Any] = parts.pop("counters")
+    return {f"{part}.{name}": value for part, own in parts.items() for name, value in own.items()}, counters
+
+
+def by_part(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The tensors of :func:`saved_parts` by part and name, as a state loads them."""
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         part, _, own = name.partition(".")

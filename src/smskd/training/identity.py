@@ -28,6 +28,7 @@ _IRRELEVANT = (
     "runtime.on_nan",
     "runtime.checkpoint_minutes",
     "runtime.keep_checkpoints",
+    "runtime.store",
 )
 """Keys that change nothing of what has been trained: where no step was skipped, none would have been, and a run that
 NaN has stopped may go on with its steps skipped."""

@@ -34,6 +34,31 @@ class TeacherReport:
 
 
 @dataclass(frozen=True)
+class StoreReport:
+    """What the store of stages has to do with a stage that is about to be trained.
+
+    Attributes:
+        stage: counted from 1. methods: joined, or ``plain training``.
+        first, last: its epochs.
+        waits_for: the process that trains this stage now; None: the stage is taken from the store.
+        seconds: of training that the stage took where it was trained.
+    """
+
+    stage: int
+    methods: str
+    first: int
+    last: int
+    waits_for: str | None = None
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        stage = f"stage {self.stage} ({self.methods})"
+        if self.waits_for is not None:
+            return f"{stage} is being trained by {self.waits_for}; waiting for it"
+        return f"{stage} is taken from the store: epochs {self.first} to {self.last}, {self.seconds:.0f} s of training"
+
+
+@dataclass(frozen=True)
 class EpochReport:
     """An epoch of training; a line of ``metrics.jsonl``, without the accuracies sample by sample.
 

@@ -1,6 +1,7 @@
 """A run: its stages one after another, a checkpoint after every epoch, and going on after a crash."""
 
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -21,12 +22,13 @@ from smskd.training.identity import Identity, check_identity
 from smskd.training.notes import epoch_notes, stage_notes
 from smskd.training.pretraining import PretrainingReport
 from smskd.training.rehearsal import rehearse
-from smskd.training.reports import EpochReport, TeacherReport, Track, untracked
+from smskd.training.reports import EpochReport, StoreReport, TeacherReport, Track, untracked
+from smskd.training.shared_stages import SharedStages
 from smskd.training.state import TrainingState
 from smskd.training.summary import summary
 from smskd.training.teacher_test import test_of_teacher
 
-Report = EpochReport | PretrainingReport | TeacherReport
+Report = EpochReport | PretrainingReport | TeacherReport | StoreReport
 
 _NO_TRANSITIONS = {"retained": None, "forgotten": None, "learned": None, "never_known": None}
 
@@ -60,12 +62,21 @@ def _run(config: RunConfig, folder: RunFolder, track: Track, force: bool) -> Gen
     resumed = checkpoints.resume(state, force)
     if not resumed:
         rehearse(config)
+    shared = SharedStages(config, folder, state, resumed=resumed)
     yield from _test_teacher(state, track)
     for index in range(state.counters.stage, len(config.recipe.stages)):
-        if not resumed:
-            state.begin_stage(index)
+        ended = resumed and state.counters.epoch == config.recipe.stages[index].last
+        held = nullcontext() if ended else (yield from shared.obtain(index))
+        if held is None:
+            checkpoints.save(state)
+        else:
+            with held:
+                if not resumed:
+                    state.begin_stage(index)
+                    shared.begun()
+                yield from _train_stage(state, folder, checkpoints, track)
+                shared.publish()
         resumed = False
-        yield from _train_stage(state, folder, checkpoints, track)
         carried = _end_stage(state)
         folder.save_student(state.student.wrapped, state.metadata(), index + 1)
     assert carried is not None
@@ -150,6 +161,7 @@ def _end_stage(state: TrainingState) -> Accuracy:
             "top1_carried": carried.top1,
             **change,
             "cost": counters.cost,
+            "stored": counters.stored,
         }
     )
     state.known = carried.correct

@@ -166,6 +166,8 @@ class TrainingState:
             RuntimeError: the tensors are not those of this run's networks and terms.
         """
         self.counters = Counters(**state["counters"])
+        self.student = self.config.student
+        self._anchor_state = None
         self._replace_heads(self.counters.stage)
         device = self.config.example.device
         if state.get("reference"):
