@@ -24,6 +24,7 @@ COMMANDS = (
     "new-anchor",
     "models",
     "data",
+    "store",
     "recipe",
     "demo",
     "bench",

@@ -9,7 +9,7 @@ from smskd.analysis.configurations import configuration, grouped, mixed_environm
 from smskd.analysis.difference import PairedDifference
 from smskd.analysis.labels import unique_labels
 from smskd.analysis.published import Published, matching
-from smskd.runs.reader import Run
+from smskd.runs.reader import Run, training_seconds
 
 _DATA = ("fingerprints.train", "fingerprints.test")
 
@@ -176,7 +176,7 @@ def _row(group: Sequence[Run], facts: Mapping[str, Any], label: str) -> Row:
         top5_last=_statistic_of_all([student["top5_last"] for student in students]),
         teacher_top1=fmean(teacher["top1_last"] for teacher in teachers) if teachers else None,
         forgotten=fmean(known) if len(known) == len(runs) else None,
-        seconds=fmean(summary["seconds"] for summary in summaries),
+        seconds=fmean(map(training_seconds, summaries)),
         notes=tuple(notes),
     )
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from smskd.analysis.format import percent
+from smskd.runs.file_names import STORED
 from smskd.runs.identity_keys import HARMLESS, INITIAL_STUDENT, SEED
 from smskd.runs.reader import Run
 
-_TIMES = ("images_per_second", "seconds", "cache_hits")
+_TIMES = ("images_per_second", "seconds", "cache_hits", STORED)
 """Values of an epoch that differ between equal runs."""
 
 _HOST = ("platform", "cores")

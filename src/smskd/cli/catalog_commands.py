@@ -92,6 +92,29 @@ def data(
     print_data(config, all_classes=all_classes, as_json=as_json)
 
 
+def store(
+    folder: Annotated[Path, typer.Argument(metavar="STORE", help="The folder that runtime.store names.")],
+    keep: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Remove the stages that were used least recently, until this size is left."),
+    ] = None,
+    unused: Annotated[
+        float | None, typer.Option(metavar="DAYS", min=0, help="Remove the stages that were not used for so long.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the stages in a store with their sizes, or remove some of them."""
+    from smskd.config.sizes import in_bytes
+
+    limit = None if keep is None else in_bytes(keep)
+    from smskd.cli.show_store import print_store, prune_store
+
+    if limit is None and unused is None:
+        print_store(folder, as_json=as_json)
+    else:
+        prune_store(folder, limit, unused, as_json=as_json)
+
+
 def recipe(
     name: Annotated[
         str | None,
@@ -138,6 +161,7 @@ def register(app: typer.Typer) -> None:
         (strategies, "strategies", "strategies"),
         (models, "models", "models resnet20"),
         (data, "data", "data digits/kd.yaml"),
+        (store, "store", "store runs/sweep/store --keep 10GB"),
         (recipe, "recipe", "recipe digits/fitnet-kd.yaml anchor.weight=0.3"),
         (new_method, "new-method", "new-method own_method"),
         (new_anchor, "new-anchor", "new-anchor own_anchor"),

@@ -11,7 +11,7 @@ from smskd.analysis.tables import columns, common, phrases
 from smskd.report.charts import run_charts
 from smskd.report.comparison_charts import curves_split
 from smskd.report.marks import Record, stage_label
-from smskd.runs.reader import Run
+from smskd.runs.reader import Run, training_seconds
 
 
 def run_section(key: str, run: Run) -> Record:
@@ -26,6 +26,8 @@ def run_section(key: str, run: Run) -> Record:
         "label": run.name,
         "run": run,
         "summary": run.summary,
+        "seconds": training_seconds(run.summary),
+        "stored": sum(bool(stage.get("stored")) for stage in run.stages),
         "charts": {f"{key}-{name}": chart for name, chart in run_charts(run).items()},
         "measures": list(_measures(run)),
         "pretraining": list(_pretraining(run)),

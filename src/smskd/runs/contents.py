@@ -59,6 +59,12 @@ class Cost(TypedDict):
 
 
 @with_config(_OPEN)
+class Stored(TypedDict):
+    digest: Text
+    seconds: NotNegative
+
+
+@with_config(_OPEN)
 class Stage(TypedDict):
     index: Ordinal
     methods: list[Text]
@@ -71,6 +77,7 @@ class Stage(TypedDict):
     learned: Count | None
     never_known: Count | None
     cost: NotRequired[Cost | None]
+    stored: NotRequired[Stored | None]
 
 
 @with_config(_OPEN)

@@ -13,6 +13,16 @@ from smskd.runs.file_names import ENVIRONMENT, METRICS, PRETRAINING, RECIPE, SUM
 from smskd.runs.parsing import yaml_mapping
 
 
+def training_seconds(summary: Mapping[str, Any]) -> float:
+    """The time that the training of a run's stages took, also that of stages that were taken from a store.
+
+    Args:
+        summary: of the run.
+    """
+    stored = [stage["stored"]["seconds"] for stage in summary["stages"] if stage.get("stored")]
+    return float(summary["seconds"]) + sum(stored)
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run.

@@ -48,6 +48,11 @@ class Entry:
         return tuple("+".join(item["name"] for item in stage["methods"]) or "plain" for stage in stages)
 
     @property
+    def seed(self) -> int | None:
+        """Of training."""
+        return None if self.values is None else self.values["facts"]["run"]["runtime.seed"]
+
+    @property
     def stages(self) -> int:
         """How many stages have come to their end in it."""
         return len(self.methods)
