@@ -20,7 +20,7 @@ def training_seconds(summary: Mapping[str, Any]) -> float:
         summary: of the run.
     """
     stored = [stage["stored"]["seconds"] for stage in summary["stages"] if stage.get("stored")]
-    return float(summary["seconds"]) + sum(stored)
+    return float(summary["seconds"] + sum(stored))
 
 
 @dataclass(frozen=True)
