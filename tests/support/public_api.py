@@ -15,7 +15,7 @@ import smskd
 
 LIST = Path(__file__).parents[1] / "compat" / "public_api.txt"
 
-MODULES = ("smskd", "smskd.data", "smskd.models", "smskd.testing")
+MODULES = ("smskd", "smskd.data", "smskd.diagnostics", "smskd.models", "smskd.testing")
 PACKAGES_OF_TERMS = ("smskd.methods", "smskd.anchors")
 
 

@@ -2,12 +2,13 @@
 
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from smskd.cli import bench_commands, catalog_commands, completion
 from smskd.cli.arguments import AsJson, Overrides, Quiet, RecipeArgument, Runs, Trust, named_folder, parse_seeds
+from smskd.errors import UserError
 
 MINIMUM_EPOCHS = 2
 """Of the demo, whose students have up to two stages."""
@@ -119,6 +120,25 @@ def compare(
 
     form = wanted_form(csv=csv, markdown=markdown, latex=latex, json=as_json)
     print_comparison(runs, form, baseline=baseline, published=published)
+
+
+@app.command(epilog="Example: smskd analyse runs/digits/seed0")
+def analyse(
+    runs: Runs,
+    train_images: Annotated[
+        int, typer.Option(min=1, help="Training images that are predicted at most, of each class its share.")
+    ] = 5_000,
+    trust: Trust = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a line for each number.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Analyse the stages of runs: forgetting, calibration, agreement with the teacher, similarity of features."""
+    if csv and as_json:
+        raise UserError("give one of --csv, --json")
+    from smskd.cli.analyse import analyse_runs
+
+    form: Literal["table", "csv", "json"] = "csv" if csv else "json" if as_json else "table"
+    analyse_runs(runs, form, train_images=train_images, trust=trust)
 
 
 @app.command(epilog="Example: smskd report runs/digits --out digits.html")

@@ -76,9 +76,13 @@ class Display:
 
     def reading(self, items: Iterable[Item], total: int) -> Iterable[Item]:
         """The items, with progress of the reading of images."""
+        return self.counted(items, total, "reading images")
+
+    def counted(self, items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
+        """The items, with progress of work that is not part of a run's training."""
         if self.quiet:
             return items
-        return self._lines(items, total, "reading images") if self.bars is None else self._counted(items, total)
+        return self._lines(items, total, what) if self.bars is None else self._with_bar(items, total, what)
 
     def epochs(self, reports: Iterable[Report], name: str, stages: tuple[ResolvedStage, ...], done: int) -> None:
         """Trains a run by consuming its reports, and shows each.
@@ -161,9 +165,9 @@ class Display:
             if self._clock() - self._said >= SILENCE:
                 self.say(f"{self._name}  {what}: {number} of {total}".strip())
 
-    def _counted(self, items: Iterable[Item], total: int) -> Generator[Item, None, None]:
+    def _with_bar(self, items: Iterable[Item], total: int, what: str) -> Generator[Item, None, None]:
         assert self.bars is not None
-        task = self.bars.add_task("reading images", total=total, note="")
+        task = self.bars.add_task(escape(what), total=total, note="")
         try:
             for item in items:
                 yield item

@@ -1,0 +1,142 @@
+"""The analysis of a run: what it finds is what training noted down."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from smskd.diagnostics import RunAnalysis, analyse
+from smskd.errors import UserError
+from smskd.models import save_weights
+from smskd.recipe import parse
+from smskd.session import begin
+from smskd.training.globals import preserved_globals
+from tests.support import tiny
+from tests.support.program import fine, mistake
+from tests.support.run_folders import write_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FitNets, then KD, with a teacher and a validation split."""
+    folder = tmp_path_factory.mktemp("analysed")
+    save_weights(tiny.teacher(), folder / "teacher.safetensors")
+    recipe = parse(
+        {
+            "name": "two",
+            "data": {
+                "source": "digits",
+                "subset": {"train": 120, "test": 90},
+                "validation": {"count": 30},
+            },
+            "teacher": {"name": "resnet8_w4", "weights": str(folder / "teacher.safetensors")},
+            "student": "resnet8_w2",
+            "training": {"epochs": 4, "batch_size": 20},
+            "schedule": {"decay_at": [2, 3]},
+            "methods": ["fitnet", "kd"],
+            "runtime": {"device": "cpu"},
+        }
+    )
+    begun = begin(recipe, folder / "run")
+    list(begun.train(begun.build(), report=False))
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def found(run: Path) -> RunAnalysis:
+    return analyse(run)
+
+
+def test_accuracies_and_transitions_are_those_of_the_summary(run: Path, found: RunAnalysis) -> None:
+    summary = tiny.summary(run)
+    assert [stage.parts["test"].top1 for stage in found.stages] == pytest.approx(
+        [stage["top1_carried"] for stage in summary["stages"]]
+    )
+    moved = found.stages[1].parts["test"].transfer
+    assert moved is not None
+    for name in ("retained", "forgotten", "learned", "never_known"):
+        assert getattr(moved.all, name) == summary["stages"][1][name]
+        assert sum(getattr(each, name) for each in moved.by_class.values()) == summary["stages"][1][name]
+    assert len(moved.forgotten) == moved.all.forgotten
+    assert found.teacher_top1["test"] == pytest.approx(summary["teacher"]["top1_last"])
+
+
+def test_every_part_is_measured(found: RunAnalysis) -> None:
+    assert [stage.methods for stage in found.stages] == [("fitnet",), ("kd",)]
+    for stage in found.stages:
+        assert {part: each.images for part, each in stage.parts.items()} == {"train": 90, "validation": 30, "test": 90}
+        for each in stage.parts.values():
+            assert each.agreement is not None
+            assert sum(each.tcp.histogram) == pytest.approx(1)
+            assert sum(item.images for item in each.calibration.bins) == each.images
+        assert set(stage.cka_teacher) == {"stage1", "stage2", "stage3", "pooled"}
+    assert found.stages[0].cka_previous == {}
+    assert found.stages[0].negative_transfer is None
+    assert isinstance(found.stages[1].negative_transfer, bool)
+    assert all(0 < value <= 1 for value in found.stages[1].cka_previous.values())
+
+
+def test_training_images_are_limited_and_each_class_has_its_share(run: Path) -> None:
+    found = analyse(run, train_images=20)
+    part = found.stages[1].parts["train"]
+    assert part.images == 20
+    assert part.transfer is not None
+    images = [
+        each.retained + each.forgotten + each.learned + each.never_known for each in part.transfer.by_class.values()
+    ]
+    assert set(images) <= {1, 2, 3}
+
+
+def test_nothing_is_written_and_no_global_state_changes(run: Path) -> None:
+    import torch
+
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    state = torch.get_rng_state()
+    with preserved_globals():
+        analyse(run, train_images=10)
+    analyse(run, train_images=10)
+    assert torch.equal(state, torch.get_rng_state())
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_the_command(run: Path, found: RunAnalysis) -> None:
+    printed = json.loads(fine("analyse", run, "--json"))
+    assert printed[0]["stages"][1]["parts"]["test"]["top1"] == pytest.approx(found.stages[1].parts["test"].top1)
+    lines = list(csv.DictReader(io.StringIO(fine("analyse", run, "--csv"))))
+    values = {(line["stage"], line["measure"]): line["value"] for line in lines}
+    assert float(values["2", "parts.test.calibration.ece"]) == found.stages[1].parts["test"].calibration.ece
+    assert float(values["2", "cka_previous.pooled"]) == found.stages[1].cka_previous["pooled"]
+    table = fine("analyse", run)
+    assert "retained forgotten learned never known" in " ".join(table.split())
+    assert len([line for line in table.splitlines() if line.split()[:3] == ["2", "kd", "validation"]]) == 2
+    assert "linear CKA with the start of the stage" in table.replace("\n", " ")
+
+
+def test_what_cannot_be_analysed_is_one_line(run: Path, tmp_path: Path) -> None:
+    assert mistake("analyse", run, "--csv", "--json") == "give one of --csv, --json"
+    write_run(tmp_path / "unfinished", finished=False)
+    assert mistake("analyse", tmp_path / "unfinished").startswith(
+        f"{tmp_path / 'unfinished'}: unfinished run; resume it with:"
+    )
+    shutil.copytree(run, tmp_path / "lost")
+    (tmp_path / "lost/stages/1/student.safetensors").unlink()
+    lost = tmp_path / "lost/stages/1/student.safetensors"
+    assert mistake("analyse", tmp_path / "lost") == (
+        f"{lost} is missing: the student at the end of stage 1 cannot be analysed"
+    )
+
+
+def test_other_data_than_those_of_training_are_refused(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "other")
+    recipe = tmp_path / "other/recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("test: 90", "test: 80"))
+    with pytest.raises(UserError, match="the test images are not those that the run was trained with"):
+        analyse(tmp_path / "other")
+
+
+def test_training_images_are_one_or_more(run: Path) -> None:
+    with pytest.raises(UserError, match="train_images is 0; it has to be 1 or more"):
+        analyse(run, train_images=0)
