@@ -9,7 +9,17 @@ from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-_OUTSIDE_OF_TRAINING = ("cli", "sweeps", "bench", "report", "analysis", "testing", "stage_store")
+_OUTSIDE_OF_TRAINING = (
+    "__main__.py",
+    "analysis",
+    "bench",
+    "cli",
+    "diagnostics",
+    "report",
+    "stage_store",
+    "sweeps",
+    "testing",
+)
 """Packages that no result depends on."""
 
 _OWN = __name__.partition(".")[0]
