@@ -32,7 +32,7 @@ SETTINGS: dict[str, type[Any]] = {
     "schedule": optimization.ScheduleConfig,
     "stage": stage.StageConfig,
     "runtime": runtime.RuntimeConfig,
-    **{name: ANCHORS.find(name) for name in ("reference_kl", "toward_reference", "l2_sp", "ewc")},
+    **{name: ANCHORS.find(name) for name in ("reference_kl", "toward_reference", "l2_sp", "ewc", "mean_teacher")},
 }
 """The tables of the page, by the word that asks for them."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from smskd.anchors.ewc import EWC
 from smskd.anchors.l2_sp import L2SP
+from smskd.anchors.mean_teacher import MeanTeacher
 from smskd.anchors.reference_kl import ReferenceKL
 from smskd.anchors.toward_reference import TowardReference
 from smskd.config.base import ComponentConfig
@@ -16,7 +17,13 @@ from smskd.interfaces.terms import Anchor
 from smskd.methods.fitnet import FitNet
 from smskd.registry import ANCHORS
 
-BUILT_IN = {"reference_kl": ReferenceKL, "toward_reference": TowardReference, "l2_sp": L2SP, "ewc": EWC}
+BUILT_IN = {
+    "reference_kl": ReferenceKL,
+    "toward_reference": TowardReference,
+    "l2_sp": L2SP,
+    "ewc": EWC,
+    "mean_teacher": MeanTeacher,
+}
 OBJECTS: list[Anchor] = [
     ReferenceKL(),
     ReferenceKL(0.3, 2.0, "auto", "teacher", "reverse"),
@@ -24,6 +31,9 @@ OBJECTS: list[Anchor] = [
     TowardReference(2.0, FitNet(hint_layer=3, regressor=False)),
     L2SP(),
     L2SP(exclude=("fc", "stem.0"), parameters="all"),
+    L2SP(toward="start"),
+    MeanTeacher(),
+    MeanTeacher(100.0, 0.99, "mse"),
     EWC(),
     EWC(100.0, "sampled", None, 0.9),
 ]

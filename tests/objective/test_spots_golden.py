@@ -20,7 +20,7 @@ from smskd.objective.spots.policy import TEACHER_BIAS, Decisions, Policy, decide
 from smskd.ops.spot_regressor import MapRegressor
 from smskd.training.optimizer import build_optimizer
 from tests.support.golden import GoldenFile
-from tests.support.golden_spots import batch, given_networks, networks, objective, own_name
+from tests.support.golden_spots import batch, given_networks, networks, objective, own_name, with_outputs
 from tests.support.golden_spots_results import differences, factors, gradient, losses, memories, of_modules, ungated
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -100,7 +100,7 @@ def gate(file: GoldenFile) -> dict[str, Tensor]:
     made.train()
     seen = watch(made, file)
     student = {tap: made.student.extract(x, (tap.name,))[tap.name] for tap in made._student_taps}
-    own = made.batch_with_outputs(batch(file, x))
+    own = with_outputs(made, batch(file, x))
     decisions = made.decide(own, student)
     parts = {"ce": made.parts.ce_weight * F.cross_entropy(student[Tap(LOGITS)], own.y)}
     parts |= made.gated_losses(own, student, decisions.chosen)
@@ -142,7 +142,7 @@ def step(file: GoldenFile) -> dict[str, Tensor]:
         "student.logits": watched.seen[LOGITS],
         "student.pooled": watched.seen["pooled"],
     }
-    own = made.batch_with_outputs(batch(file, x))
+    own = with_outputs(made, batch(file, x))
     assert own.outputs is not None
     found["teacher.logits"] = own.outputs.teacher[Tap(LOGITS)]
     found["teacher.pooled"] = own.outputs.teacher[Tap("pooled")]

@@ -20,6 +20,7 @@ from smskd.models.frozen import Frozen
 from smskd.strategies.resolve import resolve
 from smskd.strategies.spot_adaptive import SpotAdaptive
 from tests.support import tiny
+from tests.support.golden_spots import with_outputs
 from tests.support.spots import Cut, batch, begun, of_methods
 
 
@@ -96,7 +97,7 @@ class TestObjective:
     @pytest.mark.parametrize("method", [RKD(), CC(8), FT(init_epochs=0), "sp", "pkt", tiny.SMALL_CRD], ids=str)
     def test_few_chosen_samples_give_finite_losses(self, method: Any, chosen: int) -> None:
         _, objective = begun(of_methods(method))
-        item = objective.batch_with_outputs(batch())
+        item = with_outputs(objective, batch())
         student = {tap: objective.student.extract(item.x, (tap.name,))[tap.name] for tap in objective._student_taps}
         taken = torch.zeros(len(item.y), 2, dtype=torch.bool)
         taken[:chosen] = True
@@ -108,7 +109,7 @@ class TestObjective:
 
     def test_random_numbers_are_drawn_anew(self) -> None:
         _, objective = begun(of_methods("kd", strategy=SpotAdaptive("random")))
-        drawn = [objective.decide(objective.batch_with_outputs(batch()), self.logits()).chosen for _ in range(2)]
+        drawn = [objective.decide(with_outputs(objective, batch()), self.logits()).chosen for _ in range(2)]
         assert not torch.equal(*drawn)
         assert 0 < int(drawn[0].sum()) < drawn[0].numel()
 

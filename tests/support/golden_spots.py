@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -237,6 +238,11 @@ def _fill(model: nn.Module, seed: int) -> None:
             old.copy_(torch.randn(old.shape, generator=generator) * (1.1 / (old.numel() / old.shape[0]) ** 0.5))
         else:
             old.copy_(torch.randn(old.shape, generator=generator) * 0.05)
+
+
+def with_outputs(made: SpotAdaptiveObjective, item: Batch) -> Batch:
+    """The batch with the outputs of the teacher."""
+    return replace(item, outputs=made.precompute(item))
 
 
 def batch(file: GoldenFile, x: Tensor, iteration: str = "") -> Batch:

@@ -14,8 +14,8 @@ Shapes: any; S holds the parameters that both networks have in the same shape.
 Source: holyseven/TransferLearningClassification, model/network_base.py (weight decay modes 1 and 101)
 
 Differences:
-    - The reference is the student at the end of the previous stage or, in the first stage, the student before
-      training, which should then be pretrained.
+    - The reference is the student at the end of the previous stage or, in the first stage and with `toward: start` in
+      every stage, the student before training, which should then be pretrained, as in the paper.
     - The paper adds beta/2 ||w||^2 of the parameters that the starting point lacks (a new last layer). Here they are
       left to the optimizer's weight decay, and so are all others: to decay towards the reference alone, as in the
       paper, set the optimizer's weight decay to 0.
@@ -34,10 +34,11 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, nearest, require_between
 from smskd.interfaces.features import FeatureLayout, Reads
-from smskd.interfaces.terms import Anchor, TermInputs
+from smskd.interfaces.terms import Anchor, ReferenceKind, TermInputs
 from smskd.ops.precision import full_precision
 
 Parameters = Literal["weights", "all"]
+Toward = Literal["previous", "start"]
 
 
 def l2_sp_loss(weights: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> Tensor:
@@ -75,11 +76,13 @@ class L2SP(Anchor):
         exclude: names of parameters, or of modules whose parameters, are left free, such as the new last layer of a
             pretrained network in the first stage. Parameters that the reference lacks, or has in another shape,
             always are.
+        toward: the student at the end of the ``previous`` stage, or at the ``start`` of the run.
     """
 
     weight: float = 0.01
     parameters: Parameters = "weights"
     exclude: tuple[str, ...] = ()
+    toward: Toward = "previous"
 
     first_stage: ClassVar[bool] = True
 
@@ -89,9 +92,16 @@ class L2SP(Anchor):
             raise UserError(
                 f"unknown parameters '{self.parameters}'{nearest(str(self.parameters), get_args(Parameters))}"
             )
+        if self.toward not in get_args(Toward):
+            raise UserError(f"unknown toward '{self.toward}'{nearest(str(self.toward), get_args(Toward))}")
         if isinstance(self.exclude, str):
             raise UserError(f"exclude must be a list of names, not '{self.exclude}'")
         object.__setattr__(self, "exclude", tuple(self.exclude))
+
+    @property
+    def refers_to(self) -> ReferenceKind:
+        """``toward``."""
+        return self.toward
 
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The weights of student and reference."""

@@ -13,6 +13,10 @@ from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, Re
 Kind = Literal["response", "feature", "relation"]
 """What a method compares: predictions, features of single samples, or relations between samples."""
 
+ReferenceKind = Literal["previous", "start", "average"]
+"""What an anchor takes for the reference: the student at the end of the previous stage (in the first stage, before it),
+the student before the first stage, or the moving average of the student over the stage."""
+
 
 @dataclass(frozen=True)
 class DataInfo:
@@ -174,6 +178,16 @@ class Anchor(Term):
     first_stage: ClassVar[bool] = False
     """Whether it can act in the first stage, where the reference is the student before any training (L2-SP from
     pretrained weights)."""
+
+    @property
+    def refers_to(self) -> ReferenceKind:
+        """What its reference is (default: the student at the end of the previous stage)."""
+        return "previous"
+
+    @property
+    def average_decay(self) -> float:
+        """Decay per step of the average, where that is the reference."""
+        return 0.999
 
     def resolve(self, kinds: Collection[Kind]) -> Self:
         """The anchor for a stage with methods of these kinds, every ``auto`` replaced by a value."""

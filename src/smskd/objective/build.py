@@ -54,7 +54,7 @@ def build_objective(
     items = weighted(methods)
     model = adapt(student, example)
     frozen = teacher if teacher is None or isinstance(teacher, Frozen) else Frozen(adapt(teacher, example), example)
-    if anchor is not None and reference is None:
+    if anchor is not None and anchor.refers_to != "average" and reference is None:
         raise UserError("an anchor needs a reference: give reference=Frozen(objective.predictor, example)")
     _, channels, height, width = example.shape
     layout = describe(model, (int(channels), int(height), int(width)))

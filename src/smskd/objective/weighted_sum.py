@@ -15,6 +15,7 @@ from smskd.interfaces.terms import Method
 from smskd.models import describe
 from smskd.objective.bound_term import BoundTerm, ReadModels, Weights, all_taps, bind, reads_of
 from smskd.objective.frozen_outputs import FrozenNetworks
+from smskd.objective.moving_reference import MovingReference
 from smskd.objective.parts import StageParts
 from smskd.objective.student_head import StudentWithHead
 from smskd.objective.tapped_features import read, tapped_outputs
@@ -43,11 +44,14 @@ class WeightedSum(Objective):
         self._student_taps = all_taps(reads, "student") | {_LOGITS}
         self._views = frozenset[str]().union(*(own.views for own in reads))
         self._class_taps = _class_taps(self.methods)
+        self._reference_taps = all_taps(reads, "reference")
+        moves = parts.anchor is not None and parts.anchor.refers_to == "average"
+        reference = None if moves else parts.reference
         self.frozen = FrozenNetworks(
             parts.teacher,
-            parts.reference,
+            reference,
             all_taps(reads, "teacher"),
-            all_taps(reads, "reference"),
+            () if reference is None else self._reference_taps,
             parts.cache,
             parts.clock,
         )
@@ -57,6 +61,10 @@ class WeightedSum(Objective):
         self._head = next((term for term in self.methods if _replaces_head(term)), None)
         # In a tuple, so that torch does not register it: its parts are registered already.
         self._predictor = (_with_head(self.models, self._head) if self._head else parts.student,)
+        self._average: MovingReference | None = None
+        if moves and parts.anchor is not None and self.anchor is not None:
+            self._average = MovingReference(self.predictor, parts.anchor.average_decay)
+            self._states.append(self._average)
         self._compile_frozen()
 
     def own_reads(self) -> Reads:
@@ -101,11 +109,7 @@ class WeightedSum(Objective):
         Args:
             batch: a :class:`smskd.Batch`, or (images [N, channels, height, width], labels [N]).
         """
-        batch = batch if isinstance(batch, Batch) else Batch(*batch)
-        with self.parts.clock.part("student_forward"):
-            student = read(self.parts.extractor or self.student, batch, self._student_taps)
-        if batch.outputs is None:
-            batch = replace(batch, outputs=self.precompute(batch))
+        batch, student = self.outputs(batch)
         own = self._replace_head(student)
         parts = {"ce": self.parts.ce_weight * self._cross_entropy(student, batch.y)}
         for term in self.terms:
@@ -114,6 +118,23 @@ class WeightedSum(Objective):
                 inputs = replace(inputs, student=own)
             parts |= term.weighted_losses(inputs)
         return Losses(torch.stack(list(parts.values())).sum(), parts, student[_LOGITS])
+
+    def outputs(self, batch: Batch | tuple[Tensor, Tensor]) -> tuple[Batch, dict[Tap, Tensor]]:
+        """The batch with the outputs of teacher and reference, which are computed where it has none, and the student's.
+
+        Args:
+            batch: a :class:`smskd.Batch`, or (images, labels).
+        """
+        batch = batch if isinstance(batch, Batch) else Batch(*batch)
+        if self._average is not None:
+            self._average.follow(self.predictor)
+        with self.parts.clock.part("student_forward"):
+            student = read(self.parts.extractor or self.student, batch, self._student_taps)
+        outputs = self.precompute(batch) if batch.outputs is None else batch.outputs
+        if self._average is not None:
+            with self.parts.clock.part("reference"):
+                outputs = replace(outputs, reference=self._average.outputs(batch, self._reference_taps))
+        return replace(batch, outputs=outputs), student
 
     def pretraining_phases(self) -> list[PretrainingPhase]:
         return [phase for term in self.methods for phase in self._phases_of(term)]
@@ -185,7 +206,9 @@ def _bound(parts: StageParts, models: ReadModels) -> tuple[tuple[BoundTerm, ...]
         raise UserError(
             f"{' and '.join(replacing)} both replace the student's last layers; put them into different stages"
         )
-    if parts.anchor is None or parts.anchor.weight == 0 or parts.reference is None:
+    if parts.anchor is None or parts.anchor.weight == 0:
+        return methods, None
+    if parts.reference is None and parts.anchor.refers_to != "average":
         return methods, None
     own = reads_of("the anchor", parts.anchor, *layouts)
     check_classes("the anchor", layouts, own)

@@ -43,10 +43,10 @@ def rehearse(config: RunConfig) -> None:
     rng = RngSnapshot(generators_of(config.student))
     try:
         student = _copied(config.student)
-        reference: Frozen | None = None
+        start = reference = Frozen(student, config.example) if _needs_start(config) else None
         for index, stage in enumerate(config.recipe.stages):
             if stage.anchor is not None:
-                reference = Frozen(student, config.example)
+                reference = start if stage.anchor.refers_to == "start" else Frozen(student, config.example)
             objective = _objective(config, index, student, reference)
             batch = _first_batch(config.loaders[index], Progress(1, stage.epochs), objective.views)
             if index and reference is not None:
@@ -63,6 +63,10 @@ def rehearse(config: RunConfig) -> None:
                 _rehearse_evaluation(config, teacher, "teacher")
     finally:
         rng.restore()
+
+
+def _needs_start(config: RunConfig) -> bool:
+    return any(stage.anchor is not None and stage.anchor.refers_to == "start" for stage in config.recipe.stages)
 
 
 def _copied(student: FeatureModel) -> FeatureModel:

@@ -11,7 +11,7 @@ from torch import Tensor
 from smskd.data import mix
 from smskd.interfaces.features import FeatureModel
 from smskd.interfaces.objective import Objective
-from smskd.interfaces.terms import Anchor, Term
+from smskd.interfaces.terms import Anchor, ReferenceKind, Term
 from smskd.models.copying import copy_of
 from smskd.models.frozen import Frozen
 from smskd.objective.parts import StageParts
@@ -52,6 +52,9 @@ class TrainingState:
         self.reference: Frozen | None = None
         """The student as it stood at the end of the previous stage; in the first stage, where an anchor reads it, the
         initial student."""
+        wanted = any(_refers_to(stage) == "start" for stage in config.recipe.stages)
+        self.start = Frozen(self.student, config.example) if wanted else None
+        """The student before the first stage, where an anchor of any stage refers to it."""
         self.best: dict[str, Tensor] = {}
         self.correct: Tensor | None = None
         """Which test samples the last epoch's student gets right, bool [N]."""
@@ -97,7 +100,7 @@ class TrainingState:
 
     def begin_stage(self, index: int) -> None:
         """Begins a stage from the student and the reference as they are."""
-        if index == 0 and self.config.recipe.stages[0].anchor is not None:
+        if index == 0 and _refers_to(self.config.recipe.stages[0]) == "previous":
             self.reference = Frozen(self.student, self.config.example)
         previous = self._step
         self.counters.begin_stage(index)
@@ -148,6 +151,7 @@ class TrainingState:
             "best": self.best,
             "ema": self._ema.tensors if self._ema else {},
             "reference": self.reference.state_dict() if self.reference else {},
+            "start": self.start.state_dict() if self.start else {},
             "test": {
                 name: value.to(torch.uint8)
                 for name, value in (("correct", self.correct), ("known", self.known))
@@ -168,6 +172,8 @@ class TrainingState:
         self.counters = Counters(**state["counters"])
         self.student = self.config.student
         self._anchor_state = None
+        if state.get("start") and self.start is not None:
+            self.start.load_state_dict(state["start"])
         self._replace_heads(self.counters.stage)
         device = self.config.example.device
         if state.get("reference"):
@@ -227,7 +233,7 @@ class TrainingState:
             StageParts(
                 student=self.student,
                 teacher=config.teachers[index],
-                reference=self.reference if stage.anchor is not None and stage.anchor.weight > 0 else None,
+                reference={"previous": self.reference, "start": self.start}.get(_refers_to(stage) or ""),
                 methods=stage.methods,
                 anchor=stage.anchor,
                 ce_weight=stage.ce_weight,
@@ -269,6 +275,11 @@ class TrainingState:
             counters.best, counters.stage_best_test_top1 = validation, test
             if self.stage.keeps("best"):
                 self.best = _copied(self.student.state_dict())
+
+
+def _refers_to(stage: ResolvedStage) -> ReferenceKind | None:
+    """What the reference of a stage is; None where there is none."""
+    return stage.anchor.refers_to if stage.anchor is not None and stage.anchor.weight > 0 else None
 
 
 def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

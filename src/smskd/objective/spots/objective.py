@@ -1,7 +1,7 @@
 """The objective of spot-adaptive distillation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -27,7 +27,6 @@ from smskd.objective.spots.policy import (
     random_decisions,
 )
 from smskd.objective.spots.spot import NAME, Spot, check_methods, ordered, own_reads, spots_of
-from smskd.objective.tapped_features import read
 from smskd.objective.weighted_sum import WeightedSum, check_classes
 from smskd.ops.layers import ConvRegressor
 from smskd.ops.spot_regressor import MapRegressor
@@ -115,10 +114,7 @@ class SpotAdaptiveObjective(WeightedSum):
         Args:
             batch: a :class:`smskd.Batch`, or (images [N, channels, height, width], labels [N]).
         """
-        batch = batch if isinstance(batch, Batch) else Batch(*batch)
-        with self.parts.clock.part("student_forward"):
-            student = read(self.parts.extractor or self.student, batch, self._student_taps)
-        batch = self.batch_with_outputs(batch)
+        batch, student = self.outputs(batch)
         decisions = self.decide(batch, student)
         ce = self._cross_entropy(student, batch.y)
         parts = {"ce": self.parts.ce_weight * ce, **self.gated_losses(batch, student, decisions.chosen)}
@@ -127,10 +123,6 @@ class SpotAdaptiveObjective(WeightedSum):
         if self.learns:
             parts |= self.policy_losses(self.graft(batch, decisions), batch.y, ce.detach(), decisions)
         return Losses(torch.stack(list(parts.values())).sum(), parts, student[_LOGITS])
-
-    def batch_with_outputs(self, batch: Batch) -> Batch:
-        """The batch with the outputs of the frozen networks, which are computed where it has none."""
-        return batch if batch.outputs is not None else replace(batch, outputs=self.precompute(batch))
 
     def decide(self, batch: Batch, student: dict[Tap, Tensor]) -> Decisions:
         """The decisions for a batch, from the outputs of both networks."""
