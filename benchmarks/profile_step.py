@@ -97,7 +97,7 @@ def profiled(case: Case) -> tuple[Profile, dict[str, Any]]:
         UserError: the case cannot be built.
     """
     config = built(case, random_dataset(case))
-    device = config.example.device
+    device = config.device
     loop = TimedLoop(config)
     turns = [loop.group, *loop.turns(case.steps)]
     if case.cache != "off":
@@ -160,7 +160,7 @@ def page(case: Case, measured: Profile, where: dict[str, Any], day: date) -> str
 
 def _gflop(loop: TimedLoop, batch_size: int) -> float:
     """The floating-point operations of a step, in 10^9; a cached teacher counts for nothing."""
-    objective, shape = loop.state.objective, loop.config.image_shape
+    objective, shape = loop.state.objective, loop.config.input_form
     assert isinstance(objective, WeightedSum)
     frozen = [objective.parts.reference, None if objective.frozen.cached else objective.parts.teacher]
     forwards = [macs(network.model, shape) for network in frozen if network is not None]

@@ -21,7 +21,7 @@ from smskd.config.models import ModelConfig, TeacherConfig
 from smskd.config.optimization import OptimizerConfig, ScheduleConfig
 from smskd.config.runtime import RuntimeConfig
 from smskd.config.stage import StageConfig
-from smskd.data import Augmentation, Images
+from smskd.data import Augmentation, Images, Texts
 from smskd.data.samples import Samples
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
@@ -59,12 +59,12 @@ def distill(
     *,
     student: nn.Module,
     teacher: nn.Module | None,
-    train: Samples | Images,
-    test: Samples | Images,
+    train: Samples | Images | Texts,
+    test: Samples | Images | Texts,
     stages: Sequence[StageLike] | None = None,
     methods: Sequence[str | Method | WeightedMethod] | None = None,
     strategy: str | Strategy = "sequential",
-    validation: Samples | Images | ValidationConfig | float | None = None,
+    validation: Samples | Images | Texts | ValidationConfig | float | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
@@ -88,15 +88,16 @@ def distill(
     Random number generators, cuDNN's flags, TF32 and the number of threads are as before when it returns.
 
     Args:
-        student: the network to train, in place: any ``nn.Module`` from images to logits. It is moved to the device and
-            into the memory format of training, and is in eval mode afterwards; after an error it is as far as training
-            came. With a method that replaces its last layers (SimKD) the trained network is :attr:`Result.student`, of
-            which this one is a part: its own last layer stays untrained.
+        student: the network to train, in place: any ``nn.Module`` from images, or tensors by name, to logits. It is
+            moved to the device and into the memory format of training, and is in eval mode afterwards; after an error
+            it is as far as training came. With a method that replaces its last layers (SimKD) the trained network is
+            :attr:`Result.student`, of which this one is a part: its own last layer stays untrained.
         teacher: the network to learn from, likewise; it is copied and left as it is. None for plain training. Where
             :func:`smskd.models.facts` are known of it, it is given the normalisation that it learned, and its classes
             are matched by their names.
         train: map-style data set of (image, label); the image a PIL image, an array or a tensor; or
-            :class:`smskd.data.Images`.
+            :class:`smskd.data.Images`. For networks of texts: map-style data set of (tensors by name, label), or of
+            mappings with ``input_ids`` and ``label``, which is read once; or :class:`smskd.data.Texts`.
         test: likewise.
         stages: one entry a stage: a method's name (``"kd"``) or object (``KD(temperature=2)``), several of them in a
             list for a stage that distils them together, an empty list for plain training, or a

@@ -1,6 +1,7 @@
 """From the arguments of ``distill`` to settings and a data set."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,15 +13,19 @@ from smskd.config.data import ValidationConfig
 from smskd.config.given import given
 from smskd.config.runtime import RuntimeConfig
 from smskd.config.stage import StageConfig
-from smskd.data import Augmentation, Dataset, Images, StreamedSamples, split_samples
+from smskd.data import Augmentation, Dataset, Images, StreamedSamples, TextDataset, Texts, split_samples
+from smskd.data.listed import listed_class_names
+from smskd.data.named_tensors import gives_named_tensors, read_named_tensors
 from smskd.data.samples import Samples
-from smskd.data.splits import matching_split, require_map_style, training_split
+from smskd.data.splits import fitted_names, matching_split, require_map_style, training_split
 from smskd.data.validation import check_apart
 from smskd.errors import UserError
 from smskd.interfaces.terms import Method, WeightedMethod
 from smskd.models.fitness import check_apart as check_apart_from
 from smskd.models.fitness import check_network, check_trainable
 from smskd.training.host import device_of
+
+_MOST_CLASSES = 2**16
 
 StageLike = str | Method | WeightedMethod | StageConfig | Sequence[str | Method | WeightedMethod]
 
@@ -101,13 +106,15 @@ def validation_config(validation: Any) -> ValidationConfig | None:
 
 def dataset_of(
     student: nn.Module,
-    train: Samples | Images,
-    test: Samples | Images,
-    validation: Samples | Images | ValidationConfig | float | None,
+    train: Samples | Images | Texts,
+    test: Samples | Images | Texts,
+    validation: Samples | Images | Texts | ValidationConfig | float | None,
     augmentation: Augmentation | None,
     runtime: RuntimeConfig,
-) -> Dataset:
+) -> Dataset | TextDataset:
     """The data as one data set, with as many classes as the student predicts, matched by name where they have names."""
+    if gives_named_tensors(train):
+        return _texts(student, train, test, validation, augmentation, runtime)
     shape = _shape(train)
     classes = _classes(student, shape, device_of(runtime.device))
     training = training_split(train, classes)
@@ -125,6 +132,52 @@ def dataset_of(
         mean, std = augmentation.mean, augmentation.std
     padding, flip = (0, False) if augmentation is None else (augmentation.padding, augmentation.flip)
     return Dataset(name=type(train).__name__, mean=mean, std=std, padding=padding, flip=flip, **parts)
+
+
+def _texts(
+    student: nn.Module,
+    train: Any,
+    test: Any,
+    validation: Any,
+    augmentation: Augmentation | None,
+    runtime: RuntimeConfig,
+) -> TextDataset:
+    """The data whose samples are tensors by name."""
+    if augmentation is not None:
+        raise UserError("augmentation: the samples are no images; leave it out")
+    for name, data in (("test", test), ("validation", validation)):
+        if not isinstance(data, float | ValidationConfig | None) and not gives_named_tensors(data):
+            raise UserError(f"{name}: training samples are tensors by name, and these are not")
+    listed = listed_class_names(train)
+    reading = read_named_tensors(train, listed or tuple(map(str, range(_MOST_CLASSES))), "training")
+    classes = _classes_of(student, reading, device_of(runtime.device))
+    names = fitted_names(listed, classes)
+    try:
+        parts = {"train": replace(reading, class_names=names)}
+    except UserError as error:
+        raise UserError(f"training samples: {error}") from None
+    others = {"test": test}
+    if validation is not None and not isinstance(validation, float | ValidationConfig):
+        others["validation"] = validation
+    for name, data in others.items():
+        parts[name] = read_named_tensors(data, listed_class_names(data) or names, name)
+    if isinstance(validation, ValidationConfig | float):
+        config = validation if isinstance(validation, ValidationConfig) else ValidationConfig(fraction=validation)
+        parts["train"], parts["validation"] = split_samples(parts["train"], config, classes)
+    dataset = TextDataset(
+        name=type(train).__name__, train=parts["train"], test=parts["test"], validation=parts.get("validation")
+    )
+    if dataset.validation is not None:
+        check_apart(dataset.validation, dataset.train, dataset.test)
+    return dataset
+
+
+def _classes_of(student: nn.Module, samples: Texts, device: torch.device) -> int:
+    example = {name: tensor.to(device) for name, tensor in samples.example().items()}
+    try:
+        return models.describe(models.adapt(student.to(device), example), example).classes
+    except UserError as error:
+        raise UserError(f"student: {error}") from None
 
 
 def _shape(samples: Samples | Images) -> tuple[int, int, int]:

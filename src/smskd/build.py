@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from smskd.builder.data import data_facts, load_data
 from smskd.builder.learned import facts_of_data
 from smskd.builder.loaders import augmentation_of, training_loaders
 from smskd.builder.networks import frozen_teachers, student_facts, student_of, teacher_fingerprints
-from smskd.data import Augmentation, Dataset, mix
+from smskd.data import Augmentation, Dataset, TextDataset, mix
 from smskd.data.loaders.identity import pixel_settings
 from smskd.data.loaders.make import make_loader
 from smskd.data.sources.catalog import Track as LoadTrack
@@ -38,7 +37,7 @@ class Provided:
 
     student: nn.Module | None = None
     teacher: nn.Module | None = None
-    dataset: Dataset | None = None
+    dataset: Dataset | TextDataset | None = None
     augmentation: Augmentation | None = None
 
 
@@ -58,7 +57,7 @@ def build(recipe: ResolvedRecipe, provided: Provided | None = None, track: LoadT
     provided = provided or Provided()
     device = device_of(recipe.runtime.device)
     dataset = provided.dataset or load_data(recipe.data, track)
-    example = torch.zeros(1, *dataset.shape, device=device)
+    example = dataset.example(device)
     seed_everything(mix(recipe.runtime.seed, _STUDENT))
     data = facts_of_data(dataset, provided.augmentation)
     student = student_of(recipe, provided.student, dataset, data, example)
@@ -67,7 +66,7 @@ def build(recipe: ResolvedRecipe, provided: Provided | None = None, track: LoadT
     teachers = frozen_teachers(recipe, provided.teacher, dataset, data, example)
     augmentation = augmentation_of(recipe.data, dataset, provided.augmentation, memory_format)
     loaders, loader_seed = training_loaders(recipe, dataset, augmentation, teachers, device)
-    plain = augmentation.plain()
+    plain = None if augmentation is None else augmentation.plain()
     evaluation = {
         name: make_loader(
             split,
@@ -82,7 +81,7 @@ def build(recipe: ResolvedRecipe, provided: Provided | None = None, track: LoadT
     }
     fingerprints = {
         **dataset.fingerprints(),
-        "augmentation": repr(pixel_settings(augmentation)),
+        "augmentation": repr(None if augmentation is None else pixel_settings(augmentation)),
         "loader_seed": str(loader_seed),
         "student": weights(student.wrapped),
         "student_structure": structure(student),

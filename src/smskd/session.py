@@ -10,7 +10,7 @@ from pathlib import Path
 from smskd.build import Provided, build
 from smskd.builder.data import load_data
 from smskd.builder.trust import check_names
-from smskd.data import Dataset
+from smskd.data import Dataset, TextDataset
 from smskd.data.loaders.workers import lost_workers_told
 from smskd.data.sources.catalog import Track as LoadTrack
 from smskd.errors import UserError
@@ -50,7 +50,7 @@ class Run:
     force: bool = False
     problems: list[str] = field(default_factory=list, compare=False)
 
-    def load(self, track: LoadTrack | None = None) -> Dataset:
+    def load(self, track: LoadTrack | None = None) -> Dataset | TextDataset:
         """The data of the recipe."""
         with self._discarded_on_error():
             return load_data(self.recipe.data, track)

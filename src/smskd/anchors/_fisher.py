@@ -11,10 +11,11 @@ from torch.func import functional_call, grad, vmap
 
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
+from smskd.interfaces.inputs import Inputs, mapped_inputs, take
 
 Estimator = Literal["exact", "sampled", "empirical", "batched"]
 Weights = dict[str, Tensor]
-PerSample = Callable[[Tensor, Tensor], Weights]
+PerSample = Callable[[Inputs, Tensor], Weights]
 """Gradients [n, ...] by parameter of the log likelihoods of n samples and labels."""
 
 _logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def diagonal_fisher(
     generator = torch.Generator().manual_seed(_SEED)
     seen = 0
     for x, y in _first(batches, samples):
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(y.device.type, enabled=False):
             probabilities = scores.probabilities(x)
             if estimator == "exact":
                 for label, column in enumerate(probabilities.unbind(dim=1)):
@@ -72,18 +73,18 @@ def diagonal_fisher(
             else:
                 for name, gradient in scores.of_batch(x, _drawn(probabilities, generator)).items():
                     squares[name] += gradient.square()
-        seen += len(x)
+        seen += len(y)
     if not seen:
         raise UserError("the Fisher information needs at least one sample")
     return {name: square / seen for name, square in squares.items()}
 
 
-def _first(batches: Iterable[Batch], samples: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+def _first(batches: Iterable[Batch], samples: int | None) -> Iterator[tuple[Inputs, Tensor]]:
     left = samples
     for batch in batches:
-        taken = len(batch.x) if left is None else min(left, len(batch.x))
+        taken = len(batch.y) if left is None else min(left, len(batch.y))
         if taken:
-            yield batch.x[:taken], batch.y[:taken]
+            yield take(batch.x, slice(taken)), batch.y[:taken]
         if left is not None:
             left -= taken
             if not left:
@@ -110,18 +111,18 @@ class _Scores:
         self._per_sample: PerSample = self._vectorised
 
     @torch.no_grad()
-    def probabilities(self, x: Tensor) -> Tensor:
+    def probabilities(self, x: Inputs) -> Tensor:
         """[N, classes] predicted by the model."""
         return self._logits(self._weights, x).softmax(dim=1)
 
-    def add_squares(self, squares: Weights, x: Tensor, labels: Tensor, factors: Tensor) -> None:
+    def add_squares(self, squares: Weights, x: Inputs, labels: Tensor, factors: Tensor) -> None:
         """Adds the squared gradients of the samples, each times its factor [N], in place."""
-        for start in range(0, len(x), self._chunk):
+        for start in range(0, len(labels), self._chunk):
             part = slice(start, start + self._chunk)
-            for name, gradient in self._of_samples(x[part], labels[part]).items():
+            for name, gradient in self._of_samples(take(x, part), labels[part]).items():
                 squares[name] += torch.tensordot(factors[part].to(gradient.dtype), gradient.square(), dims=1)
 
-    def of_batch(self, x: Tensor, labels: Tensor) -> Weights:
+    def of_batch(self, x: Inputs, labels: Tensor) -> Weights:
         """Of the sum over a batch."""
         leaves = {name: weight.clone().requires_grad_() for name, weight in self._weights.items()}
         with torch.enable_grad():
@@ -129,7 +130,7 @@ class _Scores:
             gradients = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
         return dict(zip(leaves, gradients, strict=True))
 
-    def _of_samples(self, x: Tensor, labels: Tensor) -> Weights:
+    def _of_samples(self, x: Inputs, labels: Tensor) -> Weights:
         try:
             return self._per_sample(x, labels)
         except torch.OutOfMemoryError:
@@ -142,20 +143,22 @@ class _Scores:
             self._per_sample = self._one_by_one
             return self._per_sample(x, labels)
 
-    def _vectorised(self, x: Tensor, labels: Tensor) -> Weights:
-        def one(weights: Weights, image: Tensor, label: Tensor) -> Tensor:
-            return self._log_likelihood(weights, image.unsqueeze(0), label.unsqueeze(0))
+    def _vectorised(self, x: Inputs, labels: Tensor) -> Weights:
+        def one(weights: Weights, sample: Inputs, label: Tensor) -> Tensor:
+            return self._log_likelihood(
+                weights, mapped_inputs(sample, lambda own: own.unsqueeze(0)), label.unsqueeze(0)
+            )
 
         gradients: Weights = vmap(grad(one), in_dims=(None, 0, 0))(self._weights, x, labels)
         return gradients
 
-    def _one_by_one(self, x: Tensor, labels: Tensor) -> Weights:
-        found = [self.of_batch(x[n : n + 1], labels[n : n + 1]) for n in range(len(x))]
+    def _one_by_one(self, x: Inputs, labels: Tensor) -> Weights:
+        found = [self.of_batch(take(x, slice(n, n + 1)), labels[n : n + 1]) for n in range(len(labels))]
         return {name: torch.stack([gradients[name] for gradients in found]) for name in self._weights}
 
-    def _log_likelihood(self, weights: Weights, x: Tensor, labels: Tensor) -> Tensor:
+    def _log_likelihood(self, weights: Weights, x: Inputs, labels: Tensor) -> Tensor:
         return -F.cross_entropy(self._logits(weights, x), labels, reduction="sum")
 
-    def _logits(self, weights: Weights, x: Tensor) -> Tensor:
+    def _logits(self, weights: Weights, x: Inputs) -> Tensor:
         logits: Tensor = functional_call(self._model, weights, (x,))
         return logits

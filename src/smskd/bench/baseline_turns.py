@@ -39,7 +39,7 @@ def baseline_dataset(case: Case, dataset: Dataset) -> ImageDataset | None:
 def baseline_options(config: RunConfig, objective: Objective) -> dict[str, Any]:
     """The arguments of the baseline loop except its data: those of our last stage, with copies of its networks."""
     assert isinstance(objective, WeightedSum)
-    parts, stage, device = objective.parts, config.recipe.stages[-1], config.example.device
+    parts, stage, device = objective.parts, config.recipe.stages[-1], config.device
     assert parts.teacher is not None
     return {
         "student": _contiguous(parts.student, device),

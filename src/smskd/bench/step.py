@@ -44,14 +44,14 @@ class TimedLoop:
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
-        keep_freed_memory(config.example.device)
+        keep_freed_memory(config.device)
         self.state = TrainingState(config)
         for index in range(len(config.recipe.stages)):
             if index:
                 self.state.end_stage()
             self.state.begin_stage(index)
         self.step = self.state.step
-        self.group = coalesced_batches(self.step.device, self.state.stage.batch_size, config.image_shape)
+        self.group = coalesced_batches(self.step.device, self.state.stage.batch_size, config.input_form)
         self.warm_up = max(WARM_UP, self.group)
         self.batches = iter(self.step.batches(self._endless()))
 
@@ -100,7 +100,7 @@ def bench_step(case: Case) -> dict[str, Any]:
     case.recipe()
     dataset = random_dataset(case)
     config = built(case, dataset)
-    device = config.example.device
+    device = config.device
     data = baseline_dataset(case, dataset)
     before = memory_in_use(device)
     reset_peak_memory(device)

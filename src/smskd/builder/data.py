@@ -3,12 +3,12 @@
 from smskd.builder.networks import needs_program
 from smskd.config.data import DataConfig
 from smskd.config.given import is_given
-from smskd.data import Dataset, load
+from smskd.data import Dataset, TextDataset, load
 from smskd.data.sources.catalog import Track as LoadTrack
 from smskd.errors import UserError
 
 
-def load_data(config: DataConfig, track: LoadTrack | None = None) -> Dataset:
+def load_data(config: DataConfig, track: LoadTrack | None = None) -> Dataset | TextDataset:
     """The data of a recipe.
 
     Raises:
@@ -23,7 +23,7 @@ def load_data(config: DataConfig, track: LoadTrack | None = None) -> Dataset:
         raise UserError(message if message.startswith("data.") else f"data: {message}") from None
 
 
-def data_facts(dataset: Dataset) -> dict[str, object]:
+def data_facts(dataset: Dataset | TextDataset) -> dict[str, object]:
     """Facts of the data for the summary."""
     validation = {} if dataset.validation is None else {"validation_samples": len(dataset.validation)}
     return {
@@ -32,6 +32,12 @@ def data_facts(dataset: Dataset) -> dict[str, object]:
         **validation,
         "test_samples": len(dataset.test),
         "classes": dataset.classes,
-        "image_shape": list(dataset.shape),
+        **_form(dataset),
         "fingerprint": dataset.fingerprint(),
     }
+
+
+def _form(dataset: Dataset | TextDataset) -> dict[str, object]:
+    if isinstance(dataset, Dataset):
+        return {"image_shape": list(dataset.shape)}
+    return {"image_shape": None, "tokens": dataset.train.most()}

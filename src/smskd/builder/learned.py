@@ -4,24 +4,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from smskd import models
-from smskd.data import Augmentation, Dataset, Images
+from smskd.data import Augmentation, Dataset, Images, TextDataset
 from smskd.data.samples import Split, read_image
+from smskd.data.texts import prefix_of
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.inputs import Inputs, form_of
 from smskd.models.as_learned import with_class_order, with_normalisation
 from smskd.models.metadata import Facts, set_facts
 
 
-def facts_of_data(dataset: Dataset, augmentation: Augmentation | None = None) -> Facts:
+def facts_of_data(dataset: Dataset | TextDataset, augmentation: Augmentation | None = None) -> Facts:
     """What a network that learns from these data will know of them.
 
     Args:
         dataset: the data.
         augmentation: of training images of bytes, instead of the data set's own.
     """
+    if isinstance(dataset, TextDataset):
+        return _of_texts(dataset)
     facts = Facts(classes=dataset.classes, class_names=dataset.class_names, image_shape=dataset.shape)
     if not _of_bytes(dataset.train):
         return facts  # floats are taken as they are: nobody knows how they are normalised
@@ -29,13 +32,24 @@ def facts_of_data(dataset: Dataset, augmentation: Augmentation | None = None) ->
     return replace(facts, mean=normalisation.mean, std=normalisation.std)
 
 
-def fitted_teacher(model: FeatureModel, data: Facts, example: Tensor) -> FeatureModel:
+def _of_texts(dataset: TextDataset) -> Facts:
+    fields = tuple(name for name in dataset.train.example(1) if not prefix_of(name))
+    return Facts(
+        classes=dataset.classes,
+        class_names=dataset.class_names,
+        fields=fields,
+        tokens=dataset.train.most() or None,
+        tokenizer=dataset.tokenizers.get(""),
+    )
+
+
+def fitted_teacher(model: FeatureModel, data: Facts, example: Inputs) -> FeatureModel:
     """The teacher for images that are normalised, and classes that are numbered, otherwise than those it learned from.
 
     Args:
         model: the teacher; its classifier may be permuted.
         data: of the data of the run.
-        example: images [N, channels, height, width], for their shape.
+        example: images [N, channels, height, width], for their shape, or samples of several tensors by name.
 
     Raises:
         UserError: it learned from images of another size, or from other classes. A teacher with another number of
@@ -45,8 +59,7 @@ def fitted_teacher(model: FeatureModel, data: Facts, example: Tensor) -> Feature
     if known is None:
         return model
     _check_size(known, data)
-    shape = int(example.shape[1]), int(example.shape[2]), int(example.shape[3])
-    classes = models.describe(model, shape).classes
+    classes = models.describe(model, form_of(example)).classes
     if classes != known.classes or classes != data.classes:
         known = replace(known, class_names=None)  # its classifier has been replaced, or no loss can read its logits
     order = class_order(known, data)
@@ -57,7 +70,7 @@ def fitted_teacher(model: FeatureModel, data: Facts, example: Tensor) -> Feature
     return model
 
 
-def fitted_student(model: FeatureModel, data: Facts, example: Tensor) -> FeatureModel:
+def fitted_student(model: FeatureModel, data: Facts, example: Inputs) -> FeatureModel:
     """The student with weights that it has learned already, whose classes are numbered as those of the data.
 
     It goes on learning from images and classes of any kind; only classes of the same names in another order are mapped.
@@ -65,7 +78,7 @@ def fitted_student(model: FeatureModel, data: Facts, example: Tensor) -> Feature
     Args:
         model: the student; its classifier may be permuted.
         data: of the data of the run.
-        example: images [N, channels, height, width], for their shape.
+        example: images [N, channels, height, width], for their shape, or samples of several tensors by name.
 
     Raises:
         UserError: the classes have another order, and the network has no linear classifier that could be permuted.
@@ -122,6 +135,9 @@ def class_order(known: Facts, data: Facts) -> tuple[int, ...] | None:
 
 
 def _check_size(known: Facts, data: Facts) -> None:
+    if (known.image_shape and data.fields) or (known.fields and data.image_shape):
+        learned, given = ("images", "texts") if data.fields else ("texts", "images")
+        raise UserError(f"it has learned from {learned}, and the data are {given}")
     if known.image_shape is None or data.image_shape is None or known.image_shape == data.image_shape:
         return
     own, given = (f"{height}x{width}" for _, height, width in (known.image_shape, data.image_shape))

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from smskd.config.data import DataConfig
-from smskd.data import Augmentation, Dataset, Loader, mix
+from smskd.config.data import AugmentationConfig, DataConfig
+from smskd.data import Augmentation, Dataset, Loader, TextDataset, mix
 from smskd.data.loaders.make import make_loader
 from smskd.errors import UserError
 from smskd.models.frozen import Frozen
@@ -16,21 +16,24 @@ _LOADER = 0x4C4F4144
 """Sets the seed of loaders apart from other uses of the run's seed."""
 
 
-def test_loader(dataset: Dataset, batch_size: int, device: torch.device) -> Loader:
-    """The test images, normalised and nothing else."""
-    return make_loader(
-        dataset.test, batch_size, dataset.normalisation(torch.channels_last), device=device, shuffle=False
-    )
+def test_loader(dataset: Dataset | TextDataset, batch_size: int, device: torch.device) -> Loader:
+    """The test samples; images are normalised and nothing else."""
+    plain = None if isinstance(dataset, TextDataset) else dataset.normalisation(torch.channels_last)
+    return make_loader(dataset.test, batch_size, plain, device=device, shuffle=False)
 
 
 def augmentation_of(
-    config: DataConfig, dataset: Dataset, own: Augmentation | None, memory_format: torch.memory_format
-) -> Augmentation:
-    """The transform of training images.
+    config: DataConfig, dataset: Dataset | TextDataset, own: Augmentation | None, memory_format: torch.memory_format
+) -> Augmentation | None:
+    """The transform of training images; None for texts.
 
     Raises:
-        UserError: the padding is larger than the images.
+        UserError: the padding is larger than the images, or texts are to be augmented.
     """
+    if isinstance(dataset, TextDataset):
+        if own is not None or config.augmentation != AugmentationConfig():
+            raise UserError("data.augmentation: these are texts, which are not augmented; leave it out")
+        return None
     if own is not None:
         return replace(own, memory_format=memory_format)
     usual = dataset.augmentation(memory_format)
@@ -48,8 +51,8 @@ def augmentation_of(
 
 def training_loaders(
     recipe: ResolvedRecipe,
-    dataset: Dataset,
-    augmentation: Augmentation,
+    dataset: Dataset | TextDataset,
+    augmentation: Augmentation | None,
     teachers: tuple[Frozen | None, ...],
     device: torch.device,
 ) -> tuple[tuple[Loader, ...], int]:

@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from smskd import models
 from smskd.builder.learned import differences, fitted_student, fitted_teacher
 from smskd.builder.saved import features_of, load_model_weights
+from smskd.builder.tokens import check_student, known_tokenizer, own_tensors, prefix_of_teacher
 from smskd.config.given import is_given
 from smskd.config.models import ModelConfig, TeacherConfig
-from smskd.data import Dataset
+from smskd.data import Dataset, TextDataset
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.inputs import Inputs, device_of, form_of
+from smskd.models.as_learned import with_prefix
 from smskd.models.copying import copy_of
 from smskd.models.creation import create_with
 from smskd.models.frozen import Frozen
@@ -24,13 +27,14 @@ from smskd.strategies.resolved import ResolvedRecipe
 from smskd.teacher_cache.key import structure, weights
 
 
-def load_model(config: ModelConfig, dataset: Dataset, role: str) -> FeatureModel:
+def load_model(config: ModelConfig, dataset: Dataset | TextDataset, role: str, prefix: str = "") -> FeatureModel:
     """The student or the teacher of a recipe, with its weights and their facts, on the CPU.
 
     Args:
         config: name, weights and options.
         dataset: whose images it takes and whose classes it predicts.
         role: ``student`` or ``teacher``, for messages.
+        prefix: of the names of the tensors of texts that it reads.
 
     Raises:
         UserError: no such model, weights that do not fit, or images that it does not take.
@@ -38,26 +42,30 @@ def load_model(config: ModelConfig, dataset: Dataset, role: str) -> FeatureModel
     if is_given(config.name):
         raise needs_program(role, config.name)
     if config.weights is None:
-        return _fresh(config, dataset, role)
+        return _fresh(config, dataset, role, prefix)
     with _named(f"{role}.weights"):
         saved = read_weights(config.weights)
         config = replace(config, features=features_of(config, saved))
-    model = _fresh(config, dataset, role)
+    model = _fresh(config, dataset, role, prefix)
     with _named(f"{role}.weights"):
         return load_model_weights(model, saved, config)
 
 
-def _fresh(config: ModelConfig, dataset: Dataset, role: str) -> FeatureModel:
+def _fresh(config: ModelConfig, dataset: Dataset | TextDataset, role: str, prefix: str) -> FeatureModel:
+    form = form_of(dataset.example(torch.device("cpu")))
+    example = None if isinstance(form, tuple) else own_tensors(form, prefix)
+    channels, height, width = form if isinstance(form, tuple) else (0, 0, 0)
     with _named(role):
         model = create_with(
             config.name,
             config.options,
             classes=dataset.classes,
-            channels=dataset.shape[0],
-            image_size=dataset.shape[1:],
+            channels=channels,
+            image_size=(height, width),
             features=config.features,
+            example=example,
         )
-        models.describe(model, dataset.shape)
+        models.describe(model, form if example is None else example)
     return model
 
 
@@ -85,27 +93,48 @@ def _is_of_zoo(module: nn.Module, name: str, data: Facts) -> bool:
     return shapes == expected and type(module) is type(fresh) and repr(module) == repr(fresh)
 
 
-def model_of(config: ModelConfig, own: nn.Module | None, dataset: Dataset, example: Tensor, role: str) -> FeatureModel:
-    """The network of a recipe, or one that a program gives, which is moved to the device of the example."""
+def model_of(
+    config: ModelConfig,
+    own: nn.Module | None,
+    dataset: Dataset | TextDataset,
+    example: Inputs,
+    role: str,
+    prefix: str = "",
+) -> FeatureModel:
+    """The network of a recipe, or one that a program gives, which is moved to the device of the example.
+
+    Args:
+        config: of the network.
+        own: the network that a program gives.
+        dataset: the data.
+        example: of the inputs of all networks, on the device of training.
+        role: ``student`` or ``teacher``, for messages.
+        prefix: of the names of the tensors of texts that it reads.
+    """
+    device = device_of(example)
     if own is None:
-        return load_model(config, dataset, role).to(example.device)
+        return load_model(config, dataset, role, prefix).to(device)
     with _named(role):
-        model = models.adapt(own.to(example.device), example)
-        models.describe(model, dataset.shape)
+        given = example if isinstance(example, Tensor) else own_tensors(example, prefix)
+        model = models.adapt(own.to(device), given)
+        models.describe(model, form_of(given))
     return model
 
 
 def student_of(
-    recipe: ResolvedRecipe, own: nn.Module | None, dataset: Dataset, data: Facts, example: Tensor
+    recipe: ResolvedRecipe, own: nn.Module | None, dataset: Dataset | TextDataset, data: Facts, example: Inputs
 ) -> FeatureModel:
     """The student, at the start of its training."""
+    if isinstance(dataset, TextDataset):
+        with _named("student" if own is not None else "student.weights"):
+            check_student(known_tokenizer(recipe.student, own), dataset)
     model = model_of(recipe.student, own, dataset, example, "student")
     with _named("student" if own is not None else "student.weights"):
         return fitted_student(model, data, example)
 
 
 def frozen_teachers(
-    recipe: ResolvedRecipe, own: nn.Module | None, dataset: Dataset, data: Facts, example: Tensor
+    recipe: ResolvedRecipe, own: nn.Module | None, dataset: Dataset | TextDataset, data: Facts, example: Inputs
 ) -> tuple[Frozen | None, ...]:
     """The teacher of each stage; stages with the same teacher share it. One that no stage can read is not loaded.
 
@@ -114,7 +143,7 @@ def frozen_teachers(
         own: a teacher that a program gives, which is copied.
         dataset: the data.
         data: what is known of them.
-        example: images [N, channels, height, width] on the device of training.
+        example: images [N, channels, height, width], or samples of several tensors by name, on the device of training.
     """
     made: list[tuple[TeacherConfig, Frozen]] = []
     result: list[Frozen | None] = []
@@ -133,14 +162,24 @@ def frozen_teachers(
 
 
 def _teacher(
-    config: TeacherConfig, own: nn.Module | None, dataset: Dataset, data: Facts, example: Tensor, where: str
+    config: TeacherConfig,
+    own: nn.Module | None,
+    dataset: Dataset | TextDataset,
+    data: Facts,
+    example: Inputs,
+    where: str,
 ) -> Frozen:
     if own is None and config.weights is None and not is_given(config.name) and not config.options.get("pretrained"):
         raise UserError(
             f"{where}.weights: a teacher needs trained weights: a .safetensors or .pth file, or the folder of the run "
             "that trained it"
         )
-    model = model_of(config, None if own is None else copy_of(own), dataset, example, where)
+    prefix = ""
+    if isinstance(dataset, TextDataset):
+        with _named(where if own is not None else f"{where}.weights"):
+            prefix = prefix_of_teacher(known_tokenizer(config, own), dataset)
+    model = model_of(config, None if own is None else copy_of(own), dataset, example, where, prefix)
+    model = with_prefix(model, prefix)
     with _named(where if own is not None else f"{where}.weights"):
         known = models.facts(model)
         frozen = Frozen(fitted_teacher(model, data, example), example, copy=False)

@@ -83,7 +83,7 @@ def _made(facts: Facts, weights: SavedWeights, *, trust: bool) -> nn.Module:
             "would be run: give the network itself (smskd.load(..., model=network)), or say that the file is trusted "
             "(smskd.load(..., trust=True), smskd eval --trust)"
         )
-    if facts.classes is None or facts.image_shape is None:
+    if facts.classes is None or (facts.image_shape is None and facts.example is None):
         raise UserError(f"{weights.file}: its metadata are damaged: they lack the classes or the image_shape")
 
     def make() -> FeatureModel:
@@ -103,6 +103,7 @@ def _created(facts: Facts, name: str) -> FeatureModel:
         channels=channels,
         image_size=(height, width),
         features=facts.features,
+        example=facts.example,
     )
 
 

@@ -6,9 +6,10 @@ from typing import Any
 from smskd.builder.data import load_data
 from smskd.cli.printing import SafeConsole
 from smskd.cli.progress import Display
+from smskd.cli.show_texts import text_facts
 from smskd.config.data import DataConfig
 from smskd.config.paths import expanded
-from smskd.data import Dataset
+from smskd.data import Dataset, TextDataset
 from smskd.data.class_words import class_words
 from smskd.data.description import describe
 from smskd.data.encoded_contents import EncodedContents
@@ -36,7 +37,10 @@ def data_facts(config: DataConfig, *, quiet: bool) -> dict[str, Any]:
         contents = _contents(config)
         files = None if contents is None else contents.facts()
         own_sizes = contents is not None and files is not None and len(files.sizes) > 1 and not contents.resized
-        dataset = contents.dataset() if contents is not None and own_sizes else load_data(config, display.reading)
+        loaded = contents.dataset() if contents is not None and own_sizes else load_data(config, display.reading)
+        if isinstance(loaded, TextDataset):
+            return text_facts(config, loaded)
+        dataset = loaded
         description = describe(dataset, display.reading)
     root = config.source.options.get("root")
     found = asdict(description)

@@ -22,7 +22,7 @@ from smskd.cli.printing import SafeConsole
 from smskd.cli.progress import Display
 from smskd.config.data import DataConfig
 from smskd.config.given import is_given
-from smskd.data import Dataset
+from smskd.data import Dataset, TextDataset
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.models.weights import read_weights
@@ -50,7 +50,7 @@ def evaluate_all(
             names that are not trusted.
     """
     display = Display(SafeConsole(), quiet=as_json)
-    loaded: tuple[DataConfig, Dataset] | None = None
+    loaded: tuple[DataConfig, Dataset | TextDataset] | None = None
     results = []
     with display.shown():
         for weights in (file for path in paths for file in _weights(path)):
@@ -72,10 +72,10 @@ def evaluate_all(
     display.console.print(table, highlight=False)
 
 
-def _result(weights: Path, recipe: Recipe, dataset: Dataset, *, trust: bool) -> dict[str, Any]:
+def _result(weights: Path, recipe: Recipe, dataset: Dataset | TextDataset, *, trust: bool) -> dict[str, Any]:
     device = device_of(recipe.runtime.device)
     name, model = _student(weights, recipe, dataset, trust=trust)
-    example = torch.zeros(1, *dataset.shape)
+    example = dataset.example(torch.device("cpu"))
     try:
         model = fitted_teacher(model, facts_of_data(dataset), example).to(device)
     except UserError as error:
@@ -92,13 +92,13 @@ def _result(weights: Path, recipe: Recipe, dataset: Dataset, *, trust: bool) -> 
     }
 
 
-def _student(weights: Path, recipe: Recipe, dataset: Dataset, *, trust: bool) -> tuple[str, FeatureModel]:
+def _student(weights: Path, recipe: Recipe, dataset: Dataset | TextDataset, *, trust: bool) -> tuple[str, FeatureModel]:
     """Name and network of weights: as their file says, if that is of the zoo or is trusted; else as the recipe does."""
     saved = read_weights(weights)
     known = saved.facts
     if known.model is not None and (trust or known.model in models.names()):
         module = network_of(saved, trust=trust)
-        return known.model, models.adapt(module, torch.zeros(1, *dataset.shape), known.features)
+        return known.model, models.adapt(module, dataset.example(torch.device("cpu")), known.features)
     if known.network is not None and is_given(recipe.student.name):
         raise UserError(
             f"{weights}: the weights are of a network of your own ({known.network}), which only your program can make; "

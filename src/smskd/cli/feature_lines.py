@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from smskd.interfaces.features import FeatureModel
 from smskd.models import describe
-from smskd.models.feature_report import role_names, stage_line
+from smskd.models.feature_report import layer_line, role_names, stage_line
 from smskd.training.config import RunConfig
 
 
@@ -17,10 +17,12 @@ def feature_lines(config: RunConfig) -> Iterator[str]:
 
 
 def _lines(role: str, model: FeatureModel, config: RunConfig) -> Iterator[str]:
-    if model.sources:
-        layout = describe(model, config.image_shape)
-        names = role_names(layout)
-        yield (
-            f"{role}  stages {stage_line(model, layout)}; last map {names['last_map'] or 'none'}, "
-            f"pooled vector {names['pooled'] or 'none'}"
-        )
+    if not model.sources:
+        return
+    layout = describe(model, config.input_form)
+    names = role_names(layout)
+    pooled = f"pooled vector {names['pooled'] or 'none'}"
+    if isinstance(config.input_form, tuple):
+        yield f"{role}  stages {stage_line(model, layout)}; last map {names['last_map'] or 'none'}, {pooled}"
+    else:
+        yield f"{role}  layers {layer_line(model, layout)}; {pooled}"

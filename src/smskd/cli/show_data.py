@@ -11,6 +11,7 @@ from rich.table import Table
 from smskd.analysis.format import memory
 from smskd.cli.data_facts import data_facts
 from smskd.cli.printing import console, print_footnote, print_pairs, print_title
+from smskd.cli.show_texts import print_texts
 from smskd.config.data import DataConfig
 
 FEW_CLASSES = 20
@@ -35,6 +36,9 @@ def print_data(config: DataConfig, *, all_classes: bool, as_json: bool) -> None:
     facts = data_facts(config, quiet=as_json)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
+        return
+    if "tokenizers" in facts:
+        print_texts(facts, all_classes=all_classes)
         return
     parts = facts["parts"]
     total = sum(part["images"] for part in parts.values())

@@ -61,14 +61,19 @@ def print_model(name: str, *, as_json: bool, image_size: tuple[int, int] | None 
     print_title(f"{name}: {model['description']}" if model["description"] else name)
     print_pairs(
         ("parameters", f"{model['parameters']:,} with {model['classes']} classes"),
-        ("MACs", f"{model['macs']:,} for an image of {_sizes(model['image_shape'])}"),
+        ("MACs", f"{model['macs']:,} for {_sample(model)}"),
     )
-    print_title("\nfeatures of that image")
+    print_title(f"\nfeatures of that {'text' if model.get('tokens') else 'image'}")
     places = model.get("places", {})
     print_pairs(*((feature, _feature(shape, places.get(feature))) for feature, shape in model["features"].items()))
     if "roles" in model:
         print_title("\nwhat methods read of them")
         print_pairs(*((role.replace("_", " "), _listed(value)) for role, value in model["roles"].items()))
+
+
+def _sample(model: dict[str, Any]) -> str:
+    tokens = model.get("tokens")
+    return f"a text of {tokens} tokens" if tokens else f"an image of {_sizes(model['image_shape'])}"
 
 
 def _feature(shape: Sequence[int], place: dict[str, Any] | None) -> str:

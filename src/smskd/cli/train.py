@@ -16,7 +16,7 @@ from smskd.cli.feature_lines import feature_lines
 from smskd.cli.printing import SafeConsole
 from smskd.cli.progress import Display
 from smskd.config.data import DataConfig
-from smskd.data import Dataset
+from smskd.data import Dataset, TextDataset
 from smskd.errors import UserError
 from smskd.recipe import Recipe
 from smskd.report.page import PAGE
@@ -102,7 +102,7 @@ def train_all(
             does, and the folders of the new runs without an epoch are discarded.
     """
     failed = list(problems)
-    loaded: tuple[DataConfig, Dataset] | None = None
+    loaded: tuple[DataConfig, Dataset | TextDataset] | None = None
     try:
         with display.shown():
             for run in runs:
@@ -204,7 +204,7 @@ def epochs_done(run: Run) -> int:
     return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
-def _built(run: Run, dataset: Dataset) -> RunConfig:
+def _built(run: Run, dataset: Dataset | TextDataset) -> RunConfig:
     keep_freed_memory(device_of(run.recipe.runtime.device))
     return run.build(Provided(dataset=dataset))
 

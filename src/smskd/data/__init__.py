@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from smskd.data.images import Images
     from smskd.data.loaders.base import Loader
     from smskd.data.loaders.in_memory import MemoryLoader
+    from smskd.data.loaders.sequences import SequenceLoader
     from smskd.data.loaders.streaming import StreamingLoader
     from smskd.data.loading import load
     from smskd.data.samples import StreamedSamples
     from smskd.data.statistics import channel_statistics
+    from smskd.data.text_dataset import TextDataset
+    from smskd.data.texts import Texts
     from smskd.data.validation import split_samples
 
 __all__ = [
@@ -40,9 +43,12 @@ __all__ = [
     "MemoryLoader",
     "PartDescription",
     "Place",
+    "SequenceLoader",
     "Shared",
     "StreamedSamples",
     "StreamingLoader",
+    "TextDataset",
+    "Texts",
     "channel_statistics",
     "describe",
     "file_facts",
@@ -67,6 +73,9 @@ _HOME = {
     "Shared": "equal_images",
     "StreamedSamples": "samples",
     "StreamingLoader": "loaders.streaming",
+    "SequenceLoader": "loaders.sequences",
+    "TextDataset": "text_dataset",
+    "Texts": "texts",
     "channel_statistics": "statistics",
     "describe": "description",
     "file_facts": "encoded_contents",

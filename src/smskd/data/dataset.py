@@ -7,12 +7,13 @@ import torch
 
 from smskd.data.augment.crop_flip import Augmentation
 from smskd.data.images import Images
+from smskd.data.labelled import LabelledData
 from smskd.data.samples import Split, StreamedSamples
 from smskd.errors import UserError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Dataset:
+class Dataset(LabelledData):
     """Training and test images of the same classes and, in memory, of the same size.
 
     Args:
@@ -48,16 +49,6 @@ class Dataset:
         self.normalisation().check_channels(self.shape[0])
 
     @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return self.train.classes
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name per class."""
-        return self.train.class_names
-
-    @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of each training image."""
         return self.train.shape
@@ -72,14 +63,9 @@ class Dataset:
         """The transform of test and validation images: they are normalised only."""
         return self.augmentation(memory_format).plain()
 
-    def fingerprints(self) -> dict[str, str]:
-        """SHA-256 (hexadecimal) of ``train``, ``test`` and, where there is one, ``validation``.
-
-        Of images in memory it covers every byte; of streamed samples see
-        :func:`smskd.data.samples.samples_fingerprint`.
-        """
-        splits = {"train": self.train, "test": self.test, "validation": self.validation}
-        return {name: split.fingerprint() for name, split in splits.items() if split is not None}
+    def example(self, device: torch.device) -> torch.Tensor:
+        """A black image, [1, channels, height, width]."""
+        return torch.zeros(1, *self.shape, device=device)
 
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of :meth:`fingerprints` and of mean and std."""

@@ -7,6 +7,7 @@ from smskd.config.data import DataConfig, SubsetConfig, ValidationConfig
 from smskd.data.dataset import Dataset
 from smskd.data.sources.catalog import Track
 from smskd.data.sources.read import read_source
+from smskd.data.text_dataset import TextDataset
 from smskd.data.validation import with_validation
 from smskd.errors import UserError
 
@@ -18,7 +19,7 @@ def load(
     validation: ValidationConfig | None = None,
     track: Track | None = None,
     **options: Any,
-) -> Dataset:
+) -> Dataset | TextDataset:
     """A data set, as a recipe loads it.
 
     Example:
@@ -44,7 +45,7 @@ def load(
     return _load(DataConfig(component, subset or SubsetConfig(), validation), track)
 
 
-def _load(config: DataConfig, track: Track | None) -> Dataset:
+def _load(config: DataConfig, track: Track | None) -> Dataset | TextDataset:
     dataset = read_source(config.source, config.subset, track, loader=config.loader)
     if config.validation is None:
         return dataset

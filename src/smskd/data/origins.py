@@ -38,6 +38,8 @@ def _of_source(source: ComponentConfig) -> dict[str, str]:
         return {"train": str(folder / "train"), "test": str(folder / "val")}
     if name == "webdataset":
         return _of_shards(source.options)
+    if name == "text":
+        return _of_text_files(source.options)
     if name == "hf":
         return _of_hub(source.options)
     if name == "digits":
@@ -64,6 +66,15 @@ def _of_shards(options: Mapping[str, Any]) -> dict[str, str]:
 
     found = find_shards(expanded(str(options["root"])), options.get("train"), options.get("test"))
     return {part: _files(files) for part, files in zip(("train", "test"), found, strict=True)}
+
+
+def _of_text_files(options: Mapping[str, Any]) -> dict[str, str]:
+    from smskd.data.sources.text import find_files
+
+    folder = expanded(str(options.get("root")))
+    given = {part: options.get(f"{part}_file") for part in ("train", "test")}
+    found = find_files(folder) or (None, None)
+    return {part: str(folder / str(given[part] or own)) for part, own in zip(("train", "test"), found, strict=True)}
 
 
 def _of_hub(options: Mapping[str, Any]) -> dict[str, str]:

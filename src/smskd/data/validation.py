@@ -1,6 +1,7 @@
 """Images held out of training, on which the best epoch is selected."""
 
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,19 +17,26 @@ from smskd.data.sources.catalog import Track
 from smskd.data.sources.read import read_source
 from smskd.data.splits import fitted_names
 from smskd.data.stratified import stratified_mask
+from smskd.data.text_dataset import TextDataset
+from smskd.data.texts import Texts
 from smskd.errors import UserError
+
+D = TypeVar("D", bound=Dataset | TextDataset)
+
+Part = Split | Texts
+"""A part of a data set of images or of texts."""
 
 _VALIDATION = 0x76616C6964
 """Sets the hash of the validation split apart from other hashes of (seed, row)."""
 
 
 def with_validation(
-    dataset: Dataset,
+    dataset: D,
     config: ValidationConfig,
     source: ComponentConfig,
     track: Track | None = None,
     loader: LoaderConfig | None = None,
-) -> Dataset:
+) -> D:
     """The data set with validation images.
 
     With ``fraction`` or ``count`` they are taken out of the training images, and mean and standard deviation stay
@@ -53,16 +61,16 @@ def with_validation(
 
 
 def split_samples(
-    samples: Samples | Split, config: ValidationConfig, classes: int, track: Track | None = None
-) -> tuple[Split, Split]:
+    samples: Samples | Part, config: ValidationConfig, classes: int, track: Track | None = None
+) -> tuple[Any, Any]:
     """Training samples and validation samples.
 
     Each class gives its share, rounded by the largest remainders. The choice follows from labels and seed alone,
     whatever the versions of libraries.
 
     Args:
-        samples: the training data: map-style data set of (image, label) pairs. Its labels are taken from ``targets``
-            or ``labels``; where it lists none, every sample is read once.
+        samples: the training data: map-style data set of (image, label) pairs, or texts. Its labels are taken from
+            ``targets`` or ``labels``; where it lists none, every sample is read once.
         config: the validation split; of ``config.source`` all test images are the validation samples, and all
             ``samples`` remain training samples.
         classes: number of classes.
@@ -78,7 +86,7 @@ def split_samples(
     split = _as_split(samples, classes)
     if config.source is not None:
         return split, _of_source(config.source, split.class_names, track)
-    labels = read_labels(split, track).cpu()
+    labels = (split.known_labels() if isinstance(split, Texts) else read_labels(split, track)).cpu()
     check_labels(labels, classes)
     held_out = stratified_mask(labels, classes, _wanted(len(labels), config), _VALIDATION, config.seed)
     return split.take(_rows(~held_out)), split.take(_rows(held_out))
@@ -88,7 +96,7 @@ _DUPLICATES = 0.01
 """Share of the validation images that may be among others: real data sets have a few duplicates."""
 
 
-def check_apart(validation: Split, train: Split, test: Split) -> None:
+def check_apart(validation: Part, train: Part, test: Part) -> None:
     """Refuses validation images that are test images or training images.
 
     Images in memory are compared by their pixels. Of samples that are streamed from one and the same data set their
@@ -105,11 +113,14 @@ def check_apart(validation: Split, train: Split, test: Split) -> None:
             )
 
 
-def _shared(one: Split, other: Split) -> int:
+def _shared(one: Part, other: Part) -> int:
     """The number of samples of one that are in the other, as far as that can be known."""
     if isinstance(one, Images) and isinstance(other, Images):
         known = set(image_digests(other))
         return sum(value in known for value in image_digests(one))
+    if isinstance(one, Texts) and isinstance(other, Texts):
+        known = set(other.digests())
+        return sum(value in known for value in one.digests())
     if isinstance(one, StreamedSamples) and isinstance(other, StreamedSamples) and one.dataset is other.dataset:
         return len(set(_positions(one)) & set(_positions(other)))
     return len(one) if one.fingerprint() == other.fingerprint() else 0
@@ -128,7 +139,7 @@ def _wanted(total: int, config: ValidationConfig) -> int:
 
 def _of_source(
     source: ComponentConfig, class_names: tuple[str, ...], track: Track | None, loader: LoaderConfig | None = None
-) -> Split:
+) -> Any:
     test = read_source(source, SubsetConfig(), track, "validation.source", loader).test
     try:
         return test.with_classes(class_names)
@@ -136,8 +147,8 @@ def _of_source(
         raise UserError(f"validation.source: {error}") from None
 
 
-def _as_split(samples: Samples | Split, classes: int) -> Split:
-    if isinstance(samples, Images | StreamedSamples):
+def _as_split(samples: Samples | Part, classes: int) -> Part:
+    if isinstance(samples, Images | StreamedSamples | Texts):
         return samples
     return StreamedSamples(samples, fitted_names(listed_class_names(samples), classes))
 

@@ -8,7 +8,7 @@ import torch
 
 from smskd.build import Provided
 from smskd.builder.networks import load_model
-from smskd.data import Dataset, Loader
+from smskd.data import Dataset, Loader, TextDataset, Texts
 from smskd.data.loaders.make import make_loader
 from smskd.data.samples import Split
 from smskd.data.stratified import stratified_mask
@@ -72,7 +72,7 @@ def analyse(
 class _Work:
     run: Run
     config: RunConfig
-    dataset: Dataset
+    dataset: Dataset | TextDataset
     train_images: int
     track: Track
 
@@ -85,7 +85,7 @@ class _Work:
         previous: Predicted = {}
         for number, about in enumerate(self.run.stages, start=1):
             student = self._student(number)
-            layout = describe(student, self.config.image_shape)
+            layout = describe(student, self.config.input_form)
             found = self._predicted(student, layout, loaders, f"the student of stage {number}")
             stages.append(self._stage(number, tuple(about["methods"]), found, previous, comparable, taught))
             previous = found
@@ -145,9 +145,9 @@ class _Work:
             "train": make_loader(
                 _chosen(self.dataset.train, self.train_images),
                 recipe.training.test_batch_size,
-                self.dataset.normalisation(torch.channels_last),
+                None if isinstance(self.dataset, TextDataset) else self.dataset.normalisation(torch.channels_last),
                 config=recipe.data.loader,
-                device=self.config.example.device,
+                device=self.config.device,
                 shuffle=False,
             )
         }
@@ -159,8 +159,8 @@ class _Work:
         found = last_teacher(self.config)
         if found is None:
             return None, None
-        model = found[0].model.to(self.config.example.device)
-        return model, describe(model, self.config.image_shape)
+        model = found[0].model.to(self.config.device)
+        return model, describe(model, self.config.input_form)
 
     def _knows_the_classes(self) -> bool:
         found = last_teacher(self.config)
@@ -171,7 +171,7 @@ class _Work:
         if not weights.is_file():
             raise UserError(f"{weights} is missing: the student at the end of stage {number} cannot be analysed")
         config = replace(self.config.recipe.student, weights=str(weights))
-        return load_model(config, self.dataset, "student").to(self.config.example.device)
+        return load_model(config, self.dataset, "student").to(self.config.device)
 
     def _predicted(
         self, model: FeatureModel, layout: FeatureLayout | None, loaders: Mapping[str, Loader], text: str
@@ -197,7 +197,7 @@ def _compared(layout: FeatureLayout | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*layout.stages, *pooled]))
 
 
-def _chosen(split: Split, wanted: int) -> Split:
+def _chosen(split: Split | Texts, wanted: int) -> Split | Texts:
     """At most so many samples, of each class its share; without known labels those of equal distance."""
     if len(split) <= wanted:
         return split

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from smskd.interfaces.features import Tap
+from smskd.interfaces.inputs import ATTENTION_MASK, Inputs
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class FrozenOutputs:
 class Batch:
     """Training samples."""
 
-    x: Tensor
-    """[N, channels, height, width], normalised floats."""
+    x: Inputs
+    """[N, channels, height, width], normalised floats; or tensors by name with N rows each, such as token ids."""
     y: Tensor
     """[N] int64 class indices."""
     index: Tensor | None = None
@@ -59,3 +60,9 @@ class Batch:
     """Identifies the images of ``x``, for the cache of the teacher's outputs; None where the loader does not."""
     outputs: FrozenOutputs | None = None
     """Of teacher and reference, where they were computed beforehand; None: the objective computes them."""
+
+    @property
+    def token_mask(self) -> Tensor | None:
+        """Where there is a token and no padding, bool [N, L]; None where the samples are no sequences of tokens."""
+        mask = None if isinstance(self.x, Tensor) else self.x.get(ATTENTION_MASK)
+        return None if mask is None else mask != 0

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ class Roles:
             have no spatial structure to compare.
         last_map: the last map before pooling; None where there are no maps.
         pooled: the vector that the classifier reads; None where there is none.
+        layers: the hidden states [N, L, C] of each layer of a network that reads sequences of tokens, first to last.
+            They are no stages: only methods that leave out padding read them.
         mean_pooled: whether that vector is the mean of the last map over its positions, as far as the classifier is
             concerned. It is not where a class token is read, or where a norm follows the pooling.
     """
@@ -37,6 +39,7 @@ class Roles:
     last_map: str | None = None
     pooled: str | None = None
     mean_pooled: bool = False
+    layers: tuple[str, ...] = ()
 
 
 class FeatureModel(nn.Module, ABC):
@@ -86,13 +89,13 @@ class FeatureModel(nn.Module, ABC):
         return self
 
     @abstractmethod
-    def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """The named features of a batch of images.
+    def extract(self, x: Any, names: Collection[str]) -> dict[str, Tensor]:
+        """The named features of a batch.
 
         Nothing deeper than the deepest of the names is computed where the model allows it.
 
         Args:
-            x: images [N, channels, height, width].
+            x: images [N, channels, height, width], or tensors by name with N rows each.
             names: of features; ``logits`` and ``<name>.preact`` count as features.
 
         Raises:
@@ -144,6 +147,11 @@ class FeatureLayout:
         if self.roles is not None:
             return self.roles.stages
         return tuple(name for name, shape in self.features.items() if len(shape) == 3 and name != "stem")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The hidden states [N, L, C] of each layer of a network that reads sequences of tokens; else none."""
+        return () if self.roles is None else self.roles.layers
 
     @property
     def last_map(self) -> str:

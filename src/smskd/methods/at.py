@@ -9,9 +9,10 @@ Formula:
     a = q / \max(\|q\|_2, 10^{-12}),
     q_{hw} = \frac{1}{C} \sum_c f_{chw}^p
 
-Reads: the map of each stage of both models, the last ones paired where one has more.
+Reads: the map of each stage of both models, the last ones paired where one has more; of networks that read tokens the
+    hidden states of their layers, evenly spaced in the deeper network.
 
-Shapes: maps [N, C, H, W]; channels and sizes may differ.
+Shapes: maps [N, C, H, W]; channels and sizes may differ. Hidden states [N, L, C]; channels may differ.
 
 Source: HobbitLong/RepDistiller, distiller_zoo/AT.py (Attention)
 
@@ -20,6 +21,7 @@ Differences:
       squared difference over samples and positions; levels are summed.
     - The power is taken of the feature, not of its absolute value, and channels are averaged, not summed.
     - Of two maps that differ in size the larger is average-pooled to the smaller, before the power is taken.
+    - Of hidden states the tokens are the positions; padding has no attention, and the mean leaves it out.
     - A map without any activation has no attention: its gradient is zero here.
 """
 
@@ -32,9 +34,10 @@ from smskd.errors import require_count
 from smskd.interfaces.features import FeatureLayout, Reads
 from smskd.interfaces.terms import Kind, Method, TermInputs
 from smskd.ops.geometry import attention_map, pool_to_smaller
-from smskd.ops.pairing import paired_stages
+from smskd.ops.pairing import paired_levels
 from smskd.ops.precision import full_precision
 from smskd.ops.reduction import Reduction, reduced, sample_mean
+from smskd.ops.tokens import as_map, token_mean
 
 
 @full_precision
@@ -57,6 +60,26 @@ def at_loss(student: Tensor, teacher: Tensor, power: int, reduction: Reduction =
     return reduced(sample_mean(difference.square()), reduction)
 
 
+@full_precision
+def at_token_loss(
+    student: Tensor, teacher: Tensor, power: int, mask: Tensor | None = None, reduction: Reduction = "mean"
+) -> Tensor:
+    """:func:`at_loss` of hidden states: the attention over the tokens of each sample, without padding.
+
+    Args:
+        student: [N, L, channels].
+        teacher: [N, L, channels]; the channels may differ.
+        power: exponent of the activations, 1 or more.
+        mask: bool [N, L], where there is a token; None: everywhere.
+        reduction: ``mean`` over the batch, or ``none``.
+
+    Returns:
+        Scalar; [N] with reduction ``none``. Each sample is averaged over its tokens.
+    """
+    difference = attention_map(as_map(student, mask), power) - attention_map(as_map(teacher, mask), power)
+    return reduced(token_mean(difference.square(), mask), reduction)
+
+
 @dataclass(frozen=True)
 class AT(Method):
     """Attention transfer: the student's spatial attention maps are fitted to the teacher's.
@@ -74,10 +97,16 @@ class AT(Method):
         require_count(power=self.power)
 
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
-        """The map of each stage of both models."""
-        return paired_stages(student, teacher, "AT")
+        """The map of each stage of both models, or the hidden states of their layers."""
+        return paired_levels(student, teacher, "AT")
 
     def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
         """``level0``, ``level1``, ...: one for each pair of maps, [N]."""
         pairs = enumerate(zip(inputs.student.features, inputs.teacher.features, strict=True))
-        return {f"level{level}": at_loss(s, t, self.power, "none") for level, (s, t) in pairs}
+        mask = inputs.batch.token_mask
+        return {
+            f"level{level}": at_token_loss(s, t, self.power, mask, "none")
+            if t.ndim == 3
+            else at_loss(s, t, self.power, "none")
+            for level, (s, t) in pairs
+        }

@@ -10,7 +10,8 @@ Formula:
         - 2 \, \mathrm{mean}_{i,c,c'} \langle u^s_{lic}, u^t_{lic'} \rangle^2,
     u_{lic} = f_{lic} / \max(\|f_{lic}\|_2, 10^{-12})
 
-Reads: the map of each stage of both models, the last ones paired where one has more.
+Reads: the map of each stage of both models, the last ones paired where one has more; of networks that read tokens the
+    hidden states of their layers, evenly spaced in the deeper network.
 
 Shapes: maps [N, C, H, W]; f_lic is the map of channel c of sample i at level l, a vector of H W positions. Channel
     counts may differ.
@@ -21,6 +22,7 @@ Differences:
     - The kernel is the polynomial one of degree 2 without offset, the best one of the paper.
     - The term of the teacher alone, a constant, is part of the published loss and of this one.
     - Of two maps that differ in size the larger is average-pooled to the smaller first.
+    - Of hidden states the tokens are the positions; padding is zero.
     - A channel that is zero everywhere has zero gradient here.
 """
 
@@ -32,9 +34,10 @@ from torch import Tensor, nn
 from smskd.interfaces.features import FeatureLayout, Reads
 from smskd.interfaces.terms import Kind, Method, TermInputs
 from smskd.ops.geometry import pool_to_smaller, safe_normalize
-from smskd.ops.pairing import paired_stages
+from smskd.ops.pairing import paired_levels
 from smskd.ops.precision import full_precision
 from smskd.ops.reduction import Reduction, reduced
+from smskd.ops.tokens import as_map
 
 
 @full_precision
@@ -75,10 +78,12 @@ class NST(Method):
     published_weight: ClassVar[float] = 50.0
 
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
-        """The map of each stage of both models."""
-        return paired_stages(student, teacher, "NST")
+        """The map of each stage of both models, or the hidden states of their layers."""
+        return paired_levels(student, teacher, "NST")
 
     def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
         """``level0``, ``level1``, ...: the discrepancy at each stage, [N]."""
         pairs = enumerate(zip(inputs.student.features, inputs.teacher.features, strict=True))
-        return {f"level{level}": nst_loss(s, t, "none") for level, (s, t) in pairs}
+        mask = inputs.batch.token_mask
+        maps = ((level, [as_map(x, mask) if x.ndim == 3 else x for x in pair]) for level, pair in pairs)
+        return {f"level{level}": nst_loss(s, t, "none") for level, (s, t) in maps}

@@ -9,7 +9,7 @@ Formula:
     g_{ij} = G_{ij} / \max(\|G_{i\cdot}\|_2, 10^{-12}),
     G_{ij} = \langle f_i, f_j \rangle
 
-Reads: the last map before pooling of both models.
+Reads: the last map before pooling of both models; of networks that read tokens the hidden states of the last layers.
 
 Shapes: features [N, ...], flattened for each sample; all but N may differ.
 
@@ -17,6 +17,7 @@ Source: HobbitLong/RepDistiller, distiller_zoo/SP.py (Similarity)
 
 Differences:
     - The paper allows several pairs of layers; the published code takes the last map alone.
+    - Hidden states are compared token by token; padding is zero.
     - A sample whose feature is zero has no similarities: its gradient is zero here, and up to 1e11 in published
       code.
 """
@@ -30,8 +31,9 @@ from smskd.interfaces.features import FeatureLayout, Reads
 from smskd.interfaces.terms import Kind, Method, TermInputs
 from smskd.ops.geometry import safe_normalize
 from smskd.ops.layers import flat
-from smskd.ops.pairing import last_maps
+from smskd.ops.pairing import last_levels
 from smskd.ops.precision import full_precision
+from smskd.ops.tokens import without_padding
 
 
 @full_precision
@@ -64,10 +66,12 @@ class SP(Method):
     relates_samples: ClassVar[bool] = True
 
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
-        """The last map before pooling of both models."""
-        return last_maps(student, teacher, "SP")
+        """The last map before pooling of both models, or the hidden states of their last layers."""
+        return last_levels(student, teacher, "SP")
 
     def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
         """``level0``: the difference of the similarities, scalar; further levels where further features are given."""
         pairs = enumerate(zip(inputs.student.features, inputs.teacher.features, strict=True))
-        return {f"level{level}": sp_loss(s, t) for level, (s, t) in pairs}
+        mask = inputs.batch.token_mask
+        levels = ((level, [without_padding(x, mask) if x.ndim == 3 else x for x in pair]) for level, pair in pairs)
+        return {f"level{level}": sp_loss(s, t) for level, (s, t) in levels}

@@ -1,13 +1,16 @@
-"""A trained network among images and classes other than those it learned from."""
+"""A trained network among images, tokens and classes other than those it learned from."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from smskd.interfaces.features import LOGITS, FeatureModel, Roles
+from smskd.interfaces.inputs import Inputs
 from smskd.models.dry_run import preserve_state
-from smskd.models.probe import close, full_precision, probe_images
+from smskd.models.metadata import facts, set_facts
+from smskd.models.probe import close, full_precision, probe_inputs
 
 _IMAGES = 2
 
@@ -22,6 +25,8 @@ class AsLearned(FeatureModel):
         model: the network, not copied.
         scale, shift: by channel, ``x * scale + shift`` is the network's input; None: it is ``x``.
         order: the place in the network's logits of each class; None: the classes are in the network's order.
+        prefix: of the names of the tensors that are the network's, among those of a batch: ``teacher.``. Empty: the
+            batch is the network's input.
     """
 
     scale: Tensor | None
@@ -34,9 +39,11 @@ class AsLearned(FeatureModel):
         scale: Sequence[float] | None = None,
         shift: Sequence[float] | None = None,
         order: Sequence[int] | None = None,
+        prefix: str = "",
     ) -> None:
         super().__init__()
         self.model = model
+        self.prefix = prefix
         device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
         for name, values in (("scale", scale), ("shift", shift)):
             self.register_buffer(name, None if values is None else _by_channel(values).to(device))
@@ -60,7 +67,9 @@ class AsLearned(FeatureModel):
 
     @property
     def roles(self) -> Roles | None:
-        return self.model.roles
+        roles = self.model.roles
+        # Tokens of another tokenizer cannot be compared one by one.
+        return roles if roles is None or not self.prefix else replace(roles, layers=())
 
     @property
     def sources(self) -> Mapping[str, str]:
@@ -69,17 +78,23 @@ class AsLearned(FeatureModel):
     def norm_before_relu(self, name: str) -> nn.BatchNorm2d | None:
         return self.model.norm_before_relu(name)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Inputs) -> Tensor:
         """The logits [N, classes]."""
         return self._ordered(self.model(self._input(x)))
 
-    def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+    def extract(self, x: Inputs, names: Collection[str]) -> dict[str, Tensor]:
         return self._ordered_logits(self.model.extract(self._input(x), names))
 
     def continue_from(self, name: str, feature: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         return self._ordered_logits(self.model.continue_from(name, feature, names))
 
-    def _input(self, x: Tensor) -> Tensor:
+    def extra_repr(self) -> str:
+        return f"prefix={self.prefix!r}" if self.prefix else ""
+
+    def _input(self, x: Inputs) -> Inputs:
+        if not isinstance(x, Tensor):
+            own = {name.removeprefix(self.prefix): value for name, value in x.items() if name.startswith(self.prefix)}
+            return own if self.prefix else x
         return x if self.scale is None or self.shift is None else (x * self.scale + self.shift).to(x.dtype)
 
     def _ordered_logits(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -106,7 +121,16 @@ def with_normalisation(
     return AsLearned(model, scale, shift)
 
 
-def with_class_order(model: FeatureModel, order: Sequence[int], example: Tensor) -> FeatureModel:
+def with_prefix(model: FeatureModel, prefix: str) -> FeatureModel:
+    """The network for batches in which the names of its tensors begin with a prefix; itself where that is empty."""
+    if not prefix:
+        return model
+    found = AsLearned(model, prefix=prefix)
+    set_facts(found, facts(model))
+    return found
+
+
+def with_class_order(model: FeatureModel, order: Sequence[int], example: Inputs) -> FeatureModel:
     """The network with its logits in another order.
 
     The rows of its last linear layer are permuted in place where that does it, so that methods which take over the
@@ -115,13 +139,13 @@ def with_class_order(model: FeatureModel, order: Sequence[int], example: Tensor)
     Args:
         model: the network.
         order: the place in the network's logits of each class.
-        example: images [N, channels, height, width], for their shape.
+        example: images [N, channels, height, width], for their shape, or samples of several tensors by name.
     """
     layer = model.classifier
     if layer is None or not {"weight", "bias"} <= layer._parameters.keys():
         return AsLearned(model, order=order)
     with preserve_state(model), full_precision():
-        images = probe_images(model, example, _IMAGES)
+        images = probe_inputs(model, example, _IMAGES)
         before = model(images)
         _permute(layer, torch.tensor(list(order)))
         if close(model(images), before[:, list(order)]):

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.inputs import Inputs
 from smskd.models.copying import copy_of
 from smskd.models.dry_run import preserve_state
-from smskd.models.probe import close, full_precision, probe_images, readable_names
+from smskd.models.probe import close, full_precision, probe_inputs, readable_names
 
 _IMAGES = 2
 
@@ -29,7 +30,7 @@ class Folding:
     notes: tuple[str, ...] = ()
 
 
-def folded(model: FeatureModel, example: Tensor) -> Folding:
+def folded(model: FeatureModel, example: Inputs) -> Folding:
     """A copy of the model with each batch norm that directly follows a convolution folded into it.
 
     Which ones do is observed in a forward pass. A batch norm is left where it stands if it normalises with statistics
@@ -39,17 +40,17 @@ def folded(model: FeatureModel, example: Tensor) -> Folding:
 
     Args:
         model: in eval mode; it is left as it is.
-        example: images [N, channels, height, width], for their shape.
+        example: images [N, channels, height, width], for their shape, or samples of several tensors by name.
     """
     try:
         with full_precision():
-            return _folded(model, probe_images(model, example, _IMAGES))
+            return _folded(model, probe_inputs(model, example, _IMAGES))
     except Exception as error:  # folding is optional: the model runs as well without it
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return Folding(None, (f"Batch norms are not folded: {reason}",))
 
 
-def _folded(model: FeatureModel, images: Tensor) -> Folding:
+def _folded(model: FeatureModel, images: Inputs) -> Folding:
     names = readable_names(model)
     candidates, before = _pairs(model, images, names)
     obstacles = {pair: _obstacle(model, *pair) for pair in candidates}
@@ -68,7 +69,7 @@ def _folded(model: FeatureModel, images: Tensor) -> Folding:
     return Folding(None, ("Batch norms are not folded: the outputs would differ by more than rounding.",))
 
 
-def _pairs(model: FeatureModel, images: Tensor, names: list[str]) -> tuple[list[tuple[str, str]], dict[str, Tensor]]:
+def _pairs(model: FeatureModel, images: Inputs, names: list[str]) -> tuple[list[tuple[str, str]], dict[str, Tensor]]:
     """Names of convolutions and of the batch norms that alone read their outputs, and the features of the pass."""
     outputs: dict[int, tuple[str, Tensor]] = {}
     read: dict[str, tuple[int, str]] = {}

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.inputs import InputForm, Inputs
 from smskd.models.hooks import adapt
 from smskd.models.inspect import describe
 from smskd.models.libraries.making import OWN_OPTIONS, make_of_library
@@ -60,14 +61,22 @@ def create_with(
     channels: int,
     image_size: tuple[int, int],
     features: Mapping[str, str] | None = None,
+    example: Mapping[str, Tensor] | None = None,
 ) -> FeatureModel:
-    """:func:`create` with options of any name, such as one that is called ``classes``."""
+    """:func:`create` with options of any name, such as one that is called ``classes``.
+
+    Args:
+        name, options, classes, channels, image_size, features: see :func:`create`.
+        example: samples of several tensors by name, where the data are no images.
+    """
+    form: InputForm = (channels, *image_size) if example is None else example
     if library_of(name) is not None:
-        model = _of_library(name, classes, (channels, *image_size), features, options)
+        model = _of_library(name, classes, form, features, options)
     elif name in names():
+        _check_images(name, form)
         model = _of_zoo(name, MODELS.find(name), classes, channels, features, options)
     else:
-        model = _adapted(name, MODELS.find(name), classes, (channels, *image_size), features, options)
+        model = _adapted(name, MODELS.find(name), classes, form, features, options)
     lasting = options if library_of(name) is None else {k: v for k, v in options.items() if k not in OWN_OPTIONS}
     set_facts(model, Facts(model=name, options=dict(lasting), features=features and dict(features), classes=classes))
     return model
@@ -76,13 +85,15 @@ def create_with(
 def _of_library(
     name: str,
     classes: int,
-    image_shape: tuple[int, int, int],
+    form: InputForm,
     features: Mapping[str, str] | None,
     options: Mapping[str, Any],
 ) -> FeatureModel:
-    model = adapt(make_of_library(name, classes, image_shape, options), torch.zeros(2, *image_shape), features)
+    if library_of(name) != "transformers":
+        _check_images(name, form)
+    model = adapt(make_of_library(name, classes, form, options), _example(form), features)
     if options.get("head") not in ("own", "none"):
-        _check_classes(name, model, classes, image_shape)
+        _check_classes(name, model, classes, form)
     return model
 
 
@@ -105,18 +116,30 @@ def _adapted(
     name: str,
     factory: Callable[..., Any],
     classes: int,
-    image_shape: tuple[int, int, int],
+    form: InputForm,
     features: Mapping[str, str] | None,
     options: Mapping[str, Any],
 ) -> FeatureModel:
-    offered = {"classes": classes, "num_classes": classes, "channels": image_shape[0]}
-    model = adapt(_called(name, factory, options, offered), torch.zeros(2, *image_shape), features)
-    _check_classes(name, model, classes, image_shape)
+    offered = {"classes": classes, "num_classes": classes, **({"channels": form[0]} if isinstance(form, tuple) else {})}
+    model = adapt(_called(name, factory, options, offered), _example(form), features)
+    _check_classes(name, model, classes, form)
     return model
 
 
-def _check_classes(name: str, model: FeatureModel, classes: int, image_shape: tuple[int, int, int]) -> None:
-    found = describe(model, image_shape).classes
+def _example(form: InputForm) -> Inputs:
+    return torch.zeros(2, *form) if isinstance(form, tuple) else form
+
+
+def _check_images(name: str, form: InputForm) -> None:
+    if not isinstance(form, tuple):
+        raise UserError(
+            f"model {name!r} takes images, and the data are texts: choose transformers/FOLDER-or-ID, or "
+            "package.module:factory"
+        )
+
+
+def _check_classes(name: str, model: FeatureModel, classes: int, form: InputForm) -> None:
+    found = describe(model, form).classes
     if found != classes:
         raise UserError(
             f"model {name!r} has {found} output classes, the data {classes}; set the option of the model for it"

@@ -3,12 +3,14 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError
+from smskd.interfaces.inputs import InputForm, Inputs, X, described, mapped_inputs, repeated
 
 
 @contextmanager
@@ -71,11 +73,11 @@ def preserved_random_state(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def as_user_error(image_shape: tuple[int, ...]) -> Iterator[None]:
-    """Turns the error of a model that cannot take images of a shape into a :class:`UserError`.
+def as_user_error(form: InputForm) -> Iterator[None]:
+    """Turns the error of a model that cannot take inputs of a form into a :class:`UserError`.
 
     Args:
-        image_shape: channels, height and width of the images that the model is run on within.
+        form: of the samples that the model is run on within.
 
     Raises:
         UserError: the model raised an error. Running out of memory is raised as it is.
@@ -85,20 +87,30 @@ def as_user_error(image_shape: tuple[int, ...]) -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        size = "x".join(str(length) for length in image_shape)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        message = f"the model does not accept images of {size} (channels x height x width): {reason}"
-        raise UserError(message) from error
+        raise UserError(f"the model does not accept {_in_words(form)}: {reason}") from error
 
 
-def blank_images(model: nn.Module, image_shape: tuple[int, int, int], count: int) -> Tensor:
-    """Zeros [count, channels, height, width] on the device of the model's weights, and of their type."""
-    return like_weights(model, torch.zeros(count, *image_shape))
+def _in_words(form: InputForm) -> str:
+    if not isinstance(form, tuple):
+        return f"inputs of {described(form)}"
+    return f"images of {'x'.join(map(str, form))} (channels x height x width)"
 
 
-def like_weights(model: nn.Module, x: Tensor) -> Tensor:
-    """The images on the device of the model's first floating-point parameter, and of its type."""
+def blank_inputs(model: nn.Module, form: InputForm, count: int) -> Inputs:
+    """Black images [count, channels, height, width], or the samples of the example again and again, for a model."""
+    if isinstance(form, tuple):
+        return like_weights(model, torch.zeros(count, *form))
+    return like_weights(model, repeated(form, count))
+
+
+def like_weights(model: nn.Module, x: X) -> X:
+    """The inputs on the device of the model's first floating-point parameter; floats are of its type."""
     for weight in model.parameters():
         if weight.is_floating_point():
-            return x.to(device=weight.device, dtype=weight.dtype)
+            return mapped_inputs(x, partial(_like, weight))
     return x
+
+
+def _like(weight: Tensor, x: Tensor) -> Tensor:
+    return x.to(device=weight.device, dtype=weight.dtype if x.is_floating_point() else x.dtype)

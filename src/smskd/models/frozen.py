@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from smskd.interfaces.features import LOGITS, FeatureModel
+from smskd.interfaces.inputs import Inputs, dtype_of, tensors_of
 from smskd.models.bn_folding import folded
 from smskd.models.compiled_frozen import Extract, compiled_extract
 from smskd.models.copying import copy_of
@@ -24,21 +25,21 @@ class Frozen(nn.Module):
 
     Args:
         model: to freeze.
-        example: images [N, channels, height, width], for whose shape the network is examined, and to whose type its
-            parameters are converted; None: nothing is converted or folded, and :attr:`sees_images_alone` is derived
-            from the types of the layers alone.
+        example: images [N, channels, height, width], or samples of several tensors by name, for whose shape the
+            network is examined, and to whose type its parameters are converted; None: nothing is converted or folded,
+            and :attr:`sees_images_alone` is derived from the types of the layers alone.
         copy: whether the model is copied and left as it is (default). Otherwise it is taken over, and may be moved to
             the CPU; nothing else may hold it then.
     """
 
-    def __init__(self, model: FeatureModel, example: Tensor | None = None, copy: bool = True) -> None:
+    def __init__(self, model: FeatureModel, example: Inputs | None = None, copy: bool = True) -> None:
         super().__init__()
         self.training = False
         self._example = example
         self.compiles = False
         """Whether the features of whole batches are computed by a compiled program; those of others are not."""
         frozen = (copy_of(model) if copy else model).requires_grad_(False).eval()
-        self._converted = None if example is None else _converted(frozen, example.dtype)
+        self._converted = None if example is None else _converted(frozen, dtype_of(example))
         self._prepare(frozen)
 
     def _prepare(self, model: FeatureModel, device: torch.device | None = None) -> None:
@@ -102,11 +103,11 @@ class Frozen(nn.Module):
         self.training = False
         return self
 
-    def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """The named features of a batch of images, without gradient.
+    def extract(self, x: Inputs, names: Collection[str]) -> dict[str, Tensor]:
+        """The named features of a batch, without gradient.
 
         Args:
-            x: images [N, channels, height, width].
+            x: images [N, channels, height, width], or tensors by name.
             names: of features; ``logits`` and ``<name>.preact`` count as features.
 
         Returns:
@@ -115,11 +116,17 @@ class Frozen(nn.Module):
         Raises:
             KeyError: a name is not one of the network's.
         """
-        program = self._program(x, frozenset(names)) if self.compiles else None
         with torch.no_grad():
-            features = program(x) if program is not None else self._running.extract(x, names)
-            foreign = self._weight_storages | {_storage(x)}
+            features = self._computed(x, names)
+            foreign = self._weight_storages.union(map(_storage, tensors_of(x)))
             return {name: value.clone() if _storage(value) in foreign else value for name, value in features.items()}
+
+    def _computed(self, x: Inputs, names: Collection[str]) -> dict[str, Tensor]:
+        if self.compiles and isinstance(x, Tensor):
+            program = self._program(x, frozenset(names))
+            if program is not None:
+                return program(x)
+        return self._running.extract(x, names)
 
     def continue_from(self, name: str, feature: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """The named features that follow from a feature given in place of the network's own.
@@ -132,8 +139,8 @@ class Frozen(nn.Module):
         """
         return self._running.continue_from(name, feature, names)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The logits [N, classes] of images [N, channels, height, width], without gradient."""
+    def forward(self, x: Inputs) -> Tensor:
+        """The logits [N, classes] of images [N, channels, height, width], or of tensors by name, without gradient."""
         return self.extract(x, (LOGITS,))[LOGITS]
 
     def _program(self, x: Tensor, names: frozenset[str]) -> Extract | None:

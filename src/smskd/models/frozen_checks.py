@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.inputs import Inputs, take
 from smskd.models.dry_run import preserve_state
-from smskd.models.probe import TOLERANCE, close, full_precision, probe_images, readable_names
+from smskd.models.probe import TOLERANCE, close, full_precision, probe_inputs, readable_names
 
 _HALF = 2
 
@@ -30,12 +31,13 @@ class Behaviour:
     changes_buffers: bool
 
 
-def behaviour_of(model: FeatureModel, example: Tensor | None) -> Behaviour:
+def behaviour_of(model: FeatureModel, example: Inputs | None) -> Behaviour:
     """The behaviour of a network, by its layers and by comparing the outputs of a batch with those of its halves.
 
     Args:
         model: in eval mode, as far as its modules obey ``eval()``. It is left as it is.
-        example: images [N, channels, height, width], for their shape; None: only the layers are considered.
+        example: images [N, channels, height, width], for their shape, or samples of several tensors by name; None:
+            only the layers are considered.
     """
     structural = Behaviour(
         sees_images_alone=not any(_uses_batch_statistics(module) for module in model.modules()),
@@ -45,7 +47,7 @@ def behaviour_of(model: FeatureModel, example: Tensor | None) -> Behaviour:
         return structural
     with preserve_state(model), full_precision():
         before = [buffer.clone() for buffer in model.buffers()]
-        alone = structural.sees_images_alone and _halves_agree(model, probe_images(model, example, 2 * _HALF))
+        alone = structural.sees_images_alone and _halves_agree(model, probe_inputs(model, example, 2 * _HALF))
         changed = not _equal(before, list(model.buffers()))
     return Behaviour(alone, structural.changes_buffers or changed)
 
@@ -54,11 +56,11 @@ def _uses_batch_statistics(module: nn.Module) -> bool:
     return isinstance(module, _BatchNorm) and (module.training or module.running_mean is None)
 
 
-def _halves_agree(model: FeatureModel, images: Tensor) -> bool:
+def _halves_agree(model: FeatureModel, images: Inputs) -> bool:
     names = readable_names(model)
     try:
         whole = model.extract(images, names)
-        halves = [model.extract(half, names) for half in (images[:_HALF], images[_HALF:])]
+        halves = [model.extract(half, names) for half in (take(images, slice(_HALF)), take(images, slice(_HALF, None)))]
     except Exception:  # such as of a network that takes batches of one size alone
         return False
     tolerance = max(TOLERANCE, *(_ROUNDINGS * torch.finfo(feature.dtype).eps for feature in whole.values()))

@@ -8,10 +8,13 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.interfaces.features import LOGITS, FeatureModel, Roles
+from smskd.interfaces.inputs import Inputs
+from smskd.models.calling import called
 from smskd.models.feature_discovery import Found, discover
 from smskd.models.libraries.native import native
 from smskd.models.module_outputs import Source, logits_of
 from smskd.models.named_features import named
+from smskd.models.sequence_features import sequence_features
 from smskd.models.tracing import eager, trace
 
 
@@ -53,18 +56,18 @@ class HookedModel(FeatureModel):
         """The name of the module at which each feature is read, by feature; ``relu:2`` is its second call."""
         return {feature: source.place for feature, source in self._found.features.items()}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The logits [N, classes] of a batch [N, channels, height, width]."""
-        return self._logits(self.module(x))
+    def forward(self, x: Inputs) -> Tensor:
+        """The logits [N, classes] of a batch: images [N, channels, height, width], or tensors by name."""
+        return self._logits(called(self.module, self.module, x))
 
-    def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+    def extract(self, x: Inputs, names: Collection[str]) -> dict[str, Tensor]:
         sources = {name: self._found.features[name] for name in names if name != LOGITS}
         if not names:
             return {}
         reader = _Reader(sources)
         handles = [self.module.get_submodule(name).register_forward_hook(reader.hook(name)) for name in reader.modules]
         try:
-            logits = self._logits(eager(self.module)(x))
+            logits = self._logits(called(eager(self.module), self.module, x))
         finally:
             for handle in handles:
                 handle.remove()
@@ -104,7 +107,7 @@ class _Reader:
         return read
 
 
-def adapt(module: nn.Module, example: Tensor, features: Mapping[str, str] | None = None) -> FeatureModel:
+def adapt(module: nn.Module, example: Inputs, features: Mapping[str, str] | None = None) -> FeatureModel:
     """Makes the features of any classifier readable by name.
 
     Args:
@@ -112,8 +115,8 @@ def adapt(module: nn.Module, example: Tensor, features: Mapping[str, str] | None
             feature model is returned as it is. Networks of timm, torchvision and transformers are recognised by their
             type, and their features are those that the library names. A network that ``torch.compile`` has wrapped is
             unwrapped.
-        example: images [N, channels, height, width], for whose shape the features are found; the network is run in
-            eval mode.
+        example: images [N, channels, height, width], or samples of several tensors by name, for whose shape the
+            features are found; the network is run in eval mode.
         features: feature names to places of their outputs: ``module``, ``module:2`` for its second call in a forward
             pass, ``module[1:]`` for an output [N, tokens, C] without its first token. By default they are those of the
             library, or discovered: ``stem`` is the first map that a module outputs, ``stage1`` and so on are the last
@@ -137,6 +140,8 @@ def adapt(module: nn.Module, example: Tensor, features: Mapping[str, str] | None
         return module
     if features:
         return HookedModel(module, named(module, trace(module, example), features))
+    if not isinstance(example, Tensor):
+        return HookedModel(module, sequence_features(module, example))
     known = native(module, example)
     if isinstance(known, FeatureModel):
         return known

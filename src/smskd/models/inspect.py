@@ -8,30 +8,32 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from smskd.errors import UserError
 from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel
-from smskd.models.dry_run import as_user_error, blank_images, preserve_state
+from smskd.interfaces.inputs import InputForm
+from smskd.models.calling import called
+from smskd.models.dry_run import as_user_error, blank_inputs, preserve_state
 
 _IMAGES = 2
 
 
-def describe(model: FeatureModel, image_shape: tuple[int, int, int]) -> FeatureLayout:
-    """The shape of each feature of one image, and the number of classes.
+def describe(model: FeatureModel, image_shape: InputForm) -> FeatureLayout:
+    """The shape of each feature of one sample, and the number of classes.
 
-    The model is run once on two black images in eval mode, on the device of its weights and without gradients. It is
-    left as it was: modes, buffers and random state are restored.
+    The model is run once on two black images, or two samples of the example, in eval mode, on the device of its
+    weights and without gradients. It is left as it was: modes, buffers and random state are restored.
 
     Args:
         model: the model.
-        image_shape: channels, height and width of the images.
+        image_shape: channels, height and width of images, or an example of several tensors by name.
 
     Returns:
         The layout; its features are in network order.
 
     Raises:
-        UserError: the model does not accept such images, or its output is not [N, classes].
+        UserError: the model does not accept such inputs, or its output is not [N, classes].
     """
     names = model.feature_names
     with preserve_state(model), as_user_error(image_shape):
-        tensors = model.extract(blank_images(model, image_shape, _IMAGES), (*names, LOGITS))
+        tensors = model.extract(blank_inputs(model, image_shape, _IMAGES), (*names, LOGITS))
     return FeatureLayout(
         features={name: tuple(tensors[name].shape[1:]) for name in names},
         classes=_classes(tensors[LOGITS]),
@@ -59,25 +61,25 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    """The number of multiply-accumulate operations of convolutions and linear layers for one image.
+def macs(model: nn.Module, image_shape: InputForm) -> int:
+    """The number of multiply-accumulate operations of convolutions and linear layers for one sample.
 
     Biases, batch norms, activations, pooling and products of activations (attention) are not counted. The model is run
-    once on a black image and left as it was.
+    once on a black image, or a sample of the example, and left as it was.
 
     Args:
-        model: any network that accepts images [N, channels, height, width].
-        image_shape: channels, height and width of the image.
+        model: any network that accepts such inputs.
+        image_shape: channels, height and width of an image, or an example of several tensors by name.
 
     Raises:
-        UserError: the model does not accept such images.
+        UserError: the model does not accept such inputs.
     """
     counts: list[int] = []
     layers = [module for module in model.modules() if isinstance(module, _ConvNd | nn.Linear)]
     handles = [layer.register_forward_hook(partial(_count, counts)) for layer in layers]
     try:
         with preserve_state(model), as_user_error(image_shape):
-            model(blank_images(model, image_shape, count=1))
+            called(model, model, blank_inputs(model, image_shape, count=1))
     finally:
         for handle in handles:
             handle.remove()

@@ -6,6 +6,8 @@ import time
 import torch
 from torch import Tensor, nn
 
+from smskd.interfaces.inputs import Inputs, device_of, repeated
+from smskd.models.calling import called
 from smskd.models.dry_run import in_eval_mode
 
 BATCH_SIZES = (1, 64)
@@ -17,14 +19,15 @@ _SECONDS = 0.5
 
 
 @torch.no_grad()
-def latency(model: nn.Module, example: Tensor) -> dict[str, float | None]:
+def latency(model: nn.Module, example: Inputs) -> dict[str, float | None]:
     """Milliseconds of a forward pass by batch size: the median of up to 20 repetitions, in eval mode.
 
     It takes about half a second for each batch size, or one pass where that takes longer.
 
     Args:
         model: on the example's device; it is left as it was.
-        example: an image [1, channels, height, width], which is repeated to a batch in channels-last format.
+        example: an image [1, channels, height, width], which is repeated to a batch in channels-last format, or
+            samples of several tensors by name.
 
     Returns:
         The latency for each of :data:`BATCH_SIZES`; None where the model does not take so many images, or memory does
@@ -33,23 +36,29 @@ def latency(model: nn.Module, example: Tensor) -> dict[str, float | None]:
     return {str(size): _milliseconds(model, example, size) for size in BATCH_SIZES}
 
 
-def _milliseconds(model: nn.Module, example: Tensor, size: int) -> float | None:
+def _milliseconds(model: nn.Module, example: Inputs, size: int) -> float | None:
     try:
         return round(1000 * statistics.median(_seconds(model, example, size)), 3)
     except (MemoryError, RuntimeError, ValueError, TypeError, IndexError, AssertionError):
         return None  # the model has been trained and tested: its run is not lost for want of a latency
 
 
-def _seconds(model: nn.Module, example: Tensor, size: int) -> list[float]:
-    x = example.expand(size, -1, -1, -1).contiguous(memory_format=torch.channels_last)
+def _seconds(model: nn.Module, example: Inputs, size: int) -> list[float]:
+    x = _batch(example, size)
     times: list[float] = []
     with in_eval_mode(model):
         while len(times) < _WARM_UP + _REPETITIONS and sum(times) < _SECONDS:
             started = time.perf_counter()
-            model(x)
-            _synchronize(x.device)
+            called(model, model, x)
+            _synchronize(device_of(x))
             times.append(time.perf_counter() - started)
     return times[_WARM_UP:] or times[-1:]
+
+
+def _batch(example: Inputs, size: int) -> Inputs:
+    if not isinstance(example, Tensor):
+        return repeated(example, size)
+    return example.expand(size, -1, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
 def _synchronize(device: torch.device) -> None:

@@ -7,16 +7,18 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
-from torch import nn
+from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.inputs import blank_tokens
 
 _ATTRIBUTE = "_smskd_facts"
-_TEXTS = ("model", "network")
+_TEXTS = ("model", "network", "tokenizer")
 _MOST_CLASSES = 10**7
 
 Count = Annotated[int, Field(ge=1, le=_MOST_CLASSES)]
+Tokens = Annotated[int, Field(ge=1, le=2**20)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -38,6 +40,9 @@ class Facts:
         image_shape: (channels, height, width) of the images that it learned from.
         mean: per channel, of pixel values scaled to 0..1. None: unknown, since the data set gave its images as floats.
         std: per channel, likewise.
+        fields: names of the tensors of a sample, where it is no image: ``input_ids``, ``attention_mask``.
+        tokens: the largest number of tokens of a sample that it learned from.
+        tokenizer: identifies the tokenizer whose ids it learned from.
         heads: descriptions of the heads that methods have put on the network, the innermost first.
     """
 
@@ -51,6 +56,9 @@ class Facts:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     heads: tuple[str, ...] = ()
+    fields: tuple[str, ...] | None = None
+    tokens: int | None = None
+    tokenizer: str | None = None
 
     @classmethod
     def parse(cls, metadata: Mapping[str, str], source: str) -> "Facts":
@@ -84,6 +92,11 @@ class Facts:
             for name, value in known.items()
             if value != getattr(empty, name) or (name == "options" and self.model is not None)
         }
+
+    @property
+    def example(self) -> dict[str, Tensor] | None:
+        """Samples of the form that it learned from; None where these are images, or nothing is known."""
+        return None if self.fields is None or self.tokens is None else blank_tokens(self.fields, self.tokens)
 
     @property
     def named_classes(self) -> tuple[str, ...] | None:
@@ -120,7 +133,7 @@ def set_facts(model: nn.Module, known: Facts | None) -> None:
 
 def untrained(known: Facts | None) -> Facts | None:
     """The facts without those of the data that a network learned from."""
-    return known and replace(known, class_names=None, mean=None, std=None)
+    return known and replace(known, class_names=None, mean=None, std=None, tokenizer=None)
 
 
 def _own(model: nn.Module) -> nn.Module:
@@ -148,6 +161,9 @@ class _Checked:
     mean: tuple[Finite, ...] | None = None
     std: tuple[Annotated[Finite, Field(gt=0)], ...] | None = None
     heads: tuple[str, ...] = ()
+    fields: tuple[str, ...] | None = None
+    tokens: Tokens | None = None
+    tokenizer: str | None = None
 
     @model_validator(mode="after")
     def _agree(self) -> "_Checked":

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -48,13 +49,15 @@ def named(module: nn.Module, traced: Trace, mapping: Mapping[str, str]) -> Found
     features = dict(sorted(found.items(), key=lambda item: order[item[1].module, item[1].call]))
     maps = [name for name, source in features.items() if value_of(source, traced).ndim == 4]
     stages = [name for name in maps if name not in (STEM, LAST_MAP)]
-    return with_head(
+    found_head = with_head(
         traced,
         features,
         STEM if STEM in maps else None,
         stages or maps,
         LAST_MAP if LAST_MAP in maps else None,
     )
+    layers = tuple(name for name, source in features.items() if value_of(source, traced).ndim == 3)
+    return replace(found_head, roles=replace(found_head.roles, layers=layers)) if traced.tokens else found_head
 
 
 def _place(text: str) -> _Place:
@@ -98,9 +101,16 @@ def _source(call: Call, place: _Place, traced: Trace, where: str) -> Source:
 
 
 def _tokens(call: Call, place: _Place, traced: Trace, where: str) -> Source:
+    if call.output.shape[1] == traced.tokens and not place.prefix:
+        return Source(call.name, call=call.number)
     prefix = place.prefix or 0
     patches = call.output.shape[1] - prefix
     grid = grid_of(patches, traced.image_size)
+    if traced.tokens:
+        raise UserError(
+            f"{where}: the output of the module {call.name!r} has shape {list(call.output.shape)}, and the samples "
+            f"have {traced.tokens} tokens"
+        )
     if grid is None:
         height, width = traced.image_size
         raise UserError(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from smskd.interfaces.features import LOGITS, PREACTIVATION, FeatureModel
+from smskd.interfaces.inputs import X, repeated
 from smskd.models.dry_run import like_weights
 
 TOLERANCE = 1e-4
@@ -19,16 +20,19 @@ def readable_names(model: FeatureModel) -> list[str]:
     return [*model.feature_names, *before, LOGITS]
 
 
-def probe_images(model: nn.Module, example: Tensor, count: int) -> Tensor:
+def probe_inputs(model: nn.Module, example: X, count: int) -> X:
     """Fixed random images [count, channels, height, width] for a model, on its device and of its type.
 
     The second half of them is brighter and of more contrast than the first. Random state is neither used nor changed.
+    Of several tensors by name, the samples of the example again and again: any numbers would not do for token ids.
 
     Args:
         model: that they are for.
-        example: images [N, channels, height, width], for their shape.
+        example: images [N, channels, height, width], for their shape, or samples of several tensors by name.
         count: even.
     """
+    if not isinstance(example, Tensor):
+        return like_weights(model, repeated(example, count))
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(count, *example.shape[1:], generator=generator)
     noise[count // 2 :] = 3 * noise[count // 2 :] + 1

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError
+from smskd.interfaces.inputs import ATTENTION_MASK, Inputs, form_of, rows_of
+from smskd.models.calling import called
 from smskd.models.dry_run import as_user_error, preserve_state
 from smskd.models.module_outputs import first_tensor
-from smskd.models.probe import probe_images
+from smskd.models.probe import probe_inputs
 
 _IMAGES = 2
 _SAME = 1e-6
@@ -73,39 +75,42 @@ class Trace:
     Attributes:
         calls: of all modules, in order of completion.
         output: of the network.
-        image_size: height and width of the images.
+        image_size: height and width of the images; (0, 0) where the inputs are none.
+        tokens: number of tokens in each sample; 0 where the samples are no sequences of tokens.
     """
 
     calls: Sequence[Call]
     output: Any
     image_size: tuple[int, int]
+    tokens: int = 0
 
     def inside(self, call: Call) -> list[Call]:
         """The calls of the modules that a module is part of."""
         return [other for other in self.calls if call.name.startswith(f"{other.name}.")]
 
 
-def trace(module: nn.Module, example: Tensor, run: Callable[[Tensor], Any] | None = None) -> Trace:
-    """Runs a network on two random images in eval mode; modes, buffers and random state are left as they were.
+def trace(module: nn.Module, example: Inputs, run: Callable[..., Any] | None = None) -> Trace:
+    """Runs a network on two random images, or two samples of the example, in eval mode; modes, buffers and random
+    state are left as they were.
 
     Args:
         module: the network.
-        example: images [N, channels, height, width], for their shape. A network that does not accept two images is run
-            on N of them, N even.
-        run: runs the network; by default ``module`` itself.
+        example: images [N, channels, height, width], for their shape, or samples of several tensors by name. A network
+            that does not accept two images is run on N of them, N even.
+        run: runs the network on such inputs; by default ``module`` itself.
 
     Raises:
-        UserError: the network does not accept such images.
+        UserError: the network does not accept such inputs.
     """
     try:
         return _traced(module, example, run, _IMAGES)
     except UserError:
-        if len(example) <= _IMAGES or len(example) % 2:
+        if rows_of(example) <= _IMAGES or rows_of(example) % 2:
             raise
-        return _traced(module, example, run, len(example))
+        return _traced(module, example, run, rows_of(example))
 
 
-def _traced(module: nn.Module, example: Tensor, run: Callable[[Tensor], Any] | None, images: int) -> Trace:
+def _traced(module: nn.Module, example: Inputs, run: Callable[..., Any] | None, images: int) -> Trace:
     calls: list[Call] = []
     names = {part: name for name, part in module.named_modules() if name}
     count: Counter[str] = Counter()
@@ -117,12 +122,20 @@ def _traced(module: nn.Module, example: Tensor, run: Callable[[Tensor], Any] | N
 
     handles = [part.register_forward_hook(record) for part in names]
     try:
-        with preserve_state(module), as_user_error(tuple(example.shape[1:])):
-            output = (run or eager(module))(probe_images(module, example, images))
+        with preserve_state(module), as_user_error(form_of(example)):
+            output = called(run or eager(module), module, probe_inputs(module, example, images))
     finally:
         for handle in handles:
             handle.remove()
+    if not isinstance(example, Tensor):
+        return Trace(calls, output, (0, 0), token_count(example))
     return Trace(calls, output, (int(example.shape[2]), int(example.shape[3])))
+
+
+def token_count(x: Inputs) -> int:
+    """The number of tokens in each sample, padding included; 0 where the samples are no sequences of tokens."""
+    mask = None if isinstance(x, Tensor) else x.get(ATTENTION_MASK)
+    return 0 if mask is None else int(mask.shape[1])
 
 
 def eager(module: nn.Module) -> Callable[..., Any]:

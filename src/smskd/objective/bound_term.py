@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError, nearest
@@ -88,13 +89,13 @@ class Weights:
     Args:
         student: the network that is trained.
         reference: None where there is none.
-        example: a tensor on the device of training.
+        device: of training.
     """
 
-    def __init__(self, student: FeatureModel, reference: Frozen | None, example: Tensor) -> None:
+    def __init__(self, student: FeatureModel, reference: Frozen | None, device: torch.device) -> None:
         self._student = student
         named = reference.model.named_parameters() if reference is not None else ()
-        self.reference = {name: parameter.detach().to(example.device) for name, parameter in named}
+        self.reference = {name: parameter.detach().to(device) for name, parameter in named}
 
     def student(self) -> dict[str, Tensor]:
         """The student's trainable parameters by name."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from smskd.errors import UserError
+from smskd.interfaces.inputs import Inputs, form_of, rows_of
 from smskd.interfaces.terms import Anchor, DataInfo, Method, WeightedMethod
 from smskd.models import adapt, describe
 from smskd.models.frozen import Frozen
@@ -18,7 +19,7 @@ def build_objective(
     teacher: nn.Module | None = None,
     *,
     methods: Sequence[str | Method | WeightedMethod] = (),
-    example: Tensor,
+    example: Inputs,
     data: DataInfo | None = None,
     ce_weight: float | None = None,
     anchor: Anchor | None = None,
@@ -40,8 +41,8 @@ def build_objective(
         teacher: the network to learn from; it is copied and frozen, unless it is :class:`smskd.Frozen` already. None
             if no method needs one.
         methods: names, methods or :class:`smskd.WeightedMethod`; none: cross-entropy alone.
-        example: one or more images [N, channels, height, width] on the device of training, for the shapes of the
-            features.
+        example: one or more images [N, channels, height, width] on the device of training, or samples of several
+            tensors by name, for the shapes of the features.
         data: what the methods may know of the training data; CRD needs it, the others do not.
         ce_weight: of the cross-entropy; by default the published one of a single method, 1 otherwise.
         anchor: holds the student near the reference; None: nothing does.
@@ -56,8 +57,7 @@ def build_objective(
     frozen = teacher if teacher is None or isinstance(teacher, Frozen) else Frozen(adapt(teacher, example), example)
     if anchor is not None and anchor.refers_to != "average" and reference is None:
         raise UserError("an anchor needs a reference: give reference=Frozen(objective.predictor, example)")
-    _, channels, height, width = example.shape
-    layout = describe(model, (int(channels), int(height), int(width)))
+    layout = describe(model, form_of(example))
     return WeightedSum(
         StageParts(
             student=model,
@@ -66,7 +66,7 @@ def build_objective(
             methods=items,
             anchor=anchor.resolve({item.method.kind for item in items}) if anchor is not None else None,
             ce_weight=published_ce_weight(items) if ce_weight is None else ce_weight,
-            data=data or DataInfo(samples=0, classes=layout.classes, batch_size=len(example)),
+            data=data or DataInfo(samples=0, classes=layout.classes, batch_size=rows_of(example)),
             example=example,
         )
     )

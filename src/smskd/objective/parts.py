@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.inputs import InputForm, Inputs, device_of, form_of
 from smskd.interfaces.terms import Anchor, DataInfo, WeightedMethod
 from smskd.models.frozen import Frozen
 from smskd.objective.tapped_features import Extractor
@@ -28,7 +30,8 @@ class StageParts:
         anchor: holds the student near the reference; None: nothing does.
         ce_weight: of the cross-entropy.
         data: of the training data.
-        example: one or more images [N, channels, height, width], for their shape, type and device.
+        example: one or more images [N, channels, height, width], or samples of several tensors by name, for their
+            shape, type and device.
         cache: of the teacher's outputs.
         clock: times the parts of a step.
         extractor: computes the student's features in place of the student itself, compiled; None: the student.
@@ -43,7 +46,7 @@ class StageParts:
     anchor: Anchor | None
     ce_weight: float
     data: DataInfo
-    example: Tensor
+    example: Inputs
     cache: TeacherCache | None = None
     clock: Clock = IDLE
     extractor: Extractor | None = None
@@ -51,7 +54,11 @@ class StageParts:
     anchor_state: nn.Module | None = None
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of an image."""
-        _, channels, height, width = self.example.shape
-        return int(channels), int(height), int(width)
+    def input_form(self) -> InputForm:
+        """The form of a sample: (channels, height, width) of an image, or the example."""
+        return form_of(self.example)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of training."""
+        return device_of(self.example)

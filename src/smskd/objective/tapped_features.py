@@ -1,7 +1,7 @@
 """From the taps of loss terms to the tensors they receive: each feature is read once for all terms."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -9,12 +9,13 @@ from torch import Tensor
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import LOGITS, TRAIN_VIEW, FeatureLayout, FeatureModel, ModelInfo, Tap, TappedOutputs
+from smskd.interfaces.inputs import Inputs
 
 
 class Extractor(Protocol):
     """A model, or a compiled program that computes its features."""
 
-    def extract(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+    def extract(self, x: Any, names: Collection[str]) -> dict[str, Tensor]:
         """See :meth:`FeatureModel.extract`."""
         ...
 
@@ -25,7 +26,7 @@ def read(model: Extractor, batch: Batch, taps: Collection[Tap]) -> dict[Tap, Ten
     views = {tap.view for tap in taps}
     for view in sorted(views, key=lambda name: (name != TRAIN_VIEW, name)):
         names = {tap.name: tap for tap in taps if tap.view == view}
-        found = model.extract(_images(batch, view), names.keys())
+        found = model.extract(_inputs(batch, view), names.keys())
         tensors |= {tap: found[name] for name, tap in names.items()}
     return tensors
 
@@ -45,7 +46,7 @@ def model_info(model: FeatureModel, layout: FeatureLayout, taps: Sequence[Tap]) 
     return ModelInfo(shapes, layout.classes, model.classifier, norms, model.family, layout.mean_pooled)
 
 
-def _images(batch: Batch, view: str) -> Tensor:
+def _inputs(batch: Batch, view: str) -> Inputs:
     if view == TRAIN_VIEW:
         return batch.x
     if view not in batch.views:

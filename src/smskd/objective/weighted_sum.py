@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch, FrozenOutputs
 from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel, Reads, Tap, TappedOutputs
+from smskd.interfaces.inputs import Inputs
 from smskd.interfaces.objective import Losses, Objective, ParameterGroup, PretrainingPhase
 from smskd.interfaces.terms import Method
 from smskd.models import describe
@@ -39,7 +40,7 @@ class WeightedSum(Objective):
         self.student: FeatureModel = parts.student
         self.models = _described(parts)
         self.methods, self.anchor = _bound(parts, self.models)
-        self._states = nn.ModuleList([term.state for term in self.terms]).to(parts.example.device)
+        self._states = nn.ModuleList([term.state for term in self.terms]).to(parts.device)
         reads = [*(term.reads for term in self.terms), self.own_reads()]
         self._student_taps = all_taps(reads, "student") | {_LOGITS}
         self._views = frozenset[str]().union(*(own.views for own in reads))
@@ -56,7 +57,7 @@ class WeightedSum(Objective):
             parts.clock,
         )
         self._weights = (
-            Weights(parts.student, parts.reference, parts.example) if any(own.weights for own in reads) else None
+            Weights(parts.student, parts.reference, parts.device) if any(own.weights for own in reads) else None
         )
         self._head = next((term for term in self.methods if _replaces_head(term)), None)
         # In a tuple, so that torch does not register it: its parts are registered already.
@@ -103,11 +104,11 @@ class WeightedSum(Objective):
     def precompute(self, batch: Batch) -> FrozenOutputs:
         return self.frozen.forward(batch)
 
-    def forward(self, batch: Batch | tuple[Tensor, Tensor]) -> Losses:
+    def forward(self, batch: Batch | tuple[Inputs, Tensor]) -> Losses:
         """The losses of a batch.
 
         Args:
-            batch: a :class:`smskd.Batch`, or (images [N, channels, height, width], labels [N]).
+            batch: a :class:`smskd.Batch`, or (images [N, channels, height, width] or tensors by name, labels [N]).
         """
         batch, student = self.outputs(batch)
         own = self._replace_head(student)
@@ -181,10 +182,10 @@ class WeightedSum(Objective):
 
 
 def _described(parts: StageParts) -> ReadModels:
-    student = describe(parts.student, parts.image_shape)
+    student = describe(parts.student, parts.input_form)
     if parts.teacher is None:
         return ReadModels(parts.student, student, None, None, parts.reference)
-    teacher = describe(parts.teacher.model, parts.image_shape)
+    teacher = describe(parts.teacher.model, parts.input_form)
     return ReadModels(parts.student, student, parts.teacher, teacher, parts.reference)
 
 

@@ -18,7 +18,7 @@ import torch
 
 from smskd.build import Provided
 from smskd.config.data import DataConfig
-from smskd.data import Dataset
+from smskd.data import Dataset, TextDataset
 from smskd.errors import UserError
 from smskd.interrupts import children_ignore_ctrl_c
 from smskd.session import Run, reopen
@@ -140,7 +140,7 @@ def _serve(connection: Connection) -> None:
     """The work of a worker process: one run after another until the parent closes the pipe."""
     torch.set_num_threads(1)
     keep_freed_memory(torch.device("cpu"))
-    loaded: list[tuple[DataConfig, Dataset]] = []
+    loaded: list[tuple[DataConfig, Dataset | TextDataset]] = []
     while True:
         try:
             folder = connection.recv()
@@ -149,7 +149,7 @@ def _serve(connection: Connection) -> None:
             sys.exit()
 
 
-def _train(folder: Path, connection: Connection, loaded: list[tuple[DataConfig, Dataset]]) -> None:
+def _train(folder: Path, connection: Connection, loaded: list[tuple[DataConfig, Dataset | TextDataset]]) -> None:
     """Trains a run and reports each epoch and the end."""
     try:
         (run,) = reopen(folder, trust=True)  # the parent process has begun it, or has asked
@@ -167,7 +167,7 @@ def _train(folder: Path, connection: Connection, loaded: list[tuple[DataConfig, 
         connection.send(Progress(folder, "finished"))
 
 
-def _dataset(run: Run, loaded: list[tuple[DataConfig, Dataset]]) -> Dataset:
+def _dataset(run: Run, loaded: list[tuple[DataConfig, Dataset | TextDataset]]) -> Dataset | TextDataset:
     """The data of a run; runs with the same data share them."""
     for config, dataset in loaded:
         if config == run.recipe.data:

@@ -10,6 +10,7 @@ from smskd.data.loaders.identity import AugmentationSpace
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import LOGITS, FeatureLayout
+from smskd.interfaces.inputs import Inputs, device_of, dtype_of, take
 from smskd.models.frozen import Frozen
 from smskd.teacher_cache import capacity
 from smskd.teacher_cache.chunks import chunk_size, extract_in_chunks
@@ -41,7 +42,8 @@ class TeacherCache:
         options: mode, folder and limit; the mode is not ``off``.
         key: of the outputs on disk; None: they are kept in memory.
         epochs: of the run, for ``replay``.
-        example: an image [1, channels, height, width] on the device of training.
+        example: an image [1, channels, height, width], or samples of several tensors by name, on the device of
+            training.
 
     Raises:
         UserError: the cache exceeds its limit, the memory or the disk; its folder cannot be written; or these images
@@ -58,10 +60,12 @@ class TeacherCache:
         options: CacheConfig,
         key: Key | None,
         epochs: int,
-        example: Tensor,
+        example: Inputs,
     ) -> None:
         self._teacher = teacher
-        self._device = example.device
+        self._device = device_of(example)
+        self._example = example
+        self._padding = dict(augmentation_space.padding)
         self._chunk = chunk_size(example)
         self._index = record_index(augmentation_space, options, epochs)
         self._codecs = {name: codec_of(name, layout, options) for name in sorted(outputs)}
@@ -109,12 +113,12 @@ class TeacherCache:
         missing = (~valid).nonzero()[:, 0]
         if len(missing):
             positions = to_device(missing, self._device)
-            for name, computed in self._computed_rows(batch.x.index_select(0, positions), names).items():
+            for name, computed in self._computed_rows(take(batch.x, positions), names).items():
                 self._keep(name, records[missing], images[missing], computed)
                 rows[name] = rows[name].index_copy(0, positions, computed)
         self._lookups += len(records)
         self._hits += len(records) - len(missing)
-        return {name: self._codecs[name].unpack(row).to(batch.x.dtype) for name, row in rows.items()}
+        return {name: self._codecs[name].unpack(row).to(dtype_of(batch.x)) for name, row in rows.items()}
 
     def share_of_hits(self) -> float | None:
         """The share of samples that were in the cache since the last call; None if none was looked up.
@@ -137,9 +141,9 @@ class TeacherCache:
             self._unwritable.add(name)
             self.notes.append(f"{error}. Outputs that are missing in it were computed again in each epoch.")
 
-    def _computed_rows(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+    def _computed_rows(self, x: Inputs, names: Collection[str]) -> dict[str, Tensor]:
         """Rows of the teacher's outputs for images."""
-        computed = extract_in_chunks(self._teacher, x, names, self._chunk)
+        computed = extract_in_chunks(self._teacher, x, names, self._chunk, self._example, self._padding)
         for values in computed.values():
             self._all_finite &= values.to(torch.float16).isfinite().all()
         if self._device.type == "cpu" or any(isinstance(storage, FileStorage) for storage in self._storages.values()):
@@ -161,7 +165,7 @@ class TeacherCache:
         return {name: MemoryStorage(count, codec.width, device) for name, codec in self._codecs.items()}
 
     def _in_files(
-        self, key: Key, options: CacheConfig, content: str, layout: FeatureLayout, example: Tensor
+        self, key: Key, options: CacheConfig, content: str, layout: FeatureLayout, example: Inputs
     ) -> dict[str, Storage]:
         count, folder = self._index.count, key.folder(options.path)
         files = {name: folder / f"{_file_name(name)}{ROWS}" for name in self._codecs}
@@ -199,9 +203,12 @@ def _file_name(output: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in output)
 
 
-def _probe(teacher: Frozen, layout: FeatureLayout, example: Tensor) -> Probe:
-    noise = torch.randn(_PROBE_IMAGES, *example.shape[1:], generator=torch.Generator().manual_seed(0))
-    found = teacher.extract(noise.to(example), (LOGITS, *_vectors(layout)))
+def _probe(teacher: Frozen, layout: FeatureLayout, example: Inputs) -> Probe:
+    inputs = example
+    if isinstance(example, Tensor):
+        noise = torch.randn(_PROBE_IMAGES, *example.shape[1:], generator=torch.Generator().manual_seed(0))
+        inputs = noise.to(example)
+    found = teacher.extract(inputs, (LOGITS, *_vectors(layout)))
     if not all(bool(values.isfinite().all()) for values in found.values()):
         raise UserError("the teacher's outputs are not finite: its weights are damaged")
     return {name: values.float().tolist() for name, values in found.items()}

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import FeatureModel, TappedOutputs
 from smskd.interfaces.objective import Objective
 from smskd.interfaces.terms import Anchor, TermInputs
@@ -50,14 +51,14 @@ def at_reference(case: AnchorCase) -> None:
 def end_of_stage(case: AnchorCase) -> None:
     """At the end of a stage it changes nothing but its state, and its loss is finite afterwards."""
     state, model, epoch = case.build(), case.model.eval(), list(batches())
-    before = tensors_of(model), _flags(model), [copies({"x": batch.x, "y": batch.y}) for batch in epoch]
+    before = tensors_of(model), _flags(model), [copies(_tensors(batch)) for batch in epoch]
     case.anchor.end_of_stage(model, epoch, state)
     require_same(tensors_of(model), before[0], "the end of a stage changes the model")
     require(_flags(model) == before[1], "the end of a stage changes requires_grad or the mode of the model")
     idle = [name for name, parameter in model.named_parameters() if parameter.grad is not None]
     require(not idle, f"the end of a stage leaves gradients: {', '.join(idle)}")
     for batch, old in zip(epoch, before[2], strict=True):
-        require_same({"x": batch.x, "y": batch.y}, old, "the end of a stage changes the batches")
+        require_same(_tensors(batch), old, "the end of a stage changes the batches")
     inputs = case.inputs()
     require_finite_parts(case.loss(state, inputs), len(inputs.batch.y), "the loss after the end of a stage")
 
@@ -128,3 +129,7 @@ def _near(inputs: TermInputs, generator: torch.Generator) -> TermInputs:
 
 def _flags(model: FeatureModel) -> list[bool]:
     return [parameter.requires_grad for parameter in model.parameters()] + [m.training for m in model.modules()]
+
+
+def _tensors(batch: Batch) -> dict[str, Tensor]:
+    return {"y": batch.y, **({"x": batch.x} if isinstance(batch.x, Tensor) else batch.x)}

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import FeatureLayout, Reads, Shape, Tap, TappedOutputs
+from smskd.interfaces.inputs import take
 from smskd.interfaces.terms import DataInfo, TermInputs
 
 CLASSES = 5
@@ -66,7 +67,8 @@ def leaves(inputs: TermInputs) -> dict[str, Tensor]:
 
 def named_tensors(inputs: TermInputs) -> dict[str, Tensor]:
     """All tensors that a loss reads."""
-    tensors = {"labels": inputs.batch.y, "images": inputs.batch.x}
+    x = inputs.batch.x
+    tensors = {"labels": inputs.batch.y, **({"images": x} if isinstance(x, Tensor) else x)}
     for role in ("student", "teacher", "reference"):
         output: TappedOutputs = getattr(inputs, role)
         tensors[f"{role} logits"] = output.logits
@@ -87,7 +89,7 @@ def selected(inputs: TermInputs, samples: Tensor) -> TermInputs:
     views = {name: view[samples] for name, view in batch.views.items()}
     return replace(
         inputs,
-        batch=Batch(batch.x[samples], batch.y[samples], index, batch.progress, views),
+        batch=Batch(take(batch.x, samples), batch.y[samples], index, batch.progress, views),
         student=_selected(inputs.student, samples),
         teacher=_selected(inputs.teacher, samples),
         reference=_selected(inputs.reference, samples),

@@ -75,7 +75,7 @@ def evaluate(
     compute = compute or ComputeConfig()
     with in_eval_mode(model):
         for batch in batches:
-            with compute.autocast(batch.x.device):
+            with compute.autocast(batch.y.device):
                 logits = model(batch.x)
             top1, top5 = hits(logits, batch.y)
             first.append(top1)

@@ -31,8 +31,8 @@ def _cache(config: RunConfig, teacher: Frozen) -> TeacherCache | None:
     options = stages[0].teacher.cache if stages[0].teacher is not None else None
     if options is None or options.mode == "off":
         return None
-    layout = describe(teacher.model, config.image_shape)
-    student = describe(config.student, config.image_shape)
+    layout = describe(teacher.model, config.input_form)
+    student = describe(config.student, config.input_form)
     taps = (_taps(stage, config.recipe.strategy, student, layout) for stage in stages)
     outputs = frozenset[str]().union(*(cacheable(own, layout) for own in taps))
     if not outputs:
@@ -44,7 +44,7 @@ def _cache(config: RunConfig, teacher: Frozen) -> TeacherCache | None:
         )
     space = _loader(config, indices).augmentation_space
     runtime, on_disk = config.recipe.runtime, options.mode != "memory"
-    device = config.example.device
+    device = config.device
     return TeacherCache(
         teacher,
         layout,

@@ -90,7 +90,7 @@ class Checkpoints:
         threads = begun.get("threads")
         if isinstance(threads, int) and 0 < threads <= _MOST_THREADS and threads != torch.get_num_threads():
             torch.set_num_threads(threads)
-        now = environment(self._config.example.device, tf32=self._runtime.tf32)
+        now = environment(self._config.device, tf32=self._runtime.tf32)
         changed = [f"{key} {begun[key]}, now {now[key]}" for key in _COMPARED if begun.get(key, now[key]) != now[key]]
         if changed:
             self._notes.append(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from smskd.errors import UserError
+from smskd.interfaces.inputs import dtype_of
 from smskd.interfaces.terms import Term
 from smskd.models import describe
 from smskd.models.fitness import check_network, check_trainable
@@ -19,12 +20,12 @@ def check_stages(config: RunConfig) -> None:
             cannot be built for their shapes, and the message begins with the stage.
     """
     check_network(config.student.wrapped, "student")
-    check_trainable(config.student.wrapped, config.example.dtype)
+    check_trainable(config.student.wrapped, dtype_of(config.example))
     for frozen in dict.fromkeys(frozen for frozen in config.teachers if frozen is not None):
         check_network(frozen.model.wrapped, "teacher")
-    student = describe(config.student, config.image_shape)
+    student = describe(config.student, config.input_form)
     for index, (stage, teacher) in enumerate(zip(config.recipe.stages, config.teachers, strict=True)):
-        layout = None if teacher is None else describe(teacher.model, config.image_shape)
+        layout = None if teacher is None else describe(teacher.model, config.input_form)
         models = ReadModels(config.student, student, teacher, layout, None)
         for name, term, weight in _terms(stage):
             try:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from smskd.config.runtime import ComputeConfig
 from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.inputs import Inputs, device_of, form_of
 from smskd.models import macs
 from smskd.models.compiled import CompiledStudent
 from smskd.models.frozen import Frozen
@@ -37,28 +38,31 @@ class CompilePolicy:
 
     Args:
         compute: of the run.
-        example: an image [1, channels, height, width] on the device of training.
+        example: an image [1, channels, height, width] on the device of training, or samples of several tensors by name,
+            for which nothing is compiled: their lengths differ from batch to batch.
         images: that a network sees in the stage.
     """
 
-    def __init__(self, compute: ComputeConfig, example: Tensor, images: int) -> None:
-        _, channels, height, width = (int(size) for size in example.shape)
-        self._shape = (channels, height, width)
+    def __init__(self, compute: ComputeConfig, example: Inputs, images: int) -> None:
+        self._form = form_of(example)
         self._images = images
         self._mode = compute.compile
-        self._possible = compute.compile != "off" and compute.precision == "fp32" and example.device.type == "cpu"
+        self._takes_images = isinstance(example, Tensor)
+        on_cpu = compute.precision == "fp32" and device_of(example).type == "cpu"
+        self._possible = compute.compile != "off" and on_cpu and self._takes_images
 
     def student(self, model: FeatureModel) -> CompiledStudent | None:
         """The compiled student; None where it is not compiled."""
-        work = 3 * self._images * macs(model, self._shape) if self._possible else 0
-        wanted = self._mode == "on" or (self._possible and work >= TRAINING_WORTHWHILE)
+        work = 3 * self._images * macs(model, self._form) if self._possible else 0
+        asked = self._mode == "on" and self._takes_images
+        wanted = asked or (self._possible and work >= TRAINING_WORTHWHILE)
         return CompiledStudent(model) if wanted else None
 
     def frozen(self, network: Frozen) -> bool:
         """Whether a frozen network is compiled."""
         if not self._possible:
             return False
-        return self._mode == "on" or self._images * macs(network.model, self._shape) >= WORTHWHILE
+        return self._mode == "on" or self._images * macs(network.model, self._form) >= WORTHWHILE
 
 
 @contextmanager
@@ -69,7 +73,7 @@ def fitting_threads(config: RunConfig) -> Iterator[None]:
     several threads round differently.
     """
     before = torch.get_num_threads()
-    if config.example.device.type == "cpu" and _step(config) < SMALL_STEP:
+    if config.device.type == "cpu" and _step(config) < SMALL_STEP:
         torch.set_num_threads(1)
     try:
         yield
@@ -79,6 +83,6 @@ def fitting_threads(config: RunConfig) -> Iterator[None]:
 
 def _step(config: RunConfig) -> int:
     """Multiply-accumulates of a training step; a backward pass counts as two forward passes."""
-    shape = config.image_shape
+    shape = config.input_form
     teachers = [macs(teacher.model, shape) for teacher in config.teachers if teacher is not None]
     return config.recipe.training.batch_size * (3 * macs(config.student, shape) + max(teachers, default=0))

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+import torch
 
 from smskd.data import Loader
 from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.inputs import InputForm, Inputs, device_of, form_of
 from smskd.models.frozen import Frozen
 from smskd.strategies.resolved import ResolvedRecipe
 from smskd.training.identity import Identity
@@ -24,7 +25,8 @@ class RunConfig:
         loaders: of the training data, by stage; stages with the same batch size share one.
         test: the loader of the test data.
         validation: of the validation split; None where there is none.
-        example: an image [1, channels, height, width], for the shapes of the features.
+        example: an image [1, channels, height, width], or a few samples of several tensors by name, for the shapes of
+            the features.
         data: facts of the data for the summary.
         student_metadata: goes into the files of the student's weights, so that they can be loaded alone.
         identity: of the run, compared when it is resumed.
@@ -35,7 +37,7 @@ class RunConfig:
     teachers: tuple[Frozen | None, ...]
     loaders: tuple[Loader, ...]
     test: Loader
-    example: Tensor
+    example: Inputs
     identity: Identity
     validation: Loader | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -47,7 +49,11 @@ class RunConfig:
         return self.loaders[0].info.classes
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of an image."""
-        _, channels, height, width = self.example.shape
-        return int(channels), int(height), int(width)
+    def input_form(self) -> InputForm:
+        """The form of a sample: (channels, height, width) of an image, or the example."""
+        return form_of(self.example)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of training."""
+        return device_of(self.example)

@@ -43,7 +43,7 @@ def train_epochs(
         track: shows progress within an epoch.
     """
     settings, loader = config.recipe.stages[stage], config.loaders[stage]
-    group = coalesced_batches(step.device, settings.batch_size, config.image_shape)
+    group = coalesced_batches(step.device, settings.batch_size, config.input_form)
     for epoch in range(first, settings.last + 1):
         started = time.perf_counter()
         seed_everything(mix(config.recipe.runtime.seed, epoch))

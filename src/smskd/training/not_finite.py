@@ -30,11 +30,9 @@ def cause_in_inputs(
     """
     for group in groups:
         batch = group.batch
-        row = _first_row(batch.x, _HUGE)
-        if row is not None:
-            return (
-                f"the image of training sample {_sample(batch, row)} holds {_kind(batch.x[row])}: repair or remove it"
-            )
+        cause = _in_sample(batch)
+        if cause is not None:
+            return cause
         if forward is None:
             continue
         try:
@@ -47,8 +45,19 @@ def cause_in_inputs(
                 if row is not None:
                     return (
                         f"the {network}'s {tap} for training sample {_sample(batch, row)} hold {_kind(values[row])}, "
-                        "though its image is finite: try another network, or runtime.precision=fp32"
+                        "though its input is finite: try another network, or runtime.precision=fp32"
                     )
+    return None
+
+
+def _in_sample(batch: Batch) -> str | None:
+    named = {"image": batch.x} if isinstance(batch.x, Tensor) else batch.x
+    for name, values in named.items():
+        row = _first_row(values, _HUGE) if values.is_floating_point() else None
+        if row is not None:
+            return (
+                f"the {name} of training sample {_sample(batch, row)} holds {_kind(values[row])}: repair or remove it"
+            )
     return None
 
 

@@ -109,7 +109,7 @@ class PhaseTrainer:
         self._open()
         try:
             for batch in track(batches, len(loader), f"pretraining {self.phase.name}, epoch {epoch}"):
-                with self._compute.autocast(batch.x.device):
+                with self._compute.autocast(batch.y.device):
                     parts = self.phase.loss(batch)
                 self._step(torch.stack(list(parts.values())).sum())
                 samples += len(batch.y)

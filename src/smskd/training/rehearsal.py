@@ -16,6 +16,7 @@ from smskd.data.loaders.batching import mapped, split
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch, Progress
 from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.inputs import take
 from smskd.interfaces.objective import Objective
 from smskd.interfaces.terms import Term
 from smskd.models.copying import copy_of
@@ -106,7 +107,7 @@ def _rehearse_anchor(config: RunConfig, index: int, objective: Objective, refere
     anchor, state = config.recipe.stages[index].anchor, objective.anchor_state
     if anchor is None or state is None or type(anchor).end_of_stage is Term.end_of_stage:
         return
-    model = copy_of(reference.model).to(config.example.device).requires_grad_(True).eval()
+    model = copy_of(reference.model).to(config.device).requires_grad_(True).eval()
     with _told(index, "the anchor cannot begin", "the anchor"):
         anchor.end_of_stage(model, [batch], state)
 
@@ -116,7 +117,7 @@ def _rehearse_steps(config: RunConfig, index: int, objective: Objective, batch: 
     optimizer = build_optimizer(stage.optimizer, objective.parameter_groups())
     for group in optimizer.param_groups:
         group["lr"] = 0.0
-    step = Step(objective, optimizer, config.recipe.runtime, IDLE, config.example.device)
+    step = Step(objective, optimizer, config.recipe.runtime, IDLE, config.device)
     for phase in objective.pretraining_phases():
         with _told(index, f"the pretraining of {phase.name} fails", f"the pretraining of {phase.name}"):
             phase.loss(batch)
@@ -124,7 +125,7 @@ def _rehearse_steps(config: RunConfig, index: int, objective: Objective, batch: 
     for size in _sizes(loader, len(batch.y)):
         part = replace(mapped(batch, lambda tensor, rows=size: tensor[:rows]), keys=None)  # type: ignore[misc]
         last = "the last, smaller batch of an epoch" if size < len(batch.y) else "a batch"
-        images = f"{last} ({size} {'image' if size == 1 else 'images'})"
+        images = f"{last} ({_samples(size, config)})"
         with _told(
             index,
             f"a training step on {images} fails",
@@ -141,12 +142,17 @@ def _rehearse_evaluation(config: RunConfig, network: nn.Module, role: str) -> No
             continue
         batch = next(iter(loader.epoch(0)))
         for size in _sizes(loader, len(batch.y)):
-            images = f"a test batch of {size} {'image' if size == 1 else 'images'}"
+            images = f"a test batch of {_samples(size, config)}"
             fails, memory = f"evaluation of the {role} on {images} fails", f"{images}: lower training.test_batch_size"
             with _told(None, fails, memory), torch.no_grad(), in_eval_mode(network):
-                with compute.autocast(config.example.device):
-                    logits = network(batch.x[:size])
+                with compute.autocast(config.device):
+                    logits = network(take(batch.x, slice(size)))
                 _check_logits(logits, size, config.classes)
+
+
+def _samples(count: int, config: RunConfig) -> str:
+    noun = "image" if isinstance(config.example, Tensor) else "text"
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _first_batch(loader: Loader, progress: Progress, views: frozenset[str]) -> Batch:

@@ -107,7 +107,7 @@ class SharedStages:
             "metrics": metrics,
             "pretraining": pretraining,
             "seconds": round(sum(line["seconds"] for line in (*metrics, *pretraining)), 3),
-            "environment": environment(self._config.example.device, tf32=self._config.recipe.runtime.tf32),
+            "environment": environment(self._config.device, tf32=self._config.recipe.runtime.tf32),
             "run": self._config.recipe.name,
         }
         try:

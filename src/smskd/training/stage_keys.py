@@ -66,7 +66,7 @@ def _concerns_all_stages(key: str) -> bool:
 
 
 def _machine(config: RunConfig) -> dict[str, Any]:
-    device = config.example.device
+    device = config.device
     here = environment(device, tf32=config.recipe.runtime.tf32)
     return {
         **{key: here[key] for key in _MACHINE},
@@ -109,7 +109,7 @@ def _teacher(config: RunConfig, index: int, stage: ResolvedStage) -> dict[str, A
 def _with_others(config: RunConfig, stage: ResolvedStage) -> list[Any] | None:
     """The stages with the same teacher, where a compiled program may compute the cached outputs of all of them."""
     compute = config.recipe.runtime
-    if config.example.device.type != "cpu" or compute.precision != "fp32" or compute.compile == "off":
+    if config.device.type != "cpu" or compute.precision != "fp32" or compute.compile == "off":
         return None
     others = [own for own in config.recipe.stages if own.teacher is not None and own.teacher == stage.teacher]
     return sorted({name for own in others for name in own.names})

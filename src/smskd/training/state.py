@@ -61,7 +61,7 @@ class TrainingState:
         self.known: Tensor | None = None
         """Which test samples the student that was carried into the stage gets right, bool [N]."""
         self.caches = teacher_caches(config)
-        self.clock = Clock(config.example.device)
+        self.clock = Clock(config.device)
         self._anchor_state: tuple[Anchor, Any] | None = None
         self._step: Step | None = None
         self._ema: ExponentialMovingAverage | None = None
@@ -175,7 +175,7 @@ class TrainingState:
         if state.get("start") and self.start is not None:
             self.start.load_state_dict(state["start"])
         self._replace_heads(self.counters.stage)
-        device = self.config.example.device
+        device = self.config.device
         if state.get("reference"):
             self.reference = Frozen(self.student, self.config.example)
             self.reference.load_state_dict(state["reference"])
@@ -214,7 +214,7 @@ class TrainingState:
         optimizer = build_optimizer(stage.optimizer, objective.parameter_groups())
         runtime = config.recipe.runtime
         skips = runtime.on_nan == "skip"
-        self._step = Step(objective, optimizer, runtime, self.clock, config.example.device, skips=skips)
+        self._step = Step(objective, optimizer, runtime, self.clock, config.device, skips=skips)
         self._phases = [
             PhaseTrainer(objective, phase, place, stage.optimizer, config.recipe.runtime, index + 1)
             for place, phase in enumerate(objective.pretraining_phases())
@@ -222,7 +222,7 @@ class TrainingState:
         self._ema = ExponentialMovingAverage(self.student, stage.ema_decay) if stage.keeps("ema") else None
         self.best = {}
         self.clock.reset()
-        reset_peak_memory(config.example.device)
+        reset_peak_memory(config.device)
 
     def _built_objective(self, index: int) -> Objective:
         config, stage = self.config, self.config.recipe.stages[index]
@@ -257,7 +257,7 @@ class TrainingState:
             return
         if type(anchor).end_of_stage is Term.end_of_stage:
             return
-        model = copy_of(self.reference.model).to(self.config.example.device).requires_grad_(True)
+        model = copy_of(self.reference.model).to(self.config.device).requires_grad_(True)
         loader = self.config.loaders[self.counters.stage]
         anchor.end_of_stage(model.eval(), loader.epoch(self.counters.epoch), state)
 

@@ -83,7 +83,7 @@ def _cost(name: str, model: FeatureModel, config: RunConfig) -> dict[str, Any]:
     return {
         "model": name,
         "parameters": parameters(model.wrapped),
-        "macs": macs(model.wrapped, config.image_shape),
+        "macs": macs(model.wrapped, config.input_form),
         "features": _features(model, config),
         "latency_milliseconds": latency(_channels_last(model, config), config.example),
     }
@@ -91,11 +91,11 @@ def _cost(name: str, model: FeatureModel, config: RunConfig) -> dict[str, Any]:
 
 def _features(model: FeatureModel, config: RunConfig) -> dict[str, Any]:
     """The features by their role, and the modules at which they are read where the network has been wrapped."""
-    roles = role_names(describe(model, config.image_shape))
+    roles = role_names(describe(model, config.input_form))
     return roles | {"modules": dict(model.sources)} if model.sources else roles
 
 
 def _channels_last(model: nn.Module, config: RunConfig) -> nn.Module:
     """A copy in the format in which networks run here, so that teacher and student are timed alike."""
-    twin = copy_of(model).to(config.example.device)
+    twin = copy_of(model).to(config.device)
     return twin.to(memory_format=torch.channels_last)

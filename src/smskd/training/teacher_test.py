@@ -24,7 +24,7 @@ def last_teacher(config: RunConfig) -> tuple[Frozen, TeacherConfig] | None:
 
 def knows_the_classes(teacher: Frozen, config: RunConfig) -> bool:
     """Whether a teacher's logits are those of the classes of the data, so that it has an accuracy."""
-    return describe(teacher.model, config.image_shape).classes == config.classes
+    return describe(teacher.model, config.input_form).classes == config.classes
 
 
 def test_of_teacher(config: RunConfig, track: Track) -> TeacherReport | None:

@@ -1,6 +1,6 @@
 """Groups of batches that are prepared at once, and batches mapped tensor by tensor."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from smskd.interfaces.batch import Batch, FrozenOutputs
+from smskd.interfaces.inputs import InputForm, mapped_inputs
 
 Change = Callable[[Tensor], Tensor]
 Key = TypeVar("Key")
@@ -63,7 +64,7 @@ def mapped(batch: Batch, change: Change) -> Batch:
     outputs = batch.outputs
     return replace(
         batch,
-        x=change(batch.x),
+        x=mapped_inputs(batch.x, change),
         y=change(batch.y),
         index=None if batch.index is None else change(batch.index),
         views=each(batch.views),
@@ -75,13 +76,16 @@ VALUES = {"cuda": 1024 * 3 * 32 * 32}
 """Numbers in the images of a group of batches, by type of device; elsewhere a group is one batch."""
 
 
-def coalesced_batches(device: torch.device, batch_size: int, shape: Sequence[int]) -> int:
+def coalesced_batches(device: torch.device, batch_size: int, form: InputForm | torch.Size) -> int:
     """The number of batches in a group.
 
     Args:
         device: of the batches.
         batch_size: images in a batch.
-        shape: of an image, (channels, height, width).
+        form: of an image, (channels, height, width). Batches of several tensors by name, whose lengths differ, are not
+            coalesced.
     """
-    values = batch_size * max(1, int(torch.Size(shape).numel()))
+    if isinstance(form, Mapping):
+        return 1
+    values = batch_size * max(1, int(torch.Size(form).numel()))
     return max(1, VALUES.get(device.type, 0) // values)

@@ -16,12 +16,14 @@ class AugmentationSpace:
         samples: number of samples in the data set.
         variants: of each sample; None where random transforms of the data set itself make them uncountable.
         batches: hexadecimal, of how samples are put into batches, on which the random draws of such transforms depend.
+        padding: of sequences: the name of each tensor, and the value by which it is filled up.
     """
 
     identity: str
     samples: int
     variants: int | None
     batches: str
+    padding: tuple[tuple[str, float], ...] = ()
 
 
 def identity_of(*facts: object) -> str:

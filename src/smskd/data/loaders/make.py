@@ -6,13 +6,15 @@ from smskd.config.data import LoaderConfig
 from smskd.data.augment.crop_flip import Augmentation
 from smskd.data.images import Images
 from smskd.data.loaders.in_memory import MemoryLoader
+from smskd.data.loaders.sequences import SequenceLoader
 from smskd.data.loaders.streaming import StreamingLoader
 from smskd.data.samples import Split
+from smskd.data.texts import Texts
 from smskd.errors import UserError
 
 
 def make_loader(
-    split: Split,
+    split: Split | Texts,
     batch_size: int,
     augmentation: Augmentation | None = None,
     *,
@@ -21,13 +23,13 @@ def make_loader(
     device: torch.device | str = "cpu",
     shuffle: bool = True,
     checksums: bool = False,
-) -> MemoryLoader | StreamingLoader:
+) -> MemoryLoader | StreamingLoader | SequenceLoader:
     """A loader of the training, validation or test part of a data set.
 
     Of images in memory both kinds of loader give the same batches, bit for bit.
 
     Args:
-        split: images in memory, or samples to stream.
+        split: images in memory, samples to stream, or texts.
         batch_size: images in a batch.
         augmentation: of images of bytes; its memory format is that of the batches, of floats too.
         config: kind of loader and workers; default: ``auto`` and none.
@@ -40,6 +42,10 @@ def make_loader(
         UserError: no batch can be made, or samples to stream are to be loaded from memory.
     """
     config = config or LoaderConfig()
+    if isinstance(split, Texts):
+        if config.kind == "streaming":
+            raise UserError("data.loader.kind: texts are kept in memory; use 'memory' or 'auto'")
+        return SequenceLoader(split, batch_size, seed=seed, device=device, shuffle=shuffle)
     in_memory = isinstance(split, Images)
     if config.kind == "memory" and not in_memory:
         raise UserError("data.loader.kind: 'memory' needs a source of images in memory; use 'streaming' or 'auto'")

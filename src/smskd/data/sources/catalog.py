@@ -23,6 +23,7 @@ _MODULES = {
     "imagenet": "imagenet",
     "hf": "hf",
     "webdataset": "webdataset",
+    "text": "text",
 }
 
 

@@ -9,19 +9,20 @@ from smskd.data.listed import listed_class_names
 from smskd.data.samples import Samples, Split, read_labels
 from smskd.data.sources.catalog import Track
 from smskd.data.splits import matching_split, require_map_style
+from smskd.data.text_dataset import TextDataset
 from smskd.errors import UserError, nearest
 
 _PARTS = ("train", "test", "validation")
 
 
-def as_dataset(found: Any, name: str, track: Track | None = None) -> Dataset:
+def as_dataset(found: Any, name: str, track: Track | None = None) -> Dataset | TextDataset:
     """The data set that a source returned.
 
     Args:
-        found: a :class:`~smskd.data.Dataset`, which is returned as it is; or map-style data sets of (image, label)
-            pairs: a mapping with the keys ``train``, ``test`` and perhaps ``validation``, or a pair (train, test).
-            Their samples are streamed. Images of bytes are scaled to 0..1, and by default neither cropped nor flipped;
-            a source that wants more returns a :class:`~smskd.data.Dataset`.
+        found: a :class:`~smskd.data.Dataset` or :class:`~smskd.data.TextDataset`, which is returned as it is; or
+            map-style data sets of (image, label) pairs: a mapping with the keys ``train``, ``test`` and perhaps
+            ``validation``, or a pair (train, test). Their samples are streamed. Images of bytes are scaled to 0..1,
+            and by default neither cropped nor flipped; a source that wants more returns a :class:`~smskd.data.Dataset`.
         name: of the source.
         track: shows progress where labels have to be read sample by sample, because the data set lists neither its
             ``classes`` nor its ``targets``.
@@ -29,7 +30,7 @@ def as_dataset(found: Any, name: str, track: Track | None = None) -> Dataset:
     Raises:
         UserError: it is none of these, or test images have a class that training images do not have.
     """
-    if isinstance(found, Dataset):
+    if isinstance(found, Dataset | TextDataset):
         return found
     parts = _parts(found, name)
     class_names = class_names_of(parts["train"], track)

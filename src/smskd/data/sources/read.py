@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from smskd.config.base import ComponentConfig
 from smskd.config.data import LoaderConfig, SubsetConfig
 from smskd.data.dataset import Dataset
-from smskd.data.samples import Split
 from smskd.data.sources.catalog import Track
 from smskd.data.sources.map_style import as_dataset
 from smskd.data.sources.options import checked_options, takes_streaming, takes_subset, takes_track
+from smskd.data.text_dataset import TextDataset
 from smskd.errors import UserError
 from smskd.registry import DATA
+
+D = TypeVar("D", bound=Dataset | TextDataset)
 
 
 def read_source(
@@ -21,7 +23,7 @@ def read_source(
     track: Track | None = None,
     where: str = "data.source",
     loader: LoaderConfig | None = None,
-) -> Dataset:
+) -> Dataset | TextDataset:
     """The data set of a source.
 
     Args:
@@ -62,7 +64,7 @@ def _called(factory: Callable[..., Any], arguments: dict[str, Any], name: str, w
         raise UserError(f"{where}: {name} cannot be called with these options: {error}") from None
 
 
-def _subset(dataset: Dataset, subset: SubsetConfig) -> Dataset:
+def _subset(dataset: D, subset: SubsetConfig) -> D:
     return replace(
         dataset,
         train=_part(dataset.train, subset.train, subset.seed),
@@ -70,5 +72,5 @@ def _subset(dataset: Dataset, subset: SubsetConfig) -> Dataset:
     )
 
 
-def _part(split: Split, limit: int | None, seed: int) -> Split:
+def _part(split: Any, limit: int | None, seed: int) -> Any:
     return split if limit is None else split.subset(limit, seed)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, get_args
 
-from torch import nn
+from torch import Tensor, nn
 
 from smskd.errors import UserError, nearest
+from smskd.interfaces.inputs import InputForm
 from smskd.models.libraries.names import library_of, own_name
 
 Head = Literal["new", "own", "none"]
@@ -24,6 +25,7 @@ class Wanted:
         name: by which its library knows it.
         classes: number of classes.
         image_shape: (channels, height, width) of the images.
+        example: samples of several tensors by name, where the data are texts; None: they are images.
         pretrained: whether the library downloads its weights.
         head: ``new``: the last layer is replaced by a fresh one if the weights have other classes; ``own``: the
             network keeps its number of classes; ``none``: it has no last layer, and its output is the pooled vector;
@@ -37,6 +39,7 @@ class Wanted:
     pretrained: bool = False
     head: Head | None = None
     options: Mapping[str, Any] | None = None
+    example: Mapping[str, Tensor] | None = None
 
     def check_classes(self, found: int) -> None:
         """Refuses pretrained weights of another number of classes.
@@ -52,15 +55,13 @@ class Wanted:
             )
 
 
-def make_of_library(
-    name: str, classes: int, image_shape: tuple[int, int, int], options: Mapping[str, Any]
-) -> nn.Module:
+def make_of_library(name: str, classes: int, form: InputForm, options: Mapping[str, Any]) -> nn.Module:
     """The network of a library.
 
     Args:
         name: ``timm/NAME``, ``torchvision/NAME`` or ``transformers/FOLDER-or-ID``.
         classes: number of classes.
-        image_shape: (channels, height, width) of the images.
+        form: (channels, height, width) of images, or samples of several tensors by name.
         options: ``pretrained`` and ``head`` (:class:`Wanted`), others are passed on to the library.
 
     Raises:
@@ -74,7 +75,8 @@ def make_of_library(
         raise UserError(f"model '{name}': pretrained must be true or false, not {pretrained!r}")
     if head is not None and head not in get_args(Head):
         raise UserError(f"model '{name}': head must be one of {', '.join(get_args(Head))}, not {head!r}")
-    wanted = Wanted(own_name(name), classes, image_shape, pretrained, head, rest)
+    shape, example = (form, None) if isinstance(form, tuple) else ((0, 0, 0), form)
+    wanted = Wanted(own_name(name), classes, shape, pretrained, head, rest, example)
     making = import_module(f"smskd.models.libraries.{library}_making")
     try:
         model: nn.Module = making.make(wanted)
@@ -84,6 +86,25 @@ def make_of_library(
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"model '{name}' cannot be made: {reason}") from error
     return model
+
+
+def reads_texts(name: str) -> bool:
+    """Whether the network of this name is one of transformers that classifies texts, and no images.
+
+    Raises:
+        UserError: transformers is not installed, or there is no such configuration.
+    """
+    if library_of(name) != "transformers":
+        return False
+    try:
+        from smskd.models.libraries.transformers_making import is_text_classifier
+
+        return is_text_classifier(own_name(name))
+    except UserError:
+        raise
+    except Exception as error:  # of the library's making
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"model '{name}' cannot be made: {reason}") from error
 
 
 def unknown(library: str, name: str, valid: list[str]) -> UserError:

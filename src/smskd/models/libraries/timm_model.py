@@ -8,11 +8,12 @@ from typing import Any, Literal, cast
 from torch import Tensor, nn
 
 from smskd.interfaces.features import LOGITS, FeatureModel, Roles
+from smskd.interfaces.inputs import form_of
 from smskd.models.dry_run import as_user_error, preserve_state
 from smskd.models.feature_discovery import LAST_MAP, POOLED, STEM
 from smskd.models.libraries.stages import block_names, stage_indices
 from smskd.models.module_outputs import Source, logits_of
-from smskd.models.probe import agree, probe_images
+from smskd.models.probe import agree, probe_inputs
 
 _IMAGES = 2
 _CONVOLUTION_AND_NORM = 2
@@ -148,8 +149,8 @@ def timm_model(module: nn.Module, example: Tensor) -> TimmModel | None:
     """
     timm = cast(Any, module)
     with preserve_state(module):
-        images = probe_images(module, example, _IMAGES)
-        with as_user_error(tuple(example.shape[1:])):
+        images = probe_inputs(module, example, _IMAGES)
+        with as_user_error(form_of(example)):
             expected = logits_of(timm(images))
         try:
             parameters = signature(timm.forward_intermediates).parameters

@@ -1,6 +1,5 @@
 """Where the features of image classifiers of transformers are read: the modules that put out their hidden states."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -10,7 +9,8 @@ from smskd.models.feature_discovery import LAST_MAP, STEM, Found, with_head
 from smskd.models.libraries.stages import block_names, stage_indices
 from smskd.models.libraries.torchvision_features import token_features
 from smskd.models.module_outputs import Source
-from smskd.models.tracing import Call, Trace, equal, grid_of, trace
+from smskd.models.sequence_features import calls_of
+from smskd.models.tracing import Call, Trace, grid_of, trace
 
 _BLOCKS = ("blocks", "layers", "layer")
 
@@ -30,7 +30,7 @@ def transformers_features(module: nn.Module, example: Tensor) -> Found | None:
     """
     traced = trace(module, example, lambda images: cast(Any, module)(images, output_hidden_states=True))
     states = [state for state in getattr(traced.output, "hidden_states", None) or () if isinstance(state, Tensor)]
-    found = _calls_of(states, traced)
+    found = calls_of(states, traced)
     # The first state is what goes into the first block.
     blocks = found[1:] if len(found) == len(states) and _is_embedding(found) else found
     if not blocks:
@@ -41,15 +41,6 @@ def transformers_features(module: nn.Module, example: Tensor) -> Found | None:
         stem = found[0] if len(found) > len(blocks) else None
         return _of_maps(traced, blocks, stem)
     return None
-
-
-def _calls_of(states: Sequence[Tensor], traced: Trace) -> list[Call]:
-    """For each hidden state the call that puts it out, of the class that puts out most of them."""
-    matching = [[call for call in traced.calls if call.output is state] for state in states]
-    for index, state in enumerate(states):
-        matching[index] = matching[index] or [call for call in traced.calls if equal(call.output, state)]
-    kinds = Counter(kind for calls in matching for kind in {type(call.module) for call in calls})
-    return [max(calls, key=lambda call: (kinds[type(call.module)], -call.depth)) for calls in matching if calls]
 
 
 def _is_embedding(calls: Sequence[Call]) -> bool:

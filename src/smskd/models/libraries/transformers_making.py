@@ -1,10 +1,11 @@
-"""Image classifiers of transformers, by a folder or an id of the Hugging Face hub."""
+"""Image and text classifiers of transformers, by a folder or an id of the Hugging Face hub."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.models.libraries.making import Wanted
@@ -14,31 +15,24 @@ from smskd.models.libraries.names import not_installed
 def make(wanted: Wanted) -> nn.Module:
     """The network of a folder with a ``config.json``, or of an id of the hub. No code of the folder is run.
 
-    The numbers of classes and channels and the size of the images are put into the configuration where it has them.
+    The numbers of classes and channels and the size of the images are put into the configuration where it has them. For
+    texts it is the classifier of sequences.
 
     Raises:
-        UserError: transformers is not installed, there is no such configuration, it is not that of an image classifier,
-            or the classes of its weights are others.
+        UserError: transformers is not installed, there is no such configuration, it is not that of a classifier of
+            such data, the classes of its weights are others, or texts are longer than it takes.
     """
-    try:
-        import transformers
-    except ImportError as error:
-        raise not_installed("transformers", error) from None
-    folder = Path(wanted.name)
-    if (folder.exists() or wanted.name.startswith((".", "/", "~"))) and not (folder / "config.json").is_file():
-        raise UserError(f"transformers: the folder {folder} has no config.json")
-    config: Any = transformers.AutoConfig.from_pretrained(wanted.name)
-    if type(config) not in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
-        raise UserError(
-            f"transformers: '{wanted.name}' is a {config.model_type}, of which there is no image classifier"
-        )
+    transformers, config = _library_and_config(wanted.name)
+    kind = _kind(transformers, wanted)
+    if type(config) not in kind.classes:
+        raise UserError(f"transformers: '{wanted.name}' is a {config.model_type}, of which there is no {kind.noun}")
     if wanted.pretrained:
         wanted.check_classes(config.num_labels)
     if wanted.head == "none":
         config.num_labels = 0
     elif wanted.head != "own" and not (wanted.pretrained and config.num_labels == wanted.classes):
         config.num_labels = wanted.classes
-    if not wanted.pretrained:
+    if not wanted.pretrained and wanted.example is None:
         _set(config, "num_channels", wanted.image_shape[0])
         height, width = wanted.image_shape[1:]
         _set(config, "image_size", height if height == width else (height, width))
@@ -46,16 +40,73 @@ def make(wanted: Wanted) -> nn.Module:
         if not hasattr(config, key):
             raise UserError(f"transformers: '{wanted.name}' has no option {json.dumps(key)} in its configuration")
         setattr(config, key, value)
-    auto: Any = transformers.AutoModelForImageClassification
+    if wanted.example is not None:
+        _check_tokens(config, wanted.name, wanted.example)
     if not wanted.pretrained:
-        return _eager(auto.from_config(_with_class(config, transformers)))
-    return _eager(auto.from_pretrained(wanted.name, config=config, ignore_mismatched_sizes=wanted.head == "new"))
+        return _eager(kind.auto.from_config(_with_class(config, kind.classes)))
+    return _eager(kind.auto.from_pretrained(wanted.name, config=config, ignore_mismatched_sizes=wanted.head == "new"))
 
 
-def _with_class(config: Any, transformers: Any) -> Any:
+def is_text_classifier(name: str) -> bool:
+    """Whether the network of a folder or id has a classifier of texts, and none of images.
+
+    Raises:
+        UserError: transformers is not installed, or the folder has no ``config.json``.
+    """
+    transformers, config = _library_and_config(name)
+    of_images = type(config) in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+    return not of_images and type(config) in transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+
+def _library_and_config(name: str) -> tuple[Any, Any]:
+    try:
+        import transformers
+    except ImportError as error:
+        raise not_installed("transformers", error) from None
+    folder = Path(name)
+    if (folder.exists() or name.startswith((".", "/", "~"))) and not (folder / "config.json").is_file():
+        raise UserError(f"transformers: the folder {folder} has no config.json")
+    return transformers, transformers.AutoConfig.from_pretrained(name)
+
+
+class _Kind(NamedTuple):
+    """Classifiers of images, or of texts: their name, those that there are, and what makes them."""
+
+    noun: str
+    classes: Any
+    auto: Any
+
+
+def _kind(transformers: Any, wanted: Wanted) -> _Kind:
+    if wanted.example is None:
+        mapping = transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+        return _Kind("image classifier", mapping, transformers.AutoModelForImageClassification)
+    mapping = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    return _Kind("text classifier", mapping, transformers.AutoModelForSequenceClassification)
+
+
+def _check_tokens(config: Any, name: str, example: Mapping[str, Tensor]) -> None:
+    """Refuses texts that are longer than the network takes, and token ids that it does not have."""
+    ids = example.get("input_ids")
+    if ids is None:
+        return
+    vocabulary, positions = getattr(config, "vocab_size", None), getattr(config, "max_position_embeddings", None)
+    if isinstance(vocabulary, int) and int(ids.max()) >= vocabulary:
+        raise UserError(
+            f"transformers: '{name}' has {vocabulary} token ids, and the data have the id {int(ids.max())}: its "
+            "tokenizer is another one"
+        )
+    if isinstance(positions, int) and 0 < positions < ids.shape[1]:
+        raise UserError(
+            f"transformers: '{name}' takes at most {positions} tokens, and the data have up to {ids.shape[1]}: set "
+            f"data.source.max_length to {positions}"
+        )
+
+
+def _with_class(config: Any, classes: Any) -> Any:
     """The configuration with the first class of those that fit it, where it names none."""
     if not config.architectures:
-        fitting = transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
+        fitting = classes[type(config)]
         config.architectures = [(fitting[0] if isinstance(fitting, tuple) else fitting).__name__]
     return config
 

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel
+from smskd.interfaces.inputs import Inputs
 from smskd.models.dry_run import in_eval_mode, preserve_state
 from smskd.models.frozen import Frozen
-from smskd.models.probe import close, full_precision, probe_images
+from smskd.models.probe import close, full_precision, probe_inputs
 from smskd.objective.spots.spot import NAME, Spot
 from smskd.ops.spot_regressor import spot_regressor
 
@@ -100,7 +101,7 @@ def constant_weights(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def check_continues(role: str, model: FeatureModel, example: Tensor, names: Sequence[str]) -> None:
+def check_continues(role: str, model: FeatureModel, example: Inputs, names: Sequence[str]) -> None:
     """Refuses a network that cannot be entered at the spots, or that then gives other logits than its own.
 
     Args:
@@ -114,7 +115,7 @@ def check_continues(role: str, model: FeatureModel, example: Tensor, names: Sequ
     """
     for name in names:
         with preserve_state(model), full_precision():
-            own = model.extract(probe_images(model, example, 2), (name, LOGITS))
+            own = model.extract(probe_inputs(model, example, 2), (name, LOGITS))
             try:
                 found = model.continue_from(name, own[name], (LOGITS,))[LOGITS]
             except (NotImplementedError, KeyError):

@@ -79,7 +79,7 @@ class SpotAdaptiveObjective(WeightedSum):
             bias = TEACHER_BIAS if self._starts_with_teacher(*widths) else 0.0
             policy = Policy(*widths, len(self.spots) + 1, bias)
             self.agent = nn.ModuleDict({"policy": policy, "grafting": Grafting(self.spots, student, teacher)})
-            self.term_states.append(self.agent.to(parts.example.device))
+            self.term_states.append(self.agent.to(parts.device))
 
     @property
     def learns(self) -> bool:
@@ -138,11 +138,11 @@ class SpotAdaptiveObjective(WeightedSum):
 
     def uniform(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Uniform random numbers on [0, 1), from the device's generator."""
-        return torch.rand(shape, dtype=dtype, device=self.parts.example.device)
+        return torch.rand(shape, dtype=dtype, device=self.parts.device)
 
     def normal(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Standard normal numbers, from the device's generator."""
-        return torch.randn(shape, dtype=dtype, device=self.parts.example.device)
+        return torch.randn(shape, dtype=dtype, device=self.parts.device)
 
     def gated_losses(self, batch: Batch, student: dict[Tap, Tensor], chosen: Tensor) -> dict[str, Tensor]:
         """The weighted parts of the methods, of the samples that are distilled at each of them.
@@ -212,7 +212,7 @@ class SpotAdaptiveObjective(WeightedSum):
             if isinstance(state, FitNetState) and isinstance(state.regressor, ConvRegressor):
                 student, teacher = self.models.infos(term.reads)
                 assert teacher is not None
-                state.regressor = MapRegressor(student.shapes[0], teacher.shapes[0]).to(self.parts.example.device)
+                state.regressor = MapRegressor(student.shapes[0], teacher.shapes[0]).to(self.parts.device)
             if isinstance(state, Embeddings) and self.learns:
                 state.embed_teacher.requires_grad_(False)
 
