@@ -207,7 +207,7 @@ def _chosen(split: Split | Texts, wanted: int) -> Split | Texts:
     return split.take(torch.nonzero(stratified_mask(labels.cpu(), split.classes, wanted))[:, 0])
 
 
-def _check_data(run: Run, dataset: Dataset) -> None:
+def _check_data(run: Run, dataset: Dataset | TextDataset) -> None:
     known = run.identity
     for part, fingerprint in dataset.fingerprints().items():
         if known.get(f"fingerprints.{part}") != fingerprint:

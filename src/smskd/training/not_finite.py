@@ -43,9 +43,10 @@ def cause_in_inputs(
             for tap, values in taps.items():
                 row = _first_row(values, math.inf)
                 if row is not None:
+                    noun = "image" if isinstance(batch.x, Tensor) else "input"
                     return (
                         f"the {network}'s {tap} for training sample {_sample(batch, row)} hold {_kind(values[row])}, "
-                        "though its input is finite: try another network, or runtime.precision=fp32"
+                        f"though its {noun} is finite: try another network, or runtime.precision=fp32"
                     )
     return None
 

@@ -27,6 +27,7 @@ def test_names_need_no_torch():
         "imagenet",
         "hf",
         "webdataset",
+        "text",
     ]
 
 

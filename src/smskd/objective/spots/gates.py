@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from smskd.interfaces.features import TappedOutputs
+from smskd.interfaces.inputs import take
 from smskd.interfaces.terms import Method, TermInputs
 from smskd.methods.ft import FT
 from smskd.objective.bound_term import BoundTerm
@@ -71,7 +72,7 @@ def _rows(inputs: TermInputs, rows: Tensor) -> TermInputs:
     index = None if batch.index is None else batch.index[rows]
     return replace(
         inputs,
-        batch=replace(batch, x=batch.x[rows], y=batch.y[rows], index=index, views={}, keys=None, outputs=None),
+        batch=replace(batch, x=take(batch.x, rows), y=batch.y[rows], index=index, views={}, keys=None, outputs=None),
         student=_outputs(inputs.student, rows),
         teacher=_outputs(inputs.teacher, rows),
     )

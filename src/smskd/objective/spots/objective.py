@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import LOGITS, FeatureLayout, Reads, Tap
+from smskd.interfaces.inputs import Inputs
 from smskd.interfaces.objective import Losses, ParameterGroup
 from smskd.methods.cc import Embeddings
 from smskd.methods.fitnet import FitNetState
@@ -108,7 +109,7 @@ class SpotAdaptiveObjective(WeightedSum):
             *([ParameterGroup(agent, weight_decay=decay, learning_rate_scale=scale)] if agent else []),
         ]
 
-    def forward(self, batch: Batch | tuple[Tensor, Tensor]) -> Losses:
+    def forward(self, batch: Batch | tuple[Inputs, Tensor]) -> Losses:
         """The losses of a batch.
 
         Args:
