@@ -14,7 +14,7 @@ from smskd.recipe.files import merged
 from smskd.recipe.yaml_text import load_yaml
 from smskd.strategies.resolve import resolve
 
-BASES = ("protocol", "distillation")
+BASES = ("protocol", "distillation", "spot-adaptive")
 """Files that other recipes are based on, which are not runs themselves."""
 
 PLAIN = "data: digits\nstudent: resnet8_w2\n"

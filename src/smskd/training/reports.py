@@ -23,14 +23,17 @@ class TeacherReport:
     Attributes:
         top1, top5: percent; top-5 None with fewer than six classes.
         seconds: that it took.
+        chance: the accuracy of guessing, in percent, if that of the teacher is hardly better; else None.
     """
 
     top1: float
     top5: float | None
     seconds: float
+    chance: float | None = None
 
     def __str__(self) -> str:
-        return f"teacher  test {self.top1:.2f}%"
+        near = "" if self.chance is None else f" is hardly better than guessing ({self.chance:.2f}%): check its weights"
+        return f"teacher  test {self.top1:.2f}%{near}"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from smskd.training.reports import EpochReport, StoreReport, TeacherReport, Trac
 from smskd.training.shared_stages import SharedStages
 from smskd.training.state import TrainingState
 from smskd.training.summary import summary
-from smskd.training.teacher_test import test_of_teacher
+from smskd.training.teacher_test import teacher_notes, test_of_teacher
 
 Report = EpochReport | PretrainingReport | TeacherReport | StoreReport
 
@@ -89,6 +89,7 @@ def _test_teacher(state: TrainingState, track: Track) -> Iterator[Report]:
     """The test accuracy of the teacher, unless the checkpoint has it."""
     if state.counters.teacher is None and (report := test_of_teacher(state.config, track)) is not None:
         state.counters.teacher = [report.top1, report.top5]
+        state.counters.note(teacher_notes(report))
         yield report
 
 

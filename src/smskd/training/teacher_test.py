@@ -1,6 +1,8 @@
 """The test accuracy of the teacher, measured once, before training."""
 
+import math
 import time
+from collections.abc import Iterator
 
 from smskd.config.models import TeacherConfig
 from smskd.data import mix
@@ -41,4 +43,32 @@ def test_of_teacher(config: RunConfig, track: Track) -> TeacherReport | None:
     seed_everything(mix(config.recipe.runtime.seed, _TEST))
     batches = track(config.test.epoch(0), len(config.test), "testing the teacher")
     accuracy = evaluate(found[0], batches, classes=config.classes, compute=config.recipe.runtime)
-    return TeacherReport(accuracy.top1, accuracy.top5, round(time.perf_counter() - started, 3))
+    seconds = round(time.perf_counter() - started, 3)
+    near = near_chance(accuracy.top1, config.classes, len(accuracy.correct))
+    return TeacherReport(accuracy.top1, accuracy.top5, seconds, 100 / config.classes if near else None)
+
+
+def near_chance(top1: float, classes: int, samples: int) -> bool:
+    """Whether an accuracy is hardly better than guessing.
+
+    That is at most twice the accuracy of guessing and a tenth of the way from there to 100 percent, or within three
+    standard deviations of guessing on so many samples.
+
+    Args:
+        top1: in percent.
+        classes: number of classes.
+        samples: that the accuracy was measured on.
+    """
+    chance = 1 / classes
+    noise = 3 * math.sqrt(chance * (1 - chance) / max(samples, 1))
+    return top1 / 100 <= chance + max(noise, min(chance, 0.1 * (1 - chance)))
+
+
+def teacher_notes(report: TeacherReport) -> Iterator[str]:
+    """A warning that follows from the accuracy of the teacher."""
+    if report.chance is not None:
+        yield (
+            f"The teacher classifies {report.top1:.2f}% of the test images correctly, guessing {report.chance:.2f}%: "
+            "the student learns from it nearly at random. Check its weights (teacher.weights), the order of its "
+            "classes, and how its images were normalised."
+        )

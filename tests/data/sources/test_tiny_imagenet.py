@@ -43,6 +43,16 @@ def test_a_subset_is_part_of_the_whole(root):
     assert (part.class_names, part.mean, part.std) == (whole.class_names, whole.mean, whole.std)
 
 
+def test_a_given_normalisation(root):
+    mean, std = [0.4, 0.5, 0.6], [0.2, 0.3, 0.4]
+    dataset = data.load("tiny_imagenet", root=root, mean=mean, std=std)
+    assert (dataset.mean, dataset.std) == (tuple(mean), tuple(std))
+    with pytest.raises(UserError, match=r"^give std too: mean and std belong together$"):
+        data.load("tiny_imagenet", root=root, mean=mean)
+    with pytest.raises(UserError, match=r"^std is .*; every value has to be above 0$"):
+        data.load("tiny_imagenet", root=root, mean=mean, std=[0.2, 0, 0.2])
+
+
 def test_gray_images_become_rgb_and_sizes_one(root):
     path = root / "train" / "n01" / "images" / "n01_0.JPEG"
     save(path, 7, mode="L")

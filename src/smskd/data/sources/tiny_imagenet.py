@@ -19,6 +19,7 @@ from smskd.data.sources.image_files import ImageFiles, find_image_files, image_n
 from smskd.data.sources.text_files import read_lines
 from smskd.errors import UserError
 
+Channels = tuple[float, float, float]
 _LIST = "val_annotations.txt"
 
 
@@ -26,6 +27,8 @@ def tiny_imagenet(
     root: str | Path,
     image_size: ImageSize | None = None,
     streaming: bool | None = None,
+    mean: Channels | None = None,
+    std: Channels | None = None,
     *,
     subset: SubsetConfig | None = None,
     track: Track | None = None,
@@ -47,6 +50,8 @@ def tiny_imagenet(
         streaming: decode an image whenever it is needed, instead of keeping all in memory as bytes; the results are the
             same. Default: where their pixels take more than 512 MiB (those of the
             whole take 1.26 GiB), or as ``data.loader.kind`` says.
+        mean: of each channel, of values scaled to 0..1, by which images are normalised; default: as above.
+        std: likewise, the standard deviation, above 0; both are given or neither.
         subset: keep only these images.
         track: shows progress; it is called for each part with the running numbers of its images and how many they are.
 
@@ -55,9 +60,14 @@ def tiny_imagenet(
             but not in the other: the file, and the line in it, are named; an image cannot be read or decoded, or has
             another size; or the images do not fit in memory.
     """
+    if (mean is None) != (std is None):
+        raise UserError(f"give {'std' if std is None else 'mean'} too: mean and std belong together")
+    statistics = None if mean is None or std is None else (mean, std)
     train, test = parts(expanded(root))
     form = form_of(train, image_size, 3, MAX_PIXELS)
-    dataset = encoded_dataset("tiny_imagenet", train, test, form, subset=subset, streaming=streaming, track=track)
+    dataset = encoded_dataset(
+        "tiny_imagenet", train, test, form, subset=subset, streaming=streaming, track=track, statistics=statistics
+    )
     return replace(dataset, padding=0)
 
 

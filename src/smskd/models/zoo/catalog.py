@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from smskd.models.zoo.base import ZooModel
 from smskd.models.zoo.mobilenetv2 import MobileNetV2
+from smskd.models.zoo.mobilenetv2_tinyimagenet import MobileNetV2TinyImageNet
 from smskd.models.zoo.resnet import ResNet
+from smskd.models.zoo.resnet18 import ResNet18
 from smskd.models.zoo.resnet50 import ResNet50
 from smskd.models.zoo.shufflenetv1 import ShuffleNetV1
 from smskd.models.zoo.shufflenetv2 import ShuffleNetV2
@@ -52,6 +54,7 @@ CATALOG: dict[str, Entry] = {
     "resnet20_w2": _narrow(20, 2),
     "resnet20_w4": _narrow(20, 4),
     "resnet20_w8": _narrow(20, 8),
+    "ResNet18": Entry(ResNet18, "ResNet of 18 layers in basic blocks, stages of 64 to 512 channels"),
     "ResNet50": Entry(ResNet50, "ResNet of 50 layers in bottleneck blocks, stages of 256 to 2048 channels"),
     "wrn_16_1": Entry(partial(WideResNet, 16, 1), "wide ResNet of 16 layers, width 1"),
     "wrn_16_2": Entry(partial(WideResNet, 16, 2), "wide ResNet of 16 layers, width 2"),
@@ -63,6 +66,7 @@ CATALOG: dict[str, Entry] = {
     "vgg16": Entry(partial(VGG, (2, 2, 3, 3, 3)), "VGG with batch norm, 13 convolutions"),
     "vgg19": Entry(partial(VGG, (2, 2, 4, 4, 4)), "VGG with batch norm, 16 convolutions"),
     "MobileNetV2": Entry(MobileNetV2, "MobileNetV2 of half width"),
+    "mobilenetv2_tinyimagenet": Entry(MobileNetV2TinyImageNet, "MobileNetV2 of full width for Tiny ImageNet"),
     "ShuffleV1": Entry(ShuffleNetV1, "ShuffleNet with three groups"),
     "ShuffleV2": Entry(ShuffleNetV2, "ShuffleNetV2 of width 1"),
 }

@@ -19,6 +19,7 @@ _NAMES = (
     "resnet20_w2",
     "resnet20_w4",
     "resnet20_w8",
+    "ResNet18",
     "ResNet50",
     "wrn_16_1",
     "wrn_16_2",
@@ -30,6 +31,7 @@ _NAMES = (
     "vgg16",
     "vgg19",
     "MobileNetV2",
+    "mobilenetv2_tinyimagenet",
     "ShuffleV1",
     "ShuffleV2",
 )
