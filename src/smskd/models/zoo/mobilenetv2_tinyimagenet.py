@@ -57,6 +57,14 @@ class MobileNetV2TinyImageNet(ZooModel):
 
     stage_count = 4
 
+    stage1: nn.Module
+    stage2: nn.Module
+    stage3: nn.Module
+    stage4: nn.Module
+    stage5: nn.Module
+    stage6: nn.Module
+    stage7: nn.Module
+
     def __init__(self, classes: int = 200, channels: int = 3) -> None:
         super().__init__()
         self.pre = nn.Sequential(*_convolution(channels, _STEM, padding=1))
