@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 from smskd import data
@@ -47,12 +47,10 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def tokenizer(seed: int = 1, *, reverse: bool = False) -> PreTrainedTokenizerFast:
     """A tokenizer of words; ``reverse`` numbers them in another order."""
-    inner = Tokenizer(models.WordLevel(unk_token="[UNK]"))
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     words = sorted({word for text, _ in samples(TRAIN, seed) for word in text.split()}, reverse=reverse)
-    trainer = trainers.WordLevelTrainer(special_tokens=[*special, *words])
-    inner.train_from_iterator([], trainer)
+    vocabulary = {word: place for place, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
     inner.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",

@@ -1,0 +1,98 @@
+"""Sentences in ten languages that are written in Latin letters, a tokenizer, and two small BERTs, all made on the spot.
+
+The sentences are the dialogues of the package chatterbot-corpus (BSD licence); the class of a sentence is its language.
+"""
+
+import argparse
+import json
+from collections import Counter
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, PreTrainedTokenizerFast
+
+LANGUAGES = (
+    "dutch",
+    "english",
+    "french",
+    "german",
+    "indonesian",
+    "italian",
+    "portuguese",
+    "spanish",
+    "swedish",
+    "turkish",
+)
+MOST = 200
+"""Sentences of a language that are used."""
+
+VOCABULARY = 600
+LENGTH = 32
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+NETWORKS = {"teacher": (3, 64, 4), "student": (2, 16, 2)}
+"""Layers, width and heads."""
+
+
+def sentences(language: str) -> list[str]:
+    """The different sentences of a language, in the order of their hashes."""
+    folder = files("chatterbot_corpus") / "data" / language
+    found: set[str] = set()
+    for file in folder.iterdir():
+        if file.name.endswith(".yml"):
+            content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+            for turns in content.get("conversations", ()):
+                found |= {turn.strip() for turn in turns if isinstance(turn, str)}
+    whole = sorted((text for text in found if len(text) > 3), key=_hash)
+    return whole[:MOST]
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def tokenizer_of(texts: list[str]) -> PreTrainedTokenizerFast:
+    """Byte pairs of letters, learned from the training sentences."""
+    inner = Tokenizer(models.BPE(unk_token="[UNK]"))
+    inner.normalizer = normalizers.Lowercase()  # type: ignore[assignment]
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
+    inner.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=SPECIAL))
+    inner.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+
+
+def write(out: Path) -> None:
+    """Writes ``train.jsonl``, ``test.jsonl`` (a fifth of each language), and the folders of both networks."""
+    out.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, list[dict[str, str]]] = {"train": [], "test": []}
+    for language in LANGUAGES:
+        for place, text in enumerate(sentences(language)):
+            parts["test" if place % 5 == 0 else "train"].append({"text": text, "label": language})
+    for part, rows in parts.items():
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in sorted(rows, key=lambda row: _hash(row["text"])))
+        (out / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
+        print(part, len(rows), dict(Counter(row["label"] for row in rows)))
+    tokenizer = tokenizer_of([row["text"] for row in parts["train"]])
+    for name, (layers, width, heads) in NETWORKS.items():
+        tokenizer.save_pretrained(out / name)
+        BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=4 * width,
+            max_position_embeddings=LENGTH,
+        ).save_pretrained(out / name)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, help="folder to write to")
+    write(parser.parse_args().out)
