@@ -57,15 +57,17 @@ def _hash(text: str) -> str:
 def tokenizer_of(texts: list[str]) -> PreTrainedTokenizerFast:
     """Byte pairs of letters, learned from the training sentences."""
     inner = Tokenizer(models.BPE(unk_token="[UNK]"))
-    inner.normalizer = normalizers.Lowercase()  # type: ignore[assignment]
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
+    inner.normalizer = normalizers.Lowercase()
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
     inner.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=SPECIAL))
-    inner.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+    inner.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    return PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast
+    found: PreTrainedTokenizerFast = fast(
         tokenizer_object=inner, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
     )
+    return found
 
 
 def write(out: Path) -> None:

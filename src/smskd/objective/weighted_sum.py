@@ -120,7 +120,7 @@ class WeightedSum(Objective):
             parts |= term.weighted_losses(inputs)
         return Losses(torch.stack(list(parts.values())).sum(), parts, student[_LOGITS])
 
-    def outputs(self, batch: Batch | tuple[Tensor, Tensor]) -> tuple[Batch, dict[Tap, Tensor]]:
+    def outputs(self, batch: Batch | tuple[Inputs, Tensor]) -> tuple[Batch, dict[Tap, Tensor]]:
         """The batch with the outputs of teacher and reference, which are computed where it has none, and the student's.
 
         Args:
