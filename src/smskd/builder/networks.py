@@ -22,6 +22,7 @@ from smskd.models.copying import copy_of
 from smskd.models.creation import create_with
 from smskd.models.frozen import Frozen
 from smskd.models.metadata import Facts
+from smskd.models.several import SeveralTeachers
 from smskd.models.weights import read_weights
 from smskd.strategies.resolved import ResolvedRecipe
 from smskd.teacher_cache.key import structure, weights
@@ -169,6 +170,30 @@ def _teacher(
     example: Inputs,
     where: str,
 ) -> Frozen:
+    """The teacher, or all teachers of a stage as one network."""
+    model, notes = _teacher_network(config, own, dataset, data, example, where)
+    networks = [model]
+    for number, other in enumerate(config.others):
+        further, more = _teacher_network(other, None, dataset, data, example, f"{where}.others.{number}")
+        networks.append(further)
+        notes += more
+    if config.others:
+        model = SeveralTeachers(networks, [1.0, *(other.weight for other in config.others)])
+        model.to(device_of(example))
+    with _named(where if own is not None or config.others else f"{where}.weights"):
+        frozen = Frozen(model, example, copy=False)
+    frozen.notes = (*frozen.notes, *notes)
+    return frozen
+
+
+def _teacher_network(
+    config: ModelConfig,
+    own: nn.Module | None,
+    dataset: Dataset | TextDataset,
+    data: Facts,
+    example: Inputs,
+    where: str,
+) -> tuple[FeatureModel, tuple[str, ...]]:
     if own is None and config.weights is None and not is_given(config.name) and not config.options.get("pretrained"):
         raise UserError(
             f"{where}.weights: a teacher needs trained weights: a .safetensors or .pth file, or the folder of the run "
@@ -182,9 +207,7 @@ def _teacher(
     model = with_prefix(model, prefix)
     with _named(where if own is not None else f"{where}.weights"):
         known = models.facts(model)
-        frozen = Frozen(fitted_teacher(model, data, example), example, copy=False)
-        frozen.notes = (*frozen.notes, *differences(known, data))
-    return frozen
+        return fitted_teacher(model, data, example), tuple(differences(known, data))
 
 
 def teacher_fingerprints(teachers: tuple[Frozen | None, ...]) -> Mapping[str, str]:

@@ -1,10 +1,13 @@
 """The student and the teacher of a run."""
 
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator
 
 from smskd.config.base import Config, SettingError
 from smskd.config.cache import CacheConfig
+from smskd.config.numbers import PositiveFloat
 
 _OF_THE_DATA = ("classes", "channels", "image_size")
 _OWN_KEYS = ("name", "features")
@@ -43,21 +46,37 @@ class ModelConfig(Config):
 
 
 @dataclass(frozen=True)
+class FurtherTeacherConfig(ModelConfig):
+    """A further network to learn from at the same time.
+
+    Attributes:
+        name, weights, options, features: see :class:`ModelConfig`.
+        weight: of its losses relative to those of the first teacher, which has 1.
+    """
+
+    weight: PositiveFloat = 1.0
+
+
+@dataclass(frozen=True)
 class TeacherConfig(ModelConfig):
     """The network to learn from.
 
     Attributes:
         name, weights, options, features: see :class:`ModelConfig`.
         cache: of its outputs.
+        others: further teachers of the same stage. Each method compares the student with each of the teachers, and the
+            losses are averaged, weighted by ``weight``.
     """
 
     cache: CacheConfig = field(default_factory=CacheConfig)
+    others: tuple[Annotated[FurtherTeacherConfig, BeforeValidator(ModelConfig.of)], ...] = ()
 
     def same_network(self, other: "Self | None") -> bool:
         """Whether another configuration stands for the same network with the same weights."""
-        return other is not None and (self.name, self.weights, self.options, self.features) == (
+        return other is not None and (self.name, self.weights, self.options, self.features, self.others) == (
             other.name,
             other.weights,
             other.options,
             other.features,
+            other.others,
         )

@@ -1,18 +1,20 @@
 """A loss term of a stage with what it reads, its modules and its weight."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError, nearest
 from smskd.interfaces.batch import Batch
-from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel, ModelInfo, Reads, Tap
-from smskd.interfaces.terms import DataInfo, Term, TermInputs
+from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel, ModelInfo, Reads, Tap, TappedOutputs
+from smskd.interfaces.inputs import InputForm
+from smskd.interfaces.terms import DataInfo, Term, TermInputs, WeightedMethod
 from smskd.models.frozen import Frozen
 from smskd.models.memory_errors import out_of_memory_told
 from smskd.objective.tapped_features import model_info, tapped_outputs
+from smskd.objective.teachers import Member, members_of
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,14 @@ class ReadModels:
     teacher: Frozen | None
     teacher_layout: FeatureLayout | None
     reference: Frozen | None
+    member: Member | None = None
+    """The teacher that a method is compared with, where the stage has several."""
 
     def infos(self, reads: Reads) -> tuple[ModelInfo, ModelInfo | None]:
         """What a term that reads this may know of the student, and of the model that the student is compared with."""
         student = model_info(self.student, self.student_layout, reads.student)
+        if reads.teacher and self.member is not None:
+            return student, model_info(self.member.model, self.member.layout, reads.teacher)
         if reads.teacher and self.teacher is not None and self.teacher_layout is not None:
             return student, model_info(self.teacher.model, self.teacher_layout, reads.teacher)
         if reads.reference and self.reference is not None:
@@ -45,6 +51,7 @@ class BoundTerm:
         weight: of its loss.
         reads: of these models.
         state: the module that it built for them.
+        member: the teacher, where the stage has several; :attr:`reads` has the names of its features.
     """
 
     name: str
@@ -52,6 +59,17 @@ class BoundTerm:
     weight: float
     reads: Reads
     state: nn.Module
+    member: Member | None = None
+
+    @property
+    def teacher_taps(self) -> dict[Tap, Tap]:
+        """The taps of :attr:`reads`, and the taps of the stage's teacher that they are."""
+        return {tap: tap if self.member is None else self.member.tap(tap) for tap in self.reads.teacher}
+
+    def teacher_outputs(self, outputs: Mapping[Tap, Tensor]) -> TappedOutputs:
+        """What it reads of the teacher, from the outputs of the stage's teacher."""
+        own = {tap: outputs[there] for tap, there in self.teacher_taps.items()}
+        return tapped_outputs(own, self.reads.teacher)
 
     def inputs(
         self,
@@ -64,7 +82,7 @@ class BoundTerm:
         return TermInputs(
             batch,
             tapped_outputs(student, self.reads.student),
-            tapped_outputs(batch.outputs.teacher, self.reads.teacher),
+            self.teacher_outputs(batch.outputs.teacher),
             tapped_outputs(batch.outputs.reference, self.reads.reference),
             weights.student() if weights is not None and self.reads.weights else {},
             weights.reference if weights is not None and self.reads.weights else {},
@@ -113,7 +131,23 @@ def bind(name: str, term: Term, weight: float, reads: Reads, models: ReadModels,
             state = term.build(*models.infos(reads), data)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    return BoundTerm(name, term, weight, reads, state)
+    return BoundTerm(name, term, weight, reads, state, models.member)
+
+
+def with_members(
+    item: WeightedMethod, models: ReadModels, input_form: InputForm
+) -> list[tuple[WeightedMethod, ReadModels]]:
+    """A method once for each teacher of a stage, with its share of the weight, and the models that it then reads."""
+    members = () if models.teacher is None else members_of(models.teacher.model, input_form)
+    if len(members) < 2:
+        return [(item, models)]
+    return [
+        (
+            replace(item, name=item.name + member.name, weight=item.weight * member.share),
+            replace(models, member=member, teacher_layout=member.layout),
+        )
+        for member in members
+    ]
 
 
 def reads_of(name: str, term: Term, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:

@@ -12,9 +12,9 @@ from smskd.interfaces.batch import Batch, FrozenOutputs
 from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel, Reads, Tap, TappedOutputs
 from smskd.interfaces.inputs import Inputs
 from smskd.interfaces.objective import Losses, Objective, ParameterGroup, PretrainingPhase
-from smskd.interfaces.terms import Method
+from smskd.interfaces.terms import Method, WeightedMethod
 from smskd.models import describe
-from smskd.objective.bound_term import BoundTerm, ReadModels, Weights, all_taps, bind, reads_of
+from smskd.objective.bound_term import BoundTerm, ReadModels, Weights, all_taps, bind, reads_of, with_members
 from smskd.objective.frozen_outputs import FrozenNetworks
 from smskd.objective.moving_reference import MovingReference
 from smskd.objective.parts import StageParts
@@ -51,7 +51,7 @@ class WeightedSum(Objective):
         self.frozen = FrozenNetworks(
             parts.teacher,
             reference,
-            all_taps(reads, "teacher"),
+            {there for term in self.terms for there in term.teacher_taps.values()} | set(self.own_reads().teacher),
             () if reference is None else self._reference_taps,
             parts.cache,
             parts.clock,
@@ -146,7 +146,7 @@ class WeightedSum(Objective):
 
     def _phases_of(self, term: BoundTerm) -> list[PretrainingPhase]:
         method = _method(term)
-        pretraining = method.pretraining(self.models.infos(term.reads)[0])
+        pretraining = method.pretraining(self.models.infos(Reads(term.reads.student))[0])
         if pretraining is None or pretraining.epochs == 0:
             return []
 
@@ -154,7 +154,7 @@ class WeightedSum(Objective):
             with torch.set_grad_enabled(pretraining.trains_student):
                 student = read(self.student, batch, term.reads.student)
             assert self.parts.teacher is not None
-            teacher = read(self.parts.teacher, batch, term.reads.teacher)
+            teacher = read(self.parts.teacher, batch, term.teacher_taps.values())
             inputs = term.inputs(replace(batch, outputs=FrozenOutputs(teacher)), student)
             losses = method.pretraining_loss(inputs, term.state)
             return {name: value.mean() if value.dim() else value for name, value in losses.items()}
@@ -195,12 +195,10 @@ def _bound(parts: StageParts, models: ReadModels) -> tuple[tuple[BoundTerm, ...]
     for item in parts.methods:
         if parts.teacher is None:
             raise UserError(f"{item.name} distils from a teacher, and there is none")
-    reads = [reads_of(item.name, item.method, *layouts) for item in parts.methods]
-    for item, read_by in zip(parts.methods, reads, strict=True):
-        check_classes(item.name, layouts, read_by, item.method.replaces_head)
     methods = tuple(
-        bind(item.name, item.method, item.weight, own, models, parts.data)
-        for item, own in zip(parts.methods, reads, strict=True)
+        _bound_method(item, own, parts)
+        for method in parts.methods
+        for item, own in with_members(method, models, parts.input_form)
     )
     replacing = [term.name for term in methods if _replaces_head(term)]
     if len(replacing) > 1:
@@ -217,6 +215,13 @@ def _bound(parts: StageParts, models: ReadModels) -> tuple[tuple[BoundTerm, ...]
     if parts.anchor_state is not None:
         anchor.state.load_state_dict(parts.anchor_state.state_dict())
     return methods, anchor
+
+
+def _bound_method(item: WeightedMethod, models: ReadModels, parts: StageParts) -> BoundTerm:
+    layouts = models.student_layout, models.teacher_layout
+    reads = reads_of(item.name, item.method, *layouts)
+    check_classes(item.name, layouts, reads, item.method.replaces_head)
+    return bind(item.name, item.method, item.weight, reads, models, parts.data)
 
 
 def check_classes(

@@ -43,6 +43,8 @@ def _absolute_model(model: Any) -> Any:
     changes: dict[str, Any] = {}
     if model.weights is not None:
         changes["weights"] = _absolute(model.weights)
+    if getattr(model, "others", ()):
+        changes["others"] = tuple(map(_absolute_model, model.others))
     cache = getattr(model, "cache", None)
     if cache is not None and cache.folder is not None:
         changes["cache"] = replace(cache, folder=_absolute(cache.folder))

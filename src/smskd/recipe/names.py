@@ -44,7 +44,10 @@ def _names(recipe: Recipe) -> Iterator[tuple[str, Registry, str]]:
         ("teacher", recipe.teacher),
         *((f"stages.{at}.teacher", stage.teacher) for at, stage in enumerate(stages)),
     ]
-    yield from ((where, MODELS, teacher.name) for where, teacher in teachers if teacher is not None)
+    for where, teacher in teachers:
+        if teacher is not None:
+            yield where, MODELS, teacher.name
+            yield from ((f"{where}.others.{at}", MODELS, other.name) for at, other in enumerate(teacher.others))
     yield "data.source", DATA, recipe.data.source.name
     validation = recipe.data.validation
     if validation is not None and validation.source is not None:

@@ -3,9 +3,11 @@
 from smskd.data.loaders.base import Loader
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureLayout
+from smskd.interfaces.inputs import InputForm
 from smskd.models import describe
 from smskd.models.frozen import Frozen
 from smskd.objective.bound_term import reads_of
+from smskd.objective.teachers import members_of
 from smskd.strategies.base import Strategy
 from smskd.strategies.resolved import ResolvedStage
 from smskd.teacher_cache import TeacherCache, cacheable, key_of
@@ -33,7 +35,7 @@ def _cache(config: RunConfig, teacher: Frozen) -> TeacherCache | None:
         return None
     layout = describe(teacher.model, config.input_form)
     student = describe(config.student, config.input_form)
-    taps = (_taps(stage, config.recipe.strategy, student, layout) for stage in stages)
+    taps = (_taps(stage, config.recipe.strategy, student, teacher, layout, config.input_form) for stage in stages)
     outputs = frozenset[str]().union(*(cacheable(own, layout) for own in taps))
     if not outputs:
         return None
@@ -61,14 +63,24 @@ def _loader(config: RunConfig, indices: list[int]) -> Loader:
     return config.loaders[indices[0]]
 
 
-def _taps(stage: ResolvedStage, strategy: Strategy, student: FeatureLayout, teacher: FeatureLayout) -> frozenset[str]:
+def _taps(
+    stage: ResolvedStage,
+    strategy: Strategy,
+    student: FeatureLayout,
+    teacher: Frozen,
+    layout: FeatureLayout,
+    input_form: InputForm,
+) -> frozenset[str]:
     """What a stage will read of the teacher; nothing where its terms find nothing in the student as it is now."""
     terms = [(item.name, item.method) for item in stage.methods]
     anchor = [] if stage.anchor is None or stage.anchor.weight == 0 else [("the anchor", stage.anchor)]
     try:
-        methods = [reads_of(name, term, student, teacher) for name, term in terms]
-        reads = [*methods, *(reads_of(name, term, student, teacher) for name, term in anchor)]
-        reads += [strategy.reads(methods, student, teacher)] if methods else []
+        members = members_of(teacher.model, input_form)
+        methods = [(own, reads_of(name, term, student, own.layout)) for name, term in terms for own in members]
+        others = [reads_of(name, term, student, layout) for name, term in anchor]
+        if methods and len(members) == 1:
+            others.append(strategy.reads([reads for _, reads in methods], student, layout))
     except UserError:
         return frozenset()
-    return frozenset(str(tap) for own in reads for tap in own.teacher)
+    taps = {own.tap(tap) for own, reads in methods for tap in reads.teacher}
+    return frozenset(str(tap) for tap in taps.union(*(reads.teacher for reads in others)))

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from smskd.errors import UserError
-from smskd.interfaces.inputs import dtype_of
+from smskd.interfaces.inputs import InputForm, dtype_of
 from smskd.interfaces.terms import Term
 from smskd.models import describe
 from smskd.models.fitness import check_network, check_trainable
-from smskd.objective.bound_term import ReadModels, bind, reads_of
+from smskd.objective.bound_term import ReadModels, bind, reads_of, with_members
 from smskd.strategies.resolved import ResolvedStage
 from smskd.training.config import RunConfig
 
@@ -27,17 +27,21 @@ def check_stages(config: RunConfig) -> None:
     for index, (stage, teacher) in enumerate(zip(config.recipe.stages, config.teachers, strict=True)):
         layout = None if teacher is None else describe(teacher.model, config.input_form)
         models = ReadModels(config.student, student, teacher, layout, None)
-        for name, term, weight in _terms(stage):
+        for name, term, weight, own in _terms(stage, models, config.input_form):
             try:
-                reads = reads_of(name, term, student, layout)
+                reads = reads_of(name, term, student, own.teacher_layout)
                 if index and not reads.reference:
-                    bind(name, term, weight, reads, models, config.loaders[index].info)
+                    bind(name, term, weight, reads, own, config.loaders[index].info)
             except UserError as error:
                 raise UserError(f"stages.{index}: {error}" if index else str(error)) from None
 
 
-def _terms(stage: ResolvedStage) -> Iterator[tuple[str, Term, float]]:
-    for item in stage.methods:
-        yield item.name, item.method, item.weight
+def _terms(
+    stage: ResolvedStage, models: ReadModels, input_form: InputForm
+) -> Iterator[tuple[str, Term, float, ReadModels]]:
+    """Each term by name with its weight, and the models that it reads."""
+    for method in stage.methods:
+        for item, own in with_members(method, models, input_form):
+            yield item.name, item.method, item.weight, own
     if stage.anchor is not None and stage.anchor.weight > 0:
-        yield "the anchor", stage.anchor, stage.anchor.weight
+        yield "the anchor", stage.anchor, stage.anchor.weight, models

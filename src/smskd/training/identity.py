@@ -15,7 +15,7 @@ SEMANTICS = 2
 """Changes with the code wherever the same settings would train other weights."""
 
 _FINGERPRINTED = re.compile(
-    r"(?:student|teacher|stages\.\d+\.teacher)\.weights|data\.(?:validation\.)?source\.(?:root|download)"
+    r"(?:student|(?:stages\.\d+\.)?teacher(?:\.others\.\d+)?)\.weights|data\.(?:validation\.)?source\.(?:root|download)"
 )
 """Keys whose contents have fingerprints: files may lie elsewhere."""
 
@@ -34,6 +34,8 @@ _IRRELEVANT = (
 NaN has stopped may go on with its steps skipped."""
 
 _CACHE = re.compile(r"(?:teacher|stages\.\d+\.teacher)\.cache\.(?:folder|limit)")
+
+_OTHERS = re.compile(r"(?:stages\.\d+\.)?teacher\.others")
 
 _SAFE = (*HARMLESS, INITIAL_STUDENT)
 """Keys that change the result by rounding at most; taken with ``force``. The student's weights come from the
@@ -54,7 +56,7 @@ class Identity:
     @classmethod
     def of(cls, recipe: Mapping[str, Any], fingerprints: Mapping[str, str]) -> "Identity":
         """The identity of a resolved recipe's mapping, with the fingerprints of what it only names."""
-        settings = {key: value for key, value in _flat(recipe).items() if _matters(key)}
+        settings = {key: value for key, value in _flat(recipe).items() if _matters(key, value)}
         named = {f"fingerprints.{name}": value for name, value in fingerprints.items()}
         # As JSON gives them back from a checkpoint: a hyper-parameter may be a tuple, which then is a list.
         return cls(json.loads(json.dumps({"semantics": SEMANTICS, **settings, **named})))
@@ -136,7 +138,9 @@ def _change(key: str, begun: Identity, now: Identity) -> str:
     return shown if len(shown) <= 60 else ""
 
 
-def _matters(key: str) -> bool:
+def _matters(key: str, value: Any) -> bool:
+    if _OTHERS.fullmatch(key) and not value:  # runs of the time before this key had a single teacher too
+        return False
     return not (key in _IRRELEVANT or _FINGERPRINTED.fullmatch(key) or _CACHE.fullmatch(key))
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from smskd.data.loaders.batching import mapped
 from smskd.interfaces.features import TappedOutputs
-from smskd.interfaces.inputs import take
 from smskd.interfaces.terms import Method, TermInputs
 from smskd.methods.ft import FT
 from smskd.objective.bound_term import BoundTerm
@@ -68,11 +68,10 @@ class GatedTerm:
 
 def _rows(inputs: TermInputs, rows: Tensor) -> TermInputs:
     """The inputs of some samples of a batch."""
-    batch = inputs.batch
-    index = None if batch.index is None else batch.index[rows]
+    batch = replace(inputs.batch, views={}, keys=None, outputs=None)
     return replace(
         inputs,
-        batch=replace(batch, x=take(batch.x, rows), y=batch.y[rows], index=index, views={}, keys=None, outputs=None),
+        batch=mapped(batch, lambda tensor: tensor[rows]),
         student=_outputs(inputs.student, rows),
         teacher=_outputs(inputs.teacher, rows),
     )

@@ -27,7 +27,7 @@ from smskd.objective.spots.policy import (
     gumbel_noise,
     random_decisions,
 )
-from smskd.objective.spots.spot import NAME, Spot, check_methods, ordered, own_reads, spots_of
+from smskd.objective.spots.spot import NAME, Spot, check_methods, check_one_teacher, ordered, own_reads, spots_of
 from smskd.objective.weighted_sum import WeightedSum, check_classes
 from smskd.ops.layers import ConvRegressor
 from smskd.ops.spot_regressor import MapRegressor
@@ -65,6 +65,7 @@ class SpotAdaptiveObjective(WeightedSum):
 
     def __init__(self, parts: StageParts, settings: SpotSettings) -> None:
         check_methods(parts.methods)
+        check_one_teacher(parts.teacher)
         self.settings = settings
         super().__init__(parts)
         student, teacher = self.models.student_layout, self.models.teacher_layout

@@ -18,6 +18,8 @@ from smskd.methods.pkt import PKT
 from smskd.methods.rkd import RKD
 from smskd.methods.sp import SP
 from smskd.methods.vid import VID
+from smskd.models.frozen import Frozen
+from smskd.models.several import SeveralTeachers
 from smskd.ops.pairing import pooled_vectors
 
 GATED = (KD, FitNet, AT, SP, CC, VID, RKD, PKT, CRD, FT, NST)
@@ -44,6 +46,16 @@ def check_methods(methods: Sequence[WeightedMethod]) -> None:
         if not isinstance(item.method, GATED):
             known = ", ".join(cls.__name__.lower() for cls in GATED)
             raise UserError(f"{NAME} has no gate for {item.name}; choose from {known}")
+
+
+def check_one_teacher(teacher: Frozen | None) -> None:
+    """Refuses several teachers, which cannot be grafted onto one student.
+
+    Raises:
+        UserError: there are several.
+    """
+    if teacher is not None and isinstance(teacher.model, SeveralTeachers):
+        raise UserError(f"{NAME} has one teacher a stage, and there are {len(teacher.model.members)}")
 
 
 def spots_of(reads: Reads) -> tuple[Spot, ...]:
