@@ -27,6 +27,7 @@ COMMANDS = (
     "store",
     "recipe",
     "demo",
+    "sweep",
     "bench",
 )
 OF_BENCH = ("bench step", "bench run")

@@ -8,6 +8,7 @@ import typer
 
 from smskd.cli import bench_commands, catalog_commands, completion
 from smskd.cli.arguments import AsJson, Overrides, Quiet, RecipeArgument, Runs, Trust, named_folder, parse_seeds
+from smskd.cli.sweep_command import sweep
 from smskd.errors import UserError
 
 MINIMUM_EPOCHS = 2
@@ -172,6 +173,7 @@ def demo(
     run_demo(out, parse_seeds(seeds), epochs, quiet=quiet)
 
 
+app.command("sweep", epilog="Example: smskd sweep digits/orders teacher.weights=runs/teacher --workers 2")(sweep)
 catalog_commands.register(app)
 app.add_typer(bench_commands.bench)
 

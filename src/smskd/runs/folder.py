@@ -170,6 +170,17 @@ class RunFolder:
             [line for line in pretraining if line.get("stage") == stage],
         )
 
+    def last_metrics(self) -> dict[str, Any]:
+        """The metrics of the last epoch.
+
+        Raises:
+            UserError: there are none.
+        """
+        lines = whole_lines(self.path / METRICS)
+        if not lines:
+            raise UserError(f"{self.path / METRICS} holds no epoch")
+        return lines[-1]
+
     def truncate(self, epoch: int, pretraining_epochs: int) -> None:
         """Removes everything that is newer than the checkpoint: metrics of epochs that will be trained again, and the
         run's temporary files.

@@ -5,14 +5,13 @@ other down. It reports through a pipe of its own; when the pipe is closed, it en
 run can be resumed.
 """
 
-import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 
@@ -20,13 +19,10 @@ from smskd.build import Provided
 from smskd.config.data import DataConfig
 from smskd.data import Dataset, TextDataset
 from smskd.errors import UserError
-from smskd.interrupts import children_ignore_ctrl_c
 from smskd.session import Run, reopen
+from smskd.sweeps.processes import WorkerProcess
 from smskd.training.host import keep_freed_memory
 from smskd.training.reports import EpochReport
-
-_PATIENCE = 5.0
-"""Seconds in which a worker may end by itself before it is terminated."""
 
 
 @dataclass(frozen=True)
@@ -90,21 +86,15 @@ def train_in_processes(folders: Sequence[Path], workers: int, on_progress: Calla
         )
 
 
-class _Worker:
-    """A worker process, seen from its parent; a context manager that ends it.
+class _Worker(WorkerProcess):
+    """A worker process, seen from its parent.
 
     Attributes:
-        connection: to the process. lives: whether it takes further runs.
+        lives: whether it takes further runs.
     """
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, other = context.Pipe()
-        # A daemon: it ends with its parent, however that ends.
-        self._process = context.Process(target=_serve, args=(other,), daemon=True)
-        with children_ignore_ctrl_c():
-            self._process.start()
-        other.close()
+        super().__init__(_serve)
         self.lives = True
         self._folder = Path()
 
@@ -117,23 +107,13 @@ class _Worker:
     def progress(self) -> Progress:
         """The next message; blocks until there is one. If the process has ended, the run has failed."""
         try:
-            message = self.connection.recv()
-        except (EOFError, OSError):
+            message = self.receive()
+        except EOFError:
             self.lives = False
-            self._process.join()
-            reason = f"the process that trained {self._folder} ended with exit code {self._process.exitcode}"
+            reason = f"the process that trained {self._folder} ended with exit code {self.exit_code()}"
             return Progress(self._folder, "failed", reason)
         assert isinstance(message, Progress)
         return message
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.connection.close()
-        self._process.join(timeout=_PATIENCE)
-        self._process.terminate()
-        self._process.join()
 
 
 def _serve(connection: Connection) -> None:
@@ -153,7 +133,7 @@ def _train(folder: Path, connection: Connection, loaded: list[tuple[DataConfig, 
     """Trains a run and reports each epoch and the end."""
     try:
         (run,) = reopen(folder, trust=True)  # the parent process has begun it, or has asked
-        config = run.build(Provided(dataset=_dataset(run, loaded)))
+        config = run.build(Provided(dataset=dataset_of(run, loaded)))
         for report in run.train(config, report=False):
             if isinstance(report, EpochReport):
                 connection.send(Progress(folder, "epoch"))
@@ -167,7 +147,7 @@ def _train(folder: Path, connection: Connection, loaded: list[tuple[DataConfig, 
         connection.send(Progress(folder, "finished"))
 
 
-def _dataset(run: Run, loaded: list[tuple[DataConfig, Dataset | TextDataset]]) -> Dataset | TextDataset:
+def dataset_of(run: Run, loaded: list[tuple[DataConfig, Dataset | TextDataset]]) -> Dataset | TextDataset:
     """The data of a run; runs with the same data share them."""
     for config, dataset in loaded:
         if config == run.recipe.data:

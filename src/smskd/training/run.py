@@ -54,6 +54,17 @@ def run(
         return (yield from _run(config, folder, track, force))
 
 
+def check(config: RunConfig) -> None:
+    """Everything that is checked before a run is trained: it is rehearsed. Global state of the process is as before.
+
+    Raises:
+        UserError: the run cannot begin.
+    """
+    with computing(config.recipe.runtime), fitting_threads(config):
+        TrainingState(config)
+        rehearse(config)
+
+
 def _run(config: RunConfig, folder: RunFolder, track: Track, force: bool) -> Generator[Report, None, FeatureModel]:
     if folder.finished:
         return _load_result(config, folder, force)

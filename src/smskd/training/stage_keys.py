@@ -15,9 +15,10 @@ from smskd.registry import DATA
 from smskd.stage_store import StageKey
 from smskd.stage_store.code import foreign_code, own_code
 from smskd.stage_store.store import FORMAT
-from smskd.strategies.resolved import ResolvedStage
+from smskd.strategies.resolved import ResolvedRecipe, ResolvedStage
 from smskd.training.config import RunConfig
 from smskd.training.host import environment
+from smskd.training.identity import Identity
 from smskd.training.optimizer import learning_rate
 
 _OF_STAGES = re.compile(
@@ -43,26 +44,47 @@ def stage_keys(config: RunConfig) -> tuple[StageKey, ...]:
     """
     common = {
         "format": FORMAT,
-        "run": {key: value for key, value in config.identity.facts.items() if _concerns_all_stages(key)},
+        "run": _of_all_stages(config.identity),
         "on_nan": config.recipe.runtime.on_nan,  # a run that stops would not have had the stage of one that skips
         "machine": _machine(config),
         "code": {"smskd": own_code(), **foreign_code(_modules_of_run(config))},
     }
+    stages = [
+        {
+            **_facts(config.recipe, stage),
+            "teacher": _teacher(config, index, stage),
+            "code": foreign_code(_modules_of_stage(config, index, stage)),
+        }
+        for index, stage in enumerate(config.recipe.stages)
+    ]
+    return _chained(common, stages, config.recipe)
+
+
+def planned_keys(recipe: ResolvedRecipe) -> tuple[StageKey, ...]:
+    """Keys of the stages of a run that is not built: where those of two runs are equal, the stage is shared, as long as
+    the files that the recipes name have the same content for both."""
+    mapping = recipe.as_mapping()
+    files = {"data": mapping["data"], "student": mapping["student"]}
+    common = {"run": _of_all_stages(Identity.of(mapping, {})), "files": files, "on_nan": recipe.runtime.on_nan}
+    stages = [{**_facts(recipe, stage), "teacher": plain(stage.teacher)} for stage in recipe.stages]
+    return _chained(common, stages, recipe)
+
+
+def _chained(common: dict[str, Any], stages: list[dict[str, Any]], recipe: ResolvedRecipe) -> tuple[StageKey, ...]:
+    """The key of each stage, of what all have in common and of what it and those before it have of their own."""
     keys: list[StageKey] = []
-    stages: list[dict[str, Any]] = []
-    for index, stage in enumerate(config.recipe.stages):
-        own = _facts(config, index, stage)
+    for index, stage in enumerate(recipe.stages):
         # What is carried on and frozen at its end changes nothing before; only what is kept for it does.
         kept = {"best": stage.keeps("best"), "ema": stage.ema_decay if stage.keeps("ema") else None}
-        last = {key: value for key, value in own.items() if key not in ("carry", "reference", "ema_decay")} | kept
+        last = {key: value for key, value in stages[index].items() if key not in ("carry", "reference", "ema_decay")}
+        facts = {**common, "stages": [*stages[:index], {**last, **kept}]}
         parent = keys[-1].digest if keys else None
-        keys.append(StageKey(json.loads(json.dumps({**common, "stages": [*stages, last]})), parent))
-        stages.append(own)
+        keys.append(StageKey(json.loads(json.dumps(facts)), parent))
     return tuple(keys)
 
 
-def _concerns_all_stages(key: str) -> bool:
-    return not (_OF_STAGES.fullmatch(key) or key in _HARMLESS)
+def _of_all_stages(identity: Identity) -> dict[str, Any]:
+    return {key: value for key, value in identity.facts.items() if not (_OF_STAGES.fullmatch(key) or key in _HARMLESS)}
 
 
 def _machine(config: RunConfig) -> dict[str, Any]:
@@ -75,9 +97,8 @@ def _machine(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _facts(config: RunConfig, index: int, stage: ResolvedStage) -> dict[str, Any]:
-    """Everything that a stage is trained with, whether it is the stage's own or the recipe's."""
-    recipe = config.recipe
+def _facts(recipe: ResolvedRecipe, stage: ResolvedStage) -> dict[str, Any]:
+    """Everything that a stage is trained with but its teacher, whether it is the stage's own or the recipe's."""
     rates = [
         learning_rate(stage.optimizer.learning_rate, recipe.schedule, recipe.training.epochs, stage, epoch)
         for epoch in range(stage.first, stage.last + 1)
@@ -91,8 +112,6 @@ def _facts(config: RunConfig, index: int, stage: ResolvedStage) -> dict[str, Any
         "learning_rates": rates,
         "optimizer": plain(stage.optimizer),
         "batch_size": stage.batch_size,
-        "teacher": _teacher(config, index, stage),
-        "code": foreign_code(_modules_of_stage(config, index, stage)),
     }
 
 

@@ -1,0 +1,193 @@
+"""`smskd sweep`."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from smskd.cli.comparison import print_comparison
+from smskd.cli.exits import INTERRUPTED, end
+from smskd.cli.printing import console, print_footnote
+from smskd.cli.progress import Display
+from smskd.cli.sweep_bars import SweepBars
+from smskd.errors import UserError
+from smskd.sweeps.board import Board
+from smskd.sweeps.checks import check_runs, check_trust
+from smskd.sweeps.crew import train_sweep
+from smskd.sweeps.plan import Plan, plan
+from smskd.sweeps.run_queue import latest
+from smskd.sweeps.space import points
+from smskd.sweeps.storage import JOURNAL, is_url, journal_of
+from smskd.sweeps.sweep_file import Sweep
+from smskd.sweeps.totals import totals
+
+
+def begin_sweep(sweep: Sweep, out: Path, storage: str | None, workers: int, display: Display, again: str) -> None:
+    """Trains a sweep, or goes on with it.
+
+    Args:
+        sweep: that was read.
+        out: its folder.
+        storage: URL of a database; None: a journal in the folder.
+        workers: processes on this machine.
+        display: of the progress.
+        again: the command that goes on after Ctrl-C.
+
+    Raises:
+        UserError: a run cannot be trained; if it is found before training, nothing has begun.
+    """
+    made = _made(out)
+    try:
+        board = Board.begin(sweep, _place(out, storage))
+        with display.shown():
+            check_runs(board, out, display.track)
+    except UserError:
+        _remove(made)
+        raise
+    _train(board, out, workers, display, again)
+
+
+def join_sweep(url: str, name: str, out: Path | None, workers: int, display: Display, *, trust: bool) -> None:
+    """Trains runs of a sweep that was begun elsewhere.
+
+    Args:
+        url: of its database.
+        name: of the sweep.
+        out: folder for the runs of this machine; None: ``runs/<name>``.
+        workers: processes on this machine.
+        display: of the progress.
+        trust: whether names are imported that do not come with the package.
+
+    Raises:
+        UserError: there is no such sweep, or a run cannot be trained.
+    """
+    board = Board.join(url, name)
+    if not trust:
+        check_trust(board)
+    folder = out or Path("runs") / board.sweep.config.name
+    folder.mkdir(parents=True, exist_ok=True)
+    again = f"smskd sweep --join {shlex.quote(url)} --name {shlex.quote(name)}"
+    _train(board, folder, workers, display, again)
+
+
+def print_plan(sweep: Sweep, *, as_json: bool) -> None:
+    """Prints the stages that would be trained.
+
+    Raises:
+        UserError: a recipe cannot be resolved.
+    """
+    search = sweep.config.search
+    if search is not None:
+        typer.echo(f"a search for the best sequence of {', '.join(search.of)}, which trains {search.epochs} epochs")
+        return
+    found = plan(sweep, points(sweep.config))
+    uses = found.uses()
+    rows = [
+        {"stages": stage.methods, "seed": stage.seed, "epochs": stage.epochs, "runs": uses[digest]}
+        for digest, stage in found.distinct.items()
+    ]
+    if as_json:
+        typer.echo(json.dumps({"stages": rows, **_epochs(found)}, indent=2, ensure_ascii=False))
+        return
+    table = Table("stages", "seed", "epochs", "runs", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(escape(str(value)) for value in row.values()))
+    console.print(table, highlight=False)
+    print_footnote(
+        f"{len(found.points)} runs; {len(rows)} stages, {found.epochs} epochs; {found.epochs_of_all_runs} epochs "
+        "without sharing"
+    )
+
+
+def print_status(out: Path, storage: str | None, name: str, *, as_json: bool) -> None:
+    """Prints how far a sweep is.
+
+    Raises:
+        UserError: it has not begun.
+    """
+    board = Board.join(_begun(out, storage), name)
+    attempts = latest(board.queue.attempts())
+    failures = board.failures()
+    states = [attempt.state for attempt in attempts.values()]
+    counts = {state: states.count(state) for state in ("complete", "pruned", "running")} | {"failed": len(failures)}
+    if board.search is None:
+        counts["waiting"] = len(board.plan.points) - counts["complete"] - counts["running"] - counts["failed"]
+    running = [
+        {"run": attempt.run, **attempt.worker, "epoch": attempt.facts["epoch"], "epochs": attempt.facts["epochs"]}
+        for attempt in attempts.values()
+        if attempt.state == "running"
+    ]
+    if as_json:
+        typer.echo(json.dumps({**counts, "runs": running, "failures": failures}, indent=2, ensure_ascii=False))
+        return
+    typer.echo(", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "complete"))
+    for run in running:
+        typer.echo(f"{run['run']}: epoch {run['epoch']} of {run['epochs']}, process {run['process']} on {run['host']}")
+    for folder, message in failures.items():
+        typer.echo(f"{folder}: {message}")
+
+
+def print_table(out: Path, *, as_json: bool) -> None:
+    """Prints the comparison of the finished runs, with the epochs that were trained for it.
+
+    Raises:
+        UserError: there is no finished run.
+    """
+    print_comparison([out], "json" if as_json else "table")
+    if not as_json:
+        print_footnote(str(totals(out)))
+
+
+def _train(board: Board, out: Path, workers: int, display: Display, again: str) -> None:
+    bars = SweepBars(display, board)
+    try:
+        with display.shown(), bars.shown():
+            train_sweep(board, out, workers, bars.update)
+    except KeyboardInterrupt:
+        end(f"stopped; go on with: {again}", INTERRUPTED)
+    finally:
+        with suppress(UserError):
+            display.say(f"{totals(out)}; compare them with: smskd sweep --table --out {shlex.quote(str(out))}")
+
+
+def _epochs(found: Plan) -> Mapping[str, Any]:
+    return {
+        "runs": len(found.points),
+        "epochs": found.epochs,
+        "epochs_without_sharing": found.epochs_of_all_runs,
+    }
+
+
+def _place(out: Path, storage: str | None) -> str:
+    if storage is not None and not is_url(storage):
+        raise UserError(f"--storage: '{storage}' is not the URL of a database, such as postgresql://user@host/name")
+    if storage is None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{out} cannot be made: {error.strerror or error}") from None
+    return storage or journal_of(out)
+
+
+def _begun(out: Path, storage: str | None) -> str:
+    if storage is None and not (out / JOURNAL).is_file():
+        raise UserError(f"{out} holds no sweep that was begun (no {JOURNAL} in it)")
+    return _place(out, storage)
+
+
+def _made(out: Path) -> list[Path]:
+    """What a sweep that cannot begin would leave, outermost last."""
+    journal = out / JOURNAL
+    return [] if journal.exists() else [journal, *(path for path in (out, *out.parents) if not path.exists())]
+
+
+def _remove(made: list[Path]) -> None:
+    for path in made:
+        with suppress(OSError):
+            path.unlink() if path.is_file() else path.rmdir()

@@ -1,0 +1,97 @@
+"""The signature of `smskd sweep`. Nothing here imports torch before it is needed."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smskd.cli.arguments import AsJson, Overrides, Quiet, Trust, named_folder
+from smskd.errors import UserError
+
+MOST_WORKERS = 256
+
+
+def sweep(
+    file: Annotated[
+        str | None, typer.Argument(metavar="SWEEP", help="A YAML file, or the name of a sweep of the package.")
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=named_folder, metavar="PATH", help=r"Folder of the sweep.  \[default: runs/<name>]"),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Processes on this machine.")] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help=r"A database instead of a journal in the folder, for several machines."),
+    ] = None,
+    join: Annotated[
+        str | None, typer.Option(metavar="URL", help="Train runs of the sweep in this database; needs --name.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The sweep to join.", metavar="NAME")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the stages that would be trained.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Print how far the sweep is.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Compare the finished runs.")] = False,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train many runs, in several processes or on several machines; stages that they share are trained once."""
+    if dry_run + status + table + (join is not None) > 1:
+        raise UserError("give one of --dry-run, --status, --table and --join")
+    if table and out is not None:
+        from smskd.cli.sweep import print_table
+
+        print_table(out, as_json=as_json)
+        return
+    if join is not None:
+        _join(join, name, out, workers, trust=trust, quiet=quiet)
+        return
+    if file is None:
+        raise UserError("give the file of a sweep, or --join URL --name NAME")
+    _begin(file, overrides or [], out, workers, storage, quiet, as_json, "plan" if dry_run else _shown(status, table))
+
+
+def _shown(status: bool, table: bool) -> str:
+    return "status" if status else "table" if table else "train"
+
+
+def _begin(
+    file: str,
+    overrides: list[str],
+    out: Path | None,
+    workers: int,
+    storage: str | None,
+    quiet: bool,
+    as_json: bool,
+    action: str,
+) -> None:
+    from smskd.sweeps.sweep_file import read_sweep
+
+    wanted = read_sweep(file, overrides)
+    folder = out or Path("runs") / wanted.config.name
+    from smskd.cli import sweep as actions  # imports torch, which takes seconds: mistakes are found before
+    from smskd.cli.printing import SafeConsole
+    from smskd.cli.progress import Display
+
+    if action == "plan":
+        actions.print_plan(wanted, as_json=as_json)
+    elif action == "status":
+        actions.print_status(folder, storage, wanted.config.name, as_json=as_json)
+    elif action == "table":
+        actions.print_table(folder, as_json=as_json)
+    else:
+        options = [f"--out {shlex.quote(str(folder))}", *([f"--storage {shlex.quote(storage)}"] if storage else [])]
+        again = " ".join(["smskd sweep", shlex.quote(file), *map(shlex.quote, overrides), *options])
+        actions.begin_sweep(wanted, folder, storage, workers, Display(SafeConsole(), quiet=quiet), again)
+
+
+def _join(url: str, name: str | None, out: Path | None, workers: int, *, trust: bool, quiet: bool) -> None:
+    if name is None:
+        raise UserError("--join needs --name, the name of the sweep")
+    from smskd.cli.printing import SafeConsole
+    from smskd.cli.progress import Display
+    from smskd.cli.sweep import join_sweep
+
+    join_sweep(url, name, out, workers, Display(SafeConsole(), quiet=quiet), trust=trust)

@@ -1,0 +1,70 @@
+"""The processes of a sweep on this machine."""
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+import torch
+
+from smskd.errors import UserError
+from smskd.sweeps.board import Board
+from smskd.sweeps.processes import WorkerProcess
+from smskd.sweeps.sweep_worker import Told, work
+from smskd.training.host import keep_freed_memory
+
+DEATHS = 3
+"""Processes, for each worker, that may be killed before the sweep is given up."""
+
+
+def train_sweep(board: Board, out: Path, workers: int, told: Callable[[Told], None]) -> None:
+    """Trains what is left of a sweep. A process that is killed is replaced; an exception that passes through ends all.
+
+    Args:
+        board: the sweep.
+        out: its folder on this machine.
+        workers: the number of processes.
+        told: called in this process for each message.
+
+    Raises:
+        UserError: runs could not be trained; the others are complete.
+    """
+    deaths = 0
+    with ExitStack() as stack:
+        busy: dict[Connection, WorkerProcess] = {}
+
+        def start() -> None:
+            process = WorkerProcess(_serve, board.place, board.sweep.config.name, str(out))
+            busy[stack.enter_context(process).connection] = process
+
+        for _ in range(workers):
+            start()
+        while busy:
+            for ready in wait(list(busy)):
+                assert isinstance(ready, Connection)
+                try:
+                    told(busy[ready].receive())
+                except EOFError:
+                    code = busy.pop(ready).exit_code()
+                    deaths += code != 0
+                    if deaths > DEATHS * workers:
+                        raise UserError(
+                            f"{deaths} worker processes have ended, the last with exit code {code}"
+                        ) from None
+                    if code != 0:
+                        start()
+    failures = board.failures()
+    if failures:
+        reasons = "; ".join(dict.fromkeys(failures.values()))
+        raise UserError(f"{len(failures)} {'run' if len(failures) == 1 else 'runs'} could not be trained: {reasons}")
+
+
+def _serve(connection: Connection, place: str, name: str, out: str) -> None:
+    """The work of a process, until nothing is left or the parent closes the pipe."""
+    torch.set_num_threads(1)
+    keep_freed_memory(torch.device("cpu"))
+    try:
+        work(Board.join(place, name), Path(out), connection.send)
+    except ConnectionError:
+        sys.exit()

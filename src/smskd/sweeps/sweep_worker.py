@@ -1,0 +1,184 @@
+"""The work of one process of a sweep: one run after another, as long as there are any."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from smskd.build import Provided
+from smskd.config.data import DataConfig
+from smskd.data import Dataset
+from smskd.errors import UserError
+from smskd.recipe import Recipe
+from smskd.recipe.absolute_paths import absolute_paths
+from smskd.runs.file_names import RECIPE
+from smskd.session import Run, begin, reopen_folder
+from smskd.strategies.resolve import resolve
+from smskd.sweeps.board import Board, Job
+from smskd.sweeps.run_queue import BEAT
+from smskd.sweeps.space import Point
+from smskd.sweeps.workers import dataset_of
+from smskd.training.reports import EpochReport, StoreReport
+
+STORE = "store"
+"""The folder of the stages of a sweep, in its own."""
+
+WAIT = 0.5
+"""Seconds between two looks at what other processes have left."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A message of a worker.
+
+    Attributes:
+        run: the folder of the run, in that of the sweep.
+        kind: ``epoch``: one has been trained; ``stored``: a stage was taken from the store; ``waiting``: for another
+            process that trains a stage; ``finished``, ``pruned``, ``failed``: the end of the run.
+        epochs: trained or taken. message: a sentence.
+    """
+
+    run: Path
+    kind: Literal["epoch", "stored", "waiting", "finished", "pruned", "failed"]
+    epochs: int = 0
+    message: str = ""
+
+
+def work(board: Board, out: Path, told: Callable[[Told], None], *, waits: bool = True) -> None:
+    """Trains runs of a sweep until none is left.
+
+    Args:
+        board: the sweep.
+        out: its folder on this machine.
+        told: called after each epoch and at other moments.
+        waits: whether it waits for runs that others train, which may be left if these die.
+    """
+    loaded: list[tuple[DataConfig, Dataset]] = []
+    while True:
+        job = board.next_job()
+        if isinstance(job, Job):
+            _work_at(job, board, out, told, loaded)
+        elif job == "done" or not waits:
+            return
+        else:
+            time.sleep(WAIT)
+
+
+def recipe_of(board: Board, point: Point, out: Path) -> Recipe:
+    """The recipe of a run, with the store of the sweep unless it names another one."""
+    recipe = point.recipe(board.sweep)
+    if recipe.runtime.store is not None:
+        return recipe
+    return replace(recipe, runtime=replace(recipe.runtime, store=str((out / STORE).resolve())))
+
+
+def _work_at(
+    job: Job, board: Board, out: Path, told: Callable[[Told], None], loaded: list[tuple[DataConfig, Dataset]]
+) -> None:
+    folder, queue = job.point.folder, board.queue
+    try:
+        with _signs_of_life(board, job.number):
+            value = _train(job, board, out, told, loaded)
+    except UserError as error:
+        queue.fail(job.number, str(error))
+        told(Told(folder, "failed", message=str(error)))
+    except OSError as error:
+        if isinstance(error, ConnectionError):
+            queue.give_back(job.number)
+            raise
+        queue.fail(job.number, f"{folder}: {error}")
+        told(Told(folder, "failed", message=f"{folder}: {error}"))
+    except BaseException:
+        queue.give_back(job.number)
+        raise
+    else:
+        if value is None:
+            queue.prune(job.number)
+            told(Told(folder, "pruned"))
+        else:
+            queue.complete(job.number, value)
+            told(Told(folder, "finished", message=f"{value:.2f}"))
+
+
+def _train(
+    job: Job, board: Board, out: Path, told: Callable[[Told], None], loaded: list[tuple[DataConfig, Dataset]]
+) -> float | None:
+    """The accuracy of a run that is trained to its end; None if a search goes no further with it."""
+    folder, queue, stages = job.point.folder, board.queue, board.stages_of(job.point)
+    run = opened(recipe_of(board, job.point, out), out / folder)
+    if run.folder.finished:
+        queue.tell(job.number, ready=[stage.digest for stage in stages])
+        return _accuracy(run)
+    config = run.build(Provided(dataset=dataset_of(run, loaded)))
+    ends = {stage.last: index for index, stage in enumerate(run.recipe.stages)}
+    trained, ready = 0, list[str]()
+    reports = run.train(config, report=False)
+    try:
+        for report in reports:
+            if isinstance(report, StoreReport) and report.waits_for is not None:
+                told(Told(folder, "waiting", message=str(report)))
+                continue
+            if not isinstance(report, EpochReport | StoreReport):
+                continue
+            last = report.epoch if isinstance(report, EpochReport) else report.last
+            count = 1 if isinstance(report, EpochReport) else report.last - report.first + 1
+            trained += isinstance(report, EpochReport)
+            facts: dict[str, object] = {"epoch": last, "trained": trained}
+            if last in ends:
+                ready = [stage.digest for stage in stages[: ends[last] + 1]]
+                following = stages[ends[last] + 1 :]
+                facts |= {"ready": ready, "stage": following[0].digest if following else None}
+            queue.tell(job.number, **facts)
+            told(Told(folder, "epoch" if isinstance(report, EpochReport) else "stored", count))
+            if board.search and isinstance(report, EpochReport) and last < run.recipe.epochs:
+                accuracy = report.validation_top1
+                if accuracy is not None and queue.should_prune(job.number, last, accuracy):
+                    return None
+    finally:
+        reports.close()
+    return _accuracy(run)
+
+
+def opened(recipe: Recipe, folder: Path) -> Run:
+    """The run in a folder, begun if there is none.
+
+    Raises:
+        UserError: the folder contains a run with other settings.
+    """
+    if not (folder / RECIPE).is_file():
+        return begin(recipe, folder)
+    run = reopen_folder(folder, trust=True)  # the recipe is compared with the sweep's
+    if run.recipe.as_mapping() != resolve(absolute_paths(recipe)).as_mapping():
+        raise UserError(f"{folder} contains a run with other settings; choose another folder with --out")
+    return run
+
+
+def _accuracy(run: Run) -> float:
+    """Of the last epoch: on the validation split where there is one, else on the test images."""
+    metrics = run.folder.last_metrics()
+    validation = metrics.get("validation_top1")
+    return float(metrics["test_top1"] if validation is None else validation)
+
+
+@contextmanager
+def _signs_of_life(board: Board, number: int) -> Iterator[None]:
+    """Tells the other processes, now and then, that this one lives."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        count = 0
+        while not ended.wait(BEAT):
+            count += 1
+            with suppress(Exception):  # the next one may come through
+                board.queue.tell_if_running(number, {"beat": count})
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
