@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from generate.methods import text
-from smskd.config import cache, data, models, optimization, runtime, stage
+from smskd.config import cache, data, models, optimization, runtime, stage, sweep
 from smskd.config.base import ComponentConfig
 from smskd.interfaces.terms import Method
 from smskd.recipe import recipe
@@ -33,6 +33,9 @@ SETTINGS: dict[str, type[Any]] = {
     "schedule": optimization.ScheduleConfig,
     "stage": stage.StageConfig,
     "runtime": runtime.RuntimeConfig,
+    "sweep": sweep.SweepConfig,
+    "orders": sweep.OrdersConfig,
+    "search": sweep.SearchConfig,
     **{name: ANCHORS.find(name) for name in ("reference_kl", "toward_reference", "l2_sp", "ewc", "mean_teacher")},
 }
 """The tables of the page, by the word that asks for them."""
@@ -52,6 +55,8 @@ _HEADINGS = {
     "schedule": "schedule",
     "stage": "stages",
     "runtime": "runtime",
+    "orders": "orders",
+    "search": "search",
 }
 """Anchors of the headings under which the tables of nested settings are."""
 

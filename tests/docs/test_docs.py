@@ -17,6 +17,7 @@ import smskd
 from smskd.cli.app import app
 from smskd.cli.program import UsageError
 from smskd.config.base import ComponentConfig
+from smskd.config.sweep import SweepConfig
 from smskd.errors import UserError
 from smskd.recipe import Recipe, parse
 from smskd.registry import ANCHORS
@@ -127,15 +128,17 @@ def test_the_reference_of_a_command_has_every_flag_of_its_help(name: str) -> Non
 
 
 def test_every_key_of_a_recipe_is_in_a_table_of_the_page() -> None:
-    page = text("guide/recipes.md")
+    page = text("guide/recipes.md") + text("guide/sweeps.md")
     for word, cls in recipe_keys.SETTINGS.items():
-        assert f"<!-- generated: recipe-keys {word} -->" in page, f"guide/recipes.md has no table of {word}"
+        assert f"<!-- generated: recipe-keys {word} -->" in page, f"there is no table of {word}"
         table = recipe_keys.table(word)
         for field in fields(cls):
             assert f"| `{field.name}` |" in table
             assert len(recipe_keys.description(cls, field.name)) > 3, f"{word}.{field.name} has no description"
     built_in = {ANCHORS.find(name) for name in ANCHORS.builtin_names()}
-    assert settings_in(Recipe) - {ComponentConfig} | built_in == set(recipe_keys.SETTINGS.values())
+    assert (settings_in(Recipe) | settings_in(SweepConfig)) - {ComponentConfig} | built_in == set(
+        recipe_keys.SETTINGS.values()
+    )
 
 
 def settings_in(cls: type[Any]) -> set[type[Any]]:

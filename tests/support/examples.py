@@ -14,6 +14,9 @@ from smskd.cli.app import app
 from smskd.recipe import parse, read
 from smskd.recipe.read import load_yaml
 from smskd.strategies.resolve import resolve
+from smskd.sweeps.plan import plan
+from smskd.sweeps.space import points
+from smskd.sweeps.sweep_file import read_sweep
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -105,7 +108,10 @@ class Reader:
             assert example.language == "text", f"{self.name}, line {example.line}: unknown language {example.language}"
 
     def _recipe(self, example: Example) -> None:
-        if example.file is not None:
+        if example.file is not None and "recipe" in load_yaml(example.code, self.name):
+            sweep = read_sweep(example.file)
+            plan(sweep, points(sweep.config))
+        elif example.file is not None:
             resolve(read(example.file))
         else:
             resolve(parse({**AROUND, **load_yaml(example.code, self.name)}))

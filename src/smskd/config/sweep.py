@@ -54,7 +54,7 @@ class SearchConfig(Config):
     Attributes:
         of: names of methods, each used at most once in a sequence.
         epochs: that all runs together may train; stages that are shared are counted once.
-        stages: the least and the greatest number of stages.
+        stages: the least and the greatest number of stages; null: 1, and 3 or as many as there are methods.
         stage_epochs: of each stage, in the order of the stages; the last number is that of all further ones. Null: a
             stage ends with the next learning-rate decay, and the last one with the run.
         sampler: ``tpe``: tree-structured Parzen estimator; ``random``.
@@ -65,7 +65,7 @@ class SearchConfig(Config):
 
     of: Names
     epochs: Epochs
-    stages: Annotated[tuple[Count, ...], Field(min_length=2, max_length=2)] = (1, 3)
+    stages: Annotated[tuple[Count, ...], Field(min_length=2, max_length=2)] | None = None
     stage_epochs: tuple[Epochs, ...] | None = None
     sampler: Literal["tpe", "random"] = "tpe"
     pruner: Literal["median", "none"] = "median"
@@ -73,11 +73,17 @@ class SearchConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        least, greatest = self.stages
+        least, greatest = self.span
         if len(set(self.of)) < len(self.of):
             raise SettingError("has a method twice", "of")
         if not least <= greatest <= len(self.of):
             raise SettingError(f"must be two numbers, the first not above the second, up to {len(self.of)}", "stages")
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The least and the greatest number of stages."""
+        least, greatest = self.stages or (1, min(3, len(self.of)))
+        return least, greatest
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,7 @@ class Board:
     def _suggested(self, trial: "optuna.Trial") -> tuple[str, ...]:
         """A sequence of different methods: where one is suggested again, the next that is free takes its place."""
         assert self.search is not None
-        names, (least, greatest) = self.search.of, self.search.stages
+        names, (least, greatest) = self.search.of, self.search.span
         left = list(names)
         found = []
         for place in range(trial.suggest_int("stages", least, greatest)):
@@ -229,7 +229,7 @@ class Board:
         """
         if self.search is None:
             return [point for point in self.plan.points if point.seed == self.sweep.config.seeds[0]]
-        names, longest = self.search.of, self.search.stages[1]
+        names, longest = self.search.of, self.search.span[1]
         return [self._point_of((*names[place:], *names[:place])[:longest]) for place in range(len(names))]
 
     def _point_of(self, methods: Any) -> Point:

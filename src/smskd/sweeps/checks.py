@@ -4,8 +4,6 @@ from pathlib import Path
 
 from smskd.build import Provided
 from smskd.builder.trust import check_names
-from smskd.config.data import DataConfig
-from smskd.data import Dataset
 from smskd.errors import UserError
 from smskd.recipe.absolute_paths import absolute_paths
 from smskd.runs.folder import RunFolder
@@ -14,7 +12,7 @@ from smskd.strategies.resolve import resolve
 from smskd.sweeps.board import Board
 from smskd.sweeps.space import Point
 from smskd.sweeps.sweep_worker import recipe_of
-from smskd.sweeps.workers import dataset_of
+from smskd.sweeps.workers import Loaded, dataset_of
 from smskd.training.config import RunConfig
 from smskd.training.reports import Track, untracked
 from smskd.training.run import check
@@ -31,7 +29,7 @@ def check_runs(board: Board, out: Path, track: Track = untracked) -> None:
     Raises:
         UserError: a run cannot be trained; the message begins with its name.
     """
-    loaded: list[tuple[DataConfig, Dataset]] = []
+    loaded: Loaded = []
     wanted = [point for point in board.examples() if not (out / point.folder).is_dir()]
     for point in track(wanted, len(wanted), "checking the runs"):
         try:
@@ -50,7 +48,7 @@ def check_trust(board: Board) -> None:
         check_names(point.recipe(board.sweep), f"the sweep '{board.sweep.config.name}'")
 
 
-def built(board: Board, point: Point, out: Path, loaded: list[tuple[DataConfig, Dataset]]) -> RunConfig:
+def built(board: Board, point: Point, out: Path, loaded: Loaded) -> RunConfig:
     """Everything that a run needs; nothing is written.
 
     Args:

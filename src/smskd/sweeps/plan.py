@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from smskd.errors import UserError
 from smskd.recipe.absolute_paths import absolute_paths
 from smskd.strategies.resolve import resolve
 from smskd.strategies.resolved import ResolvedRecipe
@@ -70,7 +71,15 @@ def plan(sweep: Sweep, points: Sequence[Point]) -> Plan:
     Raises:
         UserError: the recipe of a run cannot be resolved.
     """
-    return Plan(tuple(points), tuple(stages_of(resolve(absolute_paths(point.recipe(sweep)))) for point in points))
+    return Plan(tuple(points), tuple(stages_of(_resolved(sweep, point)) for point in points))
+
+
+def _resolved(sweep: Sweep, point: Point) -> ResolvedRecipe:
+    recipe = point.recipe(sweep)
+    try:
+        return resolve(absolute_paths(recipe))
+    except UserError as error:
+        raise UserError(f"{point.name}: {error}") from None
 
 
 def stages_of(recipe: ResolvedRecipe) -> tuple[PlannedStage, ...]:

@@ -121,7 +121,7 @@ def _text_of_stage(stage: Any) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         rest = ",".join(f"{key}={_text(item)}" for key, item in value.items() if key != "name")
-        return "".join((str(value.get("name", "")), rest))
+        return ",".join(filter(None, (str(value.get("name", "")), rest)))
     if isinstance(value, list | tuple):
         return "+".join(map(_text, value))
     if value is None or isinstance(value, bool):

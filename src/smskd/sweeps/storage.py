@@ -26,13 +26,13 @@ def open_storage(place: str) -> Any:
     """
     if find_spec("optuna") is None:
         raise UserError("sweeps need Optuna: pip install 'smskd[optuna]'")
-    import optuna
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
 
     try:
         if is_url(place):
-            return optuna.storages.RDBStorage(_with_driver(place), engine_kwargs={"pool_pre_ping": True})
-        backend = optuna.storages.journal.JournalFileBackend(place)
-        return optuna.storages.JournalStorage(backend)
+            return RDBStorage(_with_driver(place), engine_kwargs={"pool_pre_ping": True})
+        return JournalStorage(JournalFileBackend(place))
     except ImportError as error:
         raise UserError(f"{shown(place)}: the driver of this database is not installed ({error})") from None
     except Exception as error:  # whatever the driver raises

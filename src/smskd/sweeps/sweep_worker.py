@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 from smskd.build import Provided
-from smskd.config.data import DataConfig
-from smskd.data import Dataset
 from smskd.errors import UserError
 from smskd.recipe import Recipe
 from smskd.recipe.absolute_paths import absolute_paths
@@ -20,7 +18,7 @@ from smskd.strategies.resolve import resolve
 from smskd.sweeps.board import Board, Job
 from smskd.sweeps.run_queue import BEAT
 from smskd.sweeps.space import Point
-from smskd.sweeps.workers import dataset_of
+from smskd.sweeps.workers import Loaded, dataset_of
 from smskd.training.reports import EpochReport, StoreReport
 
 STORE = "store"
@@ -56,7 +54,7 @@ def work(board: Board, out: Path, told: Callable[[Told], None], *, waits: bool =
         told: called after each epoch and at other moments.
         waits: whether it waits for runs that others train, which may be left if these die.
     """
-    loaded: list[tuple[DataConfig, Dataset]] = []
+    loaded: Loaded = []
     while True:
         job = board.next_job()
         if isinstance(job, Job):
@@ -76,7 +74,11 @@ def recipe_of(board: Board, point: Point, out: Path) -> Recipe:
 
 
 def _work_at(
-    job: Job, board: Board, out: Path, told: Callable[[Told], None], loaded: list[tuple[DataConfig, Dataset]]
+    job: Job,
+    board: Board,
+    out: Path,
+    told: Callable[[Told], None],
+    loaded: Loaded,
 ) -> None:
     folder, queue = job.point.folder, board.queue
     try:
@@ -104,7 +106,11 @@ def _work_at(
 
 
 def _train(
-    job: Job, board: Board, out: Path, told: Callable[[Told], None], loaded: list[tuple[DataConfig, Dataset]]
+    job: Job,
+    board: Board,
+    out: Path,
+    told: Callable[[Told], None],
+    loaded: Loaded,
 ) -> float | None:
     """The accuracy of a run that is trained to its end; None if a search goes no further with it."""
     folder, queue, stages = job.point.folder, board.queue, board.stages_of(job.point)

@@ -24,6 +24,9 @@ from smskd.sweeps.processes import WorkerProcess
 from smskd.training.host import keep_freed_memory
 from smskd.training.reports import EpochReport
 
+Loaded = list[tuple[DataConfig, Dataset | TextDataset]]
+"""Data sets that were loaded, with their settings."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -120,7 +123,7 @@ def _serve(connection: Connection) -> None:
     """The work of a worker process: one run after another until the parent closes the pipe."""
     torch.set_num_threads(1)
     keep_freed_memory(torch.device("cpu"))
-    loaded: list[tuple[DataConfig, Dataset | TextDataset]] = []
+    loaded: Loaded = []
     while True:
         try:
             folder = connection.recv()
@@ -129,7 +132,7 @@ def _serve(connection: Connection) -> None:
             sys.exit()
 
 
-def _train(folder: Path, connection: Connection, loaded: list[tuple[DataConfig, Dataset | TextDataset]]) -> None:
+def _train(folder: Path, connection: Connection, loaded: Loaded) -> None:
     """Trains a run and reports each epoch and the end."""
     try:
         (run,) = reopen(folder, trust=True)  # the parent process has begun it, or has asked
@@ -147,7 +150,7 @@ def _train(folder: Path, connection: Connection, loaded: list[tuple[DataConfig, 
         connection.send(Progress(folder, "finished"))
 
 
-def dataset_of(run: Run, loaded: list[tuple[DataConfig, Dataset | TextDataset]]) -> Dataset | TextDataset:
+def dataset_of(run: Run, loaded: Loaded) -> Dataset | TextDataset:
     """The data of a run; runs with the same data share them."""
     for config, dataset in loaded:
         if config == run.recipe.data:
