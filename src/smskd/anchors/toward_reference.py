@@ -58,6 +58,7 @@ class TowardReference(Anchor):
         object.__setattr__(self, "method", method)
         # A constant of the class elsewhere, here the method's.
         object.__setattr__(self, "relates_samples", method.relates_samples)
+        object.__setattr__(self, "needs_labels", method.needs_labels)
 
     @property
     def _made(self) -> Method:

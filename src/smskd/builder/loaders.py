@@ -1,12 +1,15 @@
 """The loaders of a run."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from smskd.config.data import AugmentationConfig, DataConfig
 from smskd.data import Augmentation, Dataset, Loader, TextDataset, mix
 from smskd.data.loaders.make import make_loader
+from smskd.data.samples import StreamedSamples, read_labels
 from smskd.errors import UserError
 from smskd.models.frozen import Frozen
 from smskd.strategies.resolved import ResolvedRecipe
@@ -59,6 +62,7 @@ def training_loaders(
     """The loader of each stage, and their seed; stages with the same batch size share one."""
     modes = {stage.teacher.cache.mode for stage in recipe.stages if stage.teacher is not None}
     made: dict[int, Loader] = {}
+    labels = _labels(recipe, dataset.train)
 
     def loader(batch_size: int, seed: int) -> Loader:
         return make_loader(
@@ -69,6 +73,7 @@ def training_loaders(
             seed=seed,
             device=device,
             checksums=bool(modes - {"off"}),
+            labels=labels,
         )
 
     seed = mix(recipe.runtime.seed, _LOADER)
@@ -78,6 +83,13 @@ def training_loaders(
         if stage.batch_size not in made:
             made[stage.batch_size] = loader(stage.batch_size, seed)
     return tuple(made[stage.batch_size] for stage in recipe.stages), seed
+
+
+def _labels(recipe: ResolvedRecipe, train: Any) -> Tensor | None:
+    """The labels that a term needs and the data set does not list, of every training sample, each read once."""
+    terms = (term for stage in recipe.stages for term in (*(item.method for item in stage.methods), stage.anchor))
+    needed = any(term is not None and term.needs_labels for term in terms)
+    return read_labels(train) if needed and isinstance(train, StreamedSamples) else None
 
 
 def _replayed_seed(

@@ -9,10 +9,10 @@ from torch import Tensor
 from smskd.config.base import ComponentConfig
 from smskd.config.data import LoaderConfig, SubsetConfig, ValidationConfig
 from smskd.data.dataset import Dataset
-from smskd.data.equal_images import image_digests
+from smskd.data.equal_images import image_digest, image_digests
 from smskd.data.images import Images, check_labels
 from smskd.data.listed import listed_class_names
-from smskd.data.samples import Samples, Split, StreamedSamples, read_labels
+from smskd.data.samples import Samples, Split, StreamedSamples, read_image, read_labels
 from smskd.data.sources.catalog import Track
 from smskd.data.sources.read import read_source
 from smskd.data.splits import fitted_names
@@ -96,11 +96,15 @@ _DUPLICATES = 0.01
 """Share of the validation images that may be among others: real data sets have a few duplicates."""
 
 
+_SAMPLED = 500
+"""Streamed images that are read to be compared."""
+
+
 def check_apart(validation: Part, train: Part, test: Part) -> None:
     """Refuses validation images that are test images or training images.
 
-    Images in memory are compared by their pixels. Of samples that are streamed from one and the same data set their
-    positions are compared, and of others the fingerprints.
+    Images in memory are compared by their pixels, with streamed ones as many of these as 500, evenly spread. Of samples
+    that are streamed from one and the same data set their positions are compared, and of others the fingerprints.
 
     Raises:
         UserError: more than one in a hundred validation images is among them.
@@ -123,7 +127,19 @@ def _shared(one: Part, other: Part) -> int:
         return sum(value in known for value in one.digests())
     if isinstance(one, StreamedSamples) and isinstance(other, StreamedSamples) and one.dataset is other.dataset:
         return len(set(_positions(one)) & set(_positions(other)))
+    if isinstance(one, Images) and isinstance(other, StreamedSamples):
+        return _sampled(one, other)
+    if isinstance(one, StreamedSamples) and isinstance(other, Images):
+        return _sampled(other, one)
     return len(one) if one.fingerprint() == other.fingerprint() else 0
+
+
+def _sampled(held: Images, streamed: StreamedSamples) -> int:
+    """About how many streamed images are among those in memory; 0 where hardly any of those that are read are."""
+    known, total = set(image_digests(held)), len(streamed)
+    rows = range(0, total, max(1, total // _SAMPLED))
+    found = sum(image_digest(read_image(streamed, row)) in known for row in rows)
+    return found * total // len(rows) if found > _DUPLICATES * len(rows) else 0
 
 
 def _positions(samples: StreamedSamples) -> list[int]:

@@ -56,6 +56,10 @@ class Term(ABC):
     """Whether the loss of a sample depends on the other samples of the batch, so that with several processes the term
     needs the global batch (RKD, SP, PKT, CC, CRD)."""
 
+    needs_labels: ClassVar[bool] = False
+    """Whether :meth:`build` reads :attr:`DataInfo.labels`, the label of every training sample (CRD). Of a data set that
+    does not list them every sample is then read once, before training."""
+
     @abstractmethod
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """What it reads.

@@ -147,6 +147,7 @@ class CRD(Method):
     kind: ClassVar[Kind] = "feature"
     published_weight: ClassVar[float] = 0.8
     relates_samples: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_count(feature_dim=self.feature_dim, negatives=self.negatives)
@@ -167,7 +168,10 @@ class CRD(Method):
         """
         assert teacher is not None
         if data.labels is None:
-            raise UserError("CRD draws samples of other classes and needs the label of every training sample")
+            raise UserError(
+                "CRD draws samples of other classes and needs the label of every training sample: give the data set a "
+                "list of them as targets or labels"
+            )
         return ContrastMemory(
             linear_embedding(student.shapes[0], self.feature_dim),
             linear_embedding(teacher.shapes[0], self.feature_dim),

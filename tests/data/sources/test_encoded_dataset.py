@@ -6,8 +6,10 @@ import torch
 from smskd import data
 from smskd.config.base import ComponentConfig
 from smskd.config.data import DataConfig, LoaderConfig, SubsetConfig, ValidationConfig
+from smskd.data import validation
 from smskd.data.sources import encoded_dataset
-from tests.support.labelled_folders import plain_folder
+from smskd.errors import UserError
+from tests.support.labelled_folders import pixels, plain_folder, write_folder
 from tests.support.shards import write_shards
 from tests.support.tiny_imagenet_files import write_tiny_imagenet
 
@@ -56,8 +58,27 @@ def test_the_loader_decides_unless_the_source_does(source):
     assert not streamed(load(own, "streaming", **settings))
 
 
-def test_validation_images_of_a_source_are_read_alike(source, tmp_path):
-    other = ComponentConfig("image_folder", {"root": str(plain_folder(tmp_path / "other")), "streaming": True})
-    dataset = load(ComponentConfig("image_folder", {"root": other.options["root"]}), "streaming",
-                   validation=ValidationConfig(count=2))  # fmt: skip
-    assert streamed(dataset)
+@pytest.mark.parametrize("streaming", [(True, False), (False, True), (True, True), (False, False)])
+def test_validation_images_that_are_test_images_are_refused(tmp_path, streaming):
+    roots = {name: str(plain_folder(tmp_path / name)) for name in ("one", "other")}  # the same images
+    one, other = (
+        ComponentConfig("image_folder", {"root": root, "streaming": value})
+        for root, value in zip(roots.values(), streaming, strict=True)
+    )
+    with pytest.raises(UserError, match=r"^validation: these are test images, at least in part"):
+        data.load(DataConfig(one, validation=ValidationConfig(source=other)))
+
+
+def test_few_equal_images_are_not_refused(tmp_path, monkeypatch):
+    root = plain_folder(tmp_path / "one")
+    other = write_folder(
+        tmp_path / "other", {f"{part}/cat/{row}": pixels(100 + row) for part in ("train", "val") for row in range(4)}
+    )
+    write_folder(other, {"val/cat/9": pixels(6)})  # the test image of a cat
+    monkeypatch.setattr(validation, "_DUPLICATES", 0.5)
+    for streaming in (True, False):
+        source = ComponentConfig("image_folder", {"root": str(root), "streaming": streaming})
+        held_out = ValidationConfig(
+            source=ComponentConfig("image_folder", {"root": str(other), "streaming": not streaming})
+        )
+        assert len(data.load(DataConfig(source, validation=held_out)).validation) == 5

@@ -87,3 +87,19 @@ def test_mistakes(tmp_path):
     fails("bird/0.png: the image is 7x5, the first training image 6x5; give image_size")
     (tmp_path / "train" / "bird" / "0.png").write_bytes(b"no image")
     fails("bird/0.png: the image cannot be decoded .no known image format.$", image_size=[6, 5])
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_images_outside_of_classes_are_refused(tmp_path, part):
+    write(tmp_path, "train", {"cat": 2})
+    write(tmp_path, "val", {"cat": 2})
+    (tmp_path / part / "9.png").write_bytes((tmp_path / part / "cat" / "0.png").read_bytes())
+    with pytest.raises(
+        UserError, match=rf"{part} has class folders and, beside them, 1 images, .* such as 9.png; move"
+    ):
+        data.load("image_folder", root=tmp_path)
+    for file in (tmp_path / part / "cat").iterdir():
+        file.unlink()
+    (tmp_path / part / "cat").rmdir()
+    with pytest.raises(UserError, match=rf"{part} has 1 images but no folders; each class needs one$"):
+        data.load("image_folder", root=tmp_path)

@@ -115,5 +115,5 @@ def test_image_folder_refuses_it(root):
     for image in (root / "val" / "images").iterdir():
         image.rename(root / "val" / image.name)
     (root / "val" / "images").rmdir()
-    with pytest.raises(UserError, match=r"val has no folders; each class needs one$"):
+    with pytest.raises(UserError, match=r"val has 6 images but no folders; each class needs one$"):
         data.load("image_folder", root=root)

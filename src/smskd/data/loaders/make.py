@@ -1,6 +1,7 @@
 """The loader that the settings ask for."""
 
 import torch
+from torch import Tensor
 
 from smskd.config.data import LoaderConfig
 from smskd.data.augment.crop_flip import Augmentation
@@ -23,6 +24,7 @@ def make_loader(
     device: torch.device | str = "cpu",
     shuffle: bool = True,
     checksums: bool = False,
+    labels: Tensor | None = None,
 ) -> MemoryLoader | StreamingLoader | SequenceLoader:
     """A loader of the training, validation or test part of a data set.
 
@@ -37,6 +39,7 @@ def make_loader(
         device: of the batches; default: the CPU.
         shuffle: a new order every epoch; default true.
         checksums: see :class:`~smskd.data.loaders.streaming.StreamingLoader`; images in memory need none.
+        labels: likewise.
 
     Raises:
         UserError: no batch can be made, or samples to stream are to be loaded from memory.
@@ -61,4 +64,5 @@ def make_loader(
         shuffle=shuffle,
         workers=config.workers,
         checksums=checksums and not in_memory,
+        labels=labels,
     )

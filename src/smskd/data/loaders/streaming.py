@@ -53,6 +53,7 @@ class StreamingLoader:
         checksums: give each group of batches its :class:`~smskd.interfaces.batch.SampleKeys`, each sample with a
             checksum of the image that the data set gave. Nothing else shows whether it is the same image as last time.
             :class:`~smskd.data.Images` need none: with them every group has its keys.
+        labels: int64 [N], of all samples, of a data set that does not list them; default: those that it lists, if any.
 
     Raises:
         UserError: no batch can be made. While iterating: an image or label is not what it has to be, the data set
@@ -74,6 +75,7 @@ class StreamingLoader:
         workers: int = 0,
         memory_format: torch.memory_format | None = None,
         checksums: bool = False,
+        labels: Tensor | None = None,
     ) -> None:
         self._samples = len(dataset)
         self._bounds = batch_bounds(self._samples, batch_size, drop_last=drop_last, training=shuffle)
@@ -84,7 +86,7 @@ class StreamingLoader:
         self._shuffle = shuffle
         self._device = torch.device(device)
         self._workers = workers
-        self._info = DataInfo(self._samples, classes, batch_size, _labels(dataset, classes))
+        self._info = DataInfo(self._samples, classes, batch_size, _labels(dataset, classes, labels))
         self._dataset = dataset
         self._plan = Plan(self._bounds)
         self._loader: DataLoader[Any] = DataLoader(
@@ -224,7 +226,8 @@ def _form(raw: RawBatch) -> tuple[torch.Size, torch.dtype]:
     return raw.images.shape[1:], raw.images.dtype
 
 
-def _labels(dataset: Samples, classes: int) -> Tensor | None:
-    """The labels where the data set lists them and all of them are in range."""
-    labels = known_labels(dataset)
+def _labels(dataset: Samples, classes: int, given: Tensor | None) -> Tensor | None:
+    """The labels where they are given, or the data set lists them, and all of them are in range."""
+    listed = known_labels(dataset)
+    labels = given if listed is None else listed
     return labels if labels is not None and bool((labels < classes).all()) else None

@@ -70,7 +70,8 @@ def find_image_files(folder: Path, max_pixels: int = MAX_PIXELS) -> ImageFiles:
     Links are followed, and each folder is visited once a class, so that links in a circle come to an end.
 
     Raises:
-        UserError: there is no folder, no class or a class without images, or a folder cannot be read.
+        UserError: there is no folder, no class or a class without images, there are images outside of classes, or a
+            folder cannot be read.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; root has to be the folder that contains train and test or val")
@@ -79,8 +80,15 @@ def find_image_files(folder: Path, max_pixels: int = MAX_PIXELS) -> ImageFiles:
         found = {name: list(_images_below(folder / name)) for name in names}
     except OSError as error:
         raise UserError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
+    loose = image_names(folder)
     if not found:
-        raise UserError(f"{folder} has no folders; each class needs one")
+        images = f"{len(loose)} images but " if loose else ""
+        raise UserError(f"{folder} has {images}no folders; each class needs one")
+    if loose:
+        raise UserError(
+            f"{folder} has class folders and, beside them, {len(loose)} images, whose class is unknown, such as "
+            f"{min(loose)}; move these elsewhere"
+        )
     for name, paths in found.items():
         if not paths:
             raise UserError(f"{folder / name} has no images ({', '.join(SUFFIXES)})")
