@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from generate.methods import text
-from smskd.config import cache, data, models, optimization, runtime, stage, sweep
+from smskd.config import augmentation, cache, data, models, optimization, runtime, stage, sweep
 from smskd.config.base import ComponentConfig
 from smskd.interfaces.terms import Method
 from smskd.recipe import recipe
@@ -23,7 +23,11 @@ SETTINGS: dict[str, type[Any]] = {
     "data": data.DataConfig,
     "subset": data.SubsetConfig,
     "validation": data.ValidationConfig,
-    "augmentation": data.AugmentationConfig,
+    "augmentation": augmentation.AugmentationConfig,
+    "random_resized_crop": augmentation.RandomResizedCropConfig,
+    "policy": augmentation.PolicyConfig,
+    "color_jitter": augmentation.ColorJitterConfig,
+    "random_erasing": augmentation.RandomErasingConfig,
     "loader": data.LoaderConfig,
     "model": models.ModelConfig,
     "teacher": models.TeacherConfig,
@@ -46,6 +50,10 @@ _HEADINGS = {
     "subset": "subset",
     "validation": "validation",
     "augmentation": "augmentation",
+    "random_resized_crop": "random-resized-crop",
+    "policy": "policy",
+    "color_jitter": "colour-jitter",
+    "random_erasing": "random-erasing",
     "loader": "loader",
     "model": "teacher-and-student",
     "teacher": "teacher-and-student",

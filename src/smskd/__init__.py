@@ -14,6 +14,7 @@ from smskd.errors import UserError
 if TYPE_CHECKING:
     from smskd.anchors.reference_kl import ReferenceKL, reference_kl_loss
     from smskd.api import Result, distill, load, train
+    from smskd.config.augmentation import AugmentationConfig
     from smskd.config.cache import CacheConfig
     from smskd.config.data import DataConfig, LoaderConfig, SubsetConfig, ValidationConfig
     from smskd.config.models import TeacherConfig
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Anchor": "interfaces.terms",
     "Augmentation": "data.augment.crop_flip",
+    "AugmentationConfig": "config.augmentation",
     "Batch": "interfaces.batch",
     "CacheConfig": "config.cache",
     "DataConfig": "config.data",
@@ -81,6 +83,7 @@ _HOMES = {
 __all__ = [
     "Anchor",
     "Augmentation",
+    "AugmentationConfig",
     "Batch",
     "CacheConfig",
     "DataConfig",

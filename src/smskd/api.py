@@ -13,6 +13,7 @@ from smskd import session
 from smskd.arguments import StageLike, check_arguments, check_settings, dataset_of, stage_config, validation_config
 from smskd.build import Provided
 from smskd.builder.saved import network_of
+from smskd.config.augmentation import AugmentationConfig
 from smskd.config.base import ComponentConfig
 from smskd.config.cache import CacheConfig, CacheMode
 from smskd.config.data import DataConfig, LoaderConfig, ValidationConfig
@@ -73,7 +74,7 @@ def distill(
     optimizer: OptimizerConfig | None = None,
     schedule: ScheduleConfig | None = None,
     anchor: Anchor | str | None = "reference_kl",
-    augmentation: Augmentation | None = None,
+    augmentation: Augmentation | AugmentationConfig | None = None,
     loader: LoaderConfig | None = None,
     teacher_cache: CacheMode | CacheConfig = "off",
     runtime: RuntimeConfig | None = None,
@@ -115,8 +116,10 @@ def distill(
         schedule: by default the published one: the learning rate times 0.1 after 5/8, 6/8 and 7/8 of the epochs.
         anchor: holds the student near the previous stage's, from the second stage on; a name or an object. None:
             nothing does.
-        augmentation: of training images of bytes, and their normalisation; by default they are scaled to 0..1. Float
-            tensors are taken as they are.
+        augmentation: of training images: :class:`smskd.AugmentationConfig` as in a recipe, for images of bytes that are
+            scaled to 0..1; or :class:`smskd.Augmentation`, with their normalisation, whose ``further`` is such a
+            config. By default images are not changed. Float tensors are the output of your own transforms, to which
+            random erasing, mixup, CutMix and repeats can be added.
         loader: kind of loader, and worker processes.
         teacher_cache: of the teacher's outputs: a mode or a :class:`smskd.CacheConfig`.
         runtime: seed, device, precision, compilation, TF32, checkpoint interval; see :class:`smskd.RuntimeConfig`.
@@ -139,7 +142,7 @@ def distill(
         training=(training, TrainingConfig),
         optimizer=(optimizer, OptimizerConfig),
         schedule=(schedule, ScheduleConfig),
-        augmentation=(augmentation, Augmentation),
+        augmentation=(augmentation, Augmentation | AugmentationConfig),
         loader=(loader, LoaderConfig),
         runtime=(runtime, RuntimeConfig),
         teacher_cache=(teacher_cache, str | CacheConfig),
@@ -160,6 +163,7 @@ def distill(
         data=DataConfig(
             ComponentConfig(given(train), {}),
             validation=validation_config(validation),
+            augmentation=augmentation if isinstance(augmentation, AugmentationConfig) else AugmentationConfig(),
             loader=loader or LoaderConfig(),
         ),
         student=ModelConfig(given(student)),
@@ -174,8 +178,9 @@ def distill(
         runtime=runtime,
     )
     with preserved_globals():
-        dataset = dataset_of(student, train, test, validation, augmentation, runtime)
-        provided = Provided(student, teacher, dataset, augmentation)
+        own = augmentation if isinstance(augmentation, Augmentation) else None
+        dataset = dataset_of(student, train, test, validation, own, runtime)
+        provided = Provided(student, teacher, dataset, own)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "run" if out is None else Path(out)
             run = session.resume(recipe, folder, force=force) if resume else session.begin(recipe, folder)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from smskd.builder.augmentation import augmentation_of
 from smskd.builder.data import data_facts, load_data
 from smskd.builder.learned import facts_of_data
-from smskd.builder.loaders import augmentation_of, training_loaders
+from smskd.builder.loaders import training_loaders
 from smskd.builder.networks import frozen_teachers, student_facts, student_of, teacher_fingerprints
 from smskd.data import Augmentation, Dataset, TextDataset, mix
 from smskd.data.loaders.identity import pixel_settings

@@ -41,7 +41,7 @@ from smskd.anchors._fisher import Estimator, diagonal_fisher
 from smskd.errors import UserError, nearest, require_between, require_count
 from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, Reads
-from smskd.interfaces.terms import Anchor, DataInfo, TermInputs
+from smskd.interfaces.terms import Anchor, DataInfo, LabelUse, TermInputs
 from smskd.ops.precision import full_precision
 
 
@@ -142,6 +142,11 @@ class EWC(Anchor):
             require_count(samples=self.samples)
         if self.fisher not in get_args(Estimator):
             raise UserError(f"unknown fisher '{self.fisher}'{nearest(str(self.fisher), get_args(Estimator))}")
+
+    @property
+    def label_use(self) -> LabelUse:
+        """One class for each sample with ``empirical``; otherwise labels have no influence."""
+        return "hard" if self.fisher == "empirical" else "mixed"
 
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The weights of student and reference."""

@@ -18,6 +18,8 @@ Differences:
     - a_i, the true class probability (TCP), carries no gradient. A sample that the reference classifies correctly and
       with confidence is held tightly, one that it misclassifies is left to the stage's methods.
     - The paper takes the TCP of the reference in one place and of the teacher in another: `tcp_from`.
+    - Of images that mixup or CutMix has mixed, a_i is the mean of the probabilities of both classes, by their shares:
+      the probability that is expected of a class drawn by the mixed label.
     - The other weights (`tcp`), the reverse divergence (`kl`) and the temperature are ablations of the paper.
 """
 
@@ -30,7 +32,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, nearest, require_between, require_positive
 from smskd.interfaces.features import LOGITS, FeatureLayout, Reads
-from smskd.interfaces.terms import Anchor, Kind, TermInputs
+from smskd.interfaces.terms import Anchor, Kind, LabelUse, TermInputs
 from smskd.ops.divergences import softened_kl, true_class_probability
 
 SampleWeight = Literal["probability", "complement", "none"]
@@ -42,7 +44,7 @@ KL = Literal["forward", "reverse"]
 def reference_kl_loss(
     student_logits: Tensor,
     reference_logits: Tensor,
-    y: Tensor,
+    y: Tensor | None,
     *,
     temperature: float = 4.0,
     tcp: SampleWeight = "probability",
@@ -57,7 +59,8 @@ def reference_kl_loss(
     Args:
         student_logits: [N, classes].
         reference_logits: [N, classes]; receives no gradient.
-        y: [N] int64 class indices.
+        y: [N] int64 class indices, or [N, classes] class probabilities of mixed images, whose true class probability
+            is the mean over them; not read with ``tcp`` ``none``.
         temperature: T of both softmaxes, positive.
         tcp: the weight of a sample: the probability of its true class (``probability``), one minus that
             (``complement``), or 1 (``none``).
@@ -70,7 +73,7 @@ def reference_kl_loss(
         A scalar, or [N] where nothing is reduced.
 
     Raises:
-        ValueError: another ``tcp``, ``kl`` or ``reduction``.
+        ValueError: another ``tcp``, ``kl`` or ``reduction``; no ``y`` where it is read.
     """
     if tcp not in get_args(SampleWeight):
         raise ValueError(f"tcp must be 'probability', 'complement' or 'none', not {tcp!r}")
@@ -80,6 +83,8 @@ def reference_kl_loss(
         raise ValueError(f"reduction must be 'mean' or 'none', not {reduction!r}")
     losses = softened_kl(student_logits, reference_logits, temperature, "none", kl)
     if tcp != "none":
+        if y is None:
+            raise ValueError(f"tcp {tcp!r} needs y")
         probability = true_class_probability(reference_logits if tcp_logits is None else tcp_logits, y)
         losses = losses * (probability if tcp == "probability" else 1 - probability)
     return losses.mean() if reduction == "mean" else losses
@@ -120,6 +125,11 @@ class ReferenceKL(Anchor):
             return self
         return replace(self, tcp="none" if "relation" in kinds else "probability")
 
+    @property
+    def label_use(self) -> LabelUse:
+        """Mixed labels, where the true class probability is a weight: its mean over them."""
+        return "none" if self.tcp == "none" else "mixed"
+
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The logits of student and reference, and of the teacher where its true class probability is the weight.
 
@@ -143,7 +153,7 @@ class ReferenceKL(Anchor):
         losses = reference_kl_loss(
             inputs.student.logits,
             inputs.reference.logits,
-            inputs.batch.y,
+            inputs.batch.labels if self.tcp != "none" else None,
             temperature=self.temperature,
             tcp=self.tcp,
             kl=self.kl,

@@ -28,7 +28,7 @@ from smskd.config.base import ComponentConfig
 from smskd.errors import UserError, require_between
 from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, Reads, TappedOutputs
-from smskd.interfaces.terms import Anchor, DataInfo, Method, TermInputs
+from smskd.interfaces.terms import Anchor, DataInfo, LabelUse, Method, TermInputs
 from smskd.registry import METHODS
 
 
@@ -63,6 +63,11 @@ class TowardReference(Anchor):
     @property
     def _made(self) -> Method:
         return cast(Method, self.method)
+
+    @property
+    def label_use(self) -> LabelUse:
+        """That of the method."""
+        return self._made.label_use
 
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The taps of the method, those of the teacher as taps of the reference.

@@ -1,16 +1,13 @@
 """The loaders of a run."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from smskd.config.data import AugmentationConfig, DataConfig
 from smskd.data import Augmentation, Dataset, Loader, TextDataset, mix
 from smskd.data.loaders.make import make_loader
 from smskd.data.samples import StreamedSamples, read_labels
-from smskd.errors import UserError
 from smskd.models.frozen import Frozen
 from smskd.strategies.resolved import ResolvedRecipe
 from smskd.teacher_cache import key_of, replayed_seed
@@ -23,33 +20,6 @@ def test_loader(dataset: Dataset | TextDataset, batch_size: int, device: torch.d
     """The test samples; images are normalised and nothing else."""
     plain = None if isinstance(dataset, TextDataset) else dataset.normalisation(torch.channels_last)
     return make_loader(dataset.test, batch_size, plain, device=device, shuffle=False)
-
-
-def augmentation_of(
-    config: DataConfig, dataset: Dataset | TextDataset, own: Augmentation | None, memory_format: torch.memory_format
-) -> Augmentation | None:
-    """The transform of training images; None for texts.
-
-    Raises:
-        UserError: the padding is larger than the images, or texts are to be augmented.
-    """
-    if isinstance(dataset, TextDataset):
-        if own is not None or config.augmentation != AugmentationConfig():
-            raise UserError("data.augmentation: these are texts, which are not augmented; leave it out")
-        return None
-    if own is not None:
-        return replace(own, memory_format=memory_format)
-    usual = dataset.augmentation(memory_format)
-    padding, flip = config.augmentation.padding, config.augmentation.flip
-    height, width = dataset.shape[-2:]
-    if padding is not None and padding > min(height, width):
-        limit = f"must be at most {min(height, width)}, the shorter side of the images, not {padding}"
-        raise UserError(f"data.augmentation.padding: {limit}")
-    return replace(
-        usual,
-        padding=usual.padding if padding is None else padding,
-        flip=usual.flip if flip is None else flip,
-    )
 
 
 def training_loaders(
@@ -77,7 +47,9 @@ def training_loaders(
         )
 
     seed = mix(recipe.runtime.seed, _LOADER)
-    if "replay" in modes:
+    if "replay" in modes and (
+        augmentation is None or augmentation.further is None or augmentation.further.repeats == 1
+    ):
         seed = _replayed_seed(recipe, teachers, loader(recipe.stages[0].batch_size, seed), seed, device)
     for stage in recipe.stages:
         if stage.batch_size not in made:

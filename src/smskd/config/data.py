@@ -1,16 +1,17 @@
-"""The data of a run: their source, the part that is used, the validation split, augmentation and loading."""
+"""The data of a run: their source, the part that is used, the validation split and loading."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, InstanceOf
 
+from smskd.config.augmentation import AugmentationConfig
 from smskd.config.base import ComponentConfig, Config, SettingError
 from smskd.config.numbers import Count, Real, Seed, Whole
 
 Source = Annotated[InstanceOf[ComponentConfig], BeforeValidator(ComponentConfig.of)]
 
-LARGEST_PADDING, MOST_WORKERS = 1024, 1024
+MOST_WORKERS = 1024
 
 
 @dataclass(frozen=True)
@@ -53,20 +54,6 @@ class ValidationConfig(Config):
 
 
 @dataclass(frozen=True)
-class AugmentationConfig(Config):
-    """Random crops and flips of training images.
-
-    Attributes:
-        padding: pixels of zero padding for the random crop, 0 for no crop; None: the usual one of the data set (CIFAR
-            4, digits 1).
-        flip: horizontal flips with probability one half; None: the usual choice (CIFAR yes, digits no).
-    """
-
-    padding: Annotated[Whole, Field(ge=0, le=LARGEST_PADDING)] | None = None
-    flip: bool | None = None
-
-
-@dataclass(frozen=True)
 class LoaderConfig(Config):
     """How batches are made.
 
@@ -91,7 +78,7 @@ class DataConfig(Config):
             options: ``{name: cifar100, root: data, download: true}``.
         subset: the part that is used; by default everything.
         validation: the validation split; None: there is none, and ``best`` cannot be chosen.
-        augmentation: of training images.
+        augmentation: see :class:`smskd.config.augmentation.AugmentationConfig`.
         loader: how batches are made.
     """
 

@@ -86,6 +86,12 @@ class Objective(nn.Module, ABC):
         """Whether :meth:`precompute` gives for an image the same whichever images are beside it."""
         return True
 
+    @property
+    def takes_mixed_labels(self) -> bool:
+        """Whether its losses are defined for ``Batch.targets``, of images that mixup and CutMix have mixed (default:
+        no; a run with both is refused before training)."""
+        return False
+
     @abstractmethod
     def parameter_groups(self) -> list[ParameterGroup]:
         """What the optimizer trains: the student's parameters, those of the terms, and the objective's own."""

@@ -17,6 +17,9 @@ ReferenceKind = Literal["previous", "start", "average"]
 """What an anchor takes for the reference: the student at the end of the previous stage (in the first stage, before it),
 the student before the first stage, or the moving average of the student over the stage."""
 
+LabelUse = Literal["none", "hard", "mixed"]
+"""How a loss reads labels: not at all; one class for each sample; or class probabilities too (``Batch.labels``)."""
+
 
 @dataclass(frozen=True)
 class DataInfo:
@@ -27,6 +30,8 @@ class DataInfo:
     batch_size: int
     labels: Tensor | None = None
     """int64 [samples], the class of each sample in data set order; None where it is not known."""
+    mixed_labels: bool = False
+    """Whether images and labels are mixed, so that batches have ``targets``."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,16 @@ class Term(ABC):
     needs_labels: ClassVar[bool] = False
     """Whether :meth:`build` reads :attr:`DataInfo.labels`, the label of every training sample (CRD). Of a data set that
     does not list them every sample is then read once, before training."""
+
+    @property
+    def label_use(self) -> LabelUse:
+        """How it reads labels, of the batch or of :class:`DataInfo` (default: not at all).
+
+        With mixup or CutMix a term that needs one class for each sample (``hard``) is refused before training, and one
+        that declares to read no labels has none to read. ``mixed``: its loss is defined for ``Batch.labels``, which are
+        class indices [N] or class probabilities [N, classes].
+        """
+        return "none"
 
     @abstractmethod
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:

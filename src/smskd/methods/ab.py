@@ -121,7 +121,7 @@ class AB(Method):
         """``boundary``: zeros [N]; with ``main_stage`` the parts of :meth:`pretraining_loss`."""
         if self.main_stage:
             return self.pretraining_loss(inputs, state)
-        return {"boundary": torch.zeros(len(inputs.batch.y), device=inputs.batch.y.device)}
+        return {"boundary": torch.zeros(len(inputs.student.features[0]), device=inputs.student.features[0].device)}
 
 
 def _connector(student: Shape, teacher: Shape) -> nn.Module:

@@ -43,7 +43,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_between, require_count, require_positive
 from smskd.interfaces.features import FeatureLayout, ModelInfo, Reads
-from smskd.interfaces.terms import DataInfo, Kind, Method, TermInputs
+from smskd.interfaces.terms import DataInfo, Kind, LabelUse, Method, TermInputs
 from smskd.ops.contrast_memory import ContrastMemory, Negatives, Shared, memory_scores
 from smskd.ops.geometry import safe_normalize
 from smskd.ops.layers import flat, linear_embedding
@@ -155,6 +155,11 @@ class CRD(Method):
         require_between(0, 1, momentum=self.momentum)
         if self.mode not in ("exact", "relax"):
             raise UserError(f"mode must be exact or relax, not {self.mode}")
+
+    @property
+    def label_use(self) -> LabelUse:
+        """One class for each sample: negatives are samples of other classes."""
+        return "hard"
 
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The pooled vectors of both models."""

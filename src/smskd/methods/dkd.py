@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from smskd.errors import require_between, require_count, require_positive
 from smskd.interfaces.features import LOGITS, FeatureLayout, Reads
-from smskd.interfaces.terms import Kind, Method, TermInputs
+from smskd.interfaces.terms import Kind, LabelUse, Method, TermInputs
 from smskd.ops.divergences import decoupled_kl
 from smskd.ops.reduction import Reduction
 from smskd.ops.warmup import warmup_factor
@@ -94,6 +94,11 @@ class DKD(Method):
         require_between(0, float("inf"), alpha=self.alpha, beta=self.beta)
         require_positive(temperature=self.temperature)
         require_count(warmup=self.warmup)
+
+    @property
+    def label_use(self) -> LabelUse:
+        """One class for each sample: target class and other classes are compared separately."""
+        return "hard"
 
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The logits of both models."""

@@ -118,4 +118,4 @@ class FSP(Method):
         """``flow``: zeros [N]; with ``main_stage`` the parts of :meth:`pretraining_loss`."""
         if self.main_stage:
             return self.pretraining_loss(inputs, state)
-        return {"flow": torch.zeros(len(inputs.batch.y), device=inputs.batch.y.device)}
+        return {"flow": torch.zeros(len(inputs.student.features[0]), device=inputs.student.features[0].device)}

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError, require_between, require_count, require_positive
 from smskd.interfaces.features import LOGITS, FeatureLayout, Reads
-from smskd.interfaces.terms import Kind, Method, TermInputs
+from smskd.interfaces.terms import Kind, LabelUse, Method, TermInputs
 from smskd.ops.divergences import decoupled_kl, softened_kl, standardize
 from smskd.ops.reduction import Reduction
 from smskd.ops.warmup import warmup_factor
@@ -119,6 +119,11 @@ class LSKD(Method):
         require_positive(temperature=self.temperature)
         require_between(0, float("inf"), alpha=self.alpha, beta=self.beta)
         require_count(warmup=self.warmup)
+
+    @property
+    def label_use(self) -> LabelUse:
+        """One class for each sample with base dkd; none with base kd."""
+        return "hard" if self.base == "dkd" else "none"
 
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The logits of both models."""

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from smskd.errors import require_between, require_positive
 from smskd.interfaces.features import LOGITS, FeatureLayout, Reads
-from smskd.interfaces.terms import Kind, Method, TermInputs
+from smskd.interfaces.terms import Kind, LabelUse, Method, TermInputs
 from smskd.ops.divergences import other_classes
 from smskd.ops.precision import full_precision
 from smskd.ops.reduction import Reduction, reduced
@@ -90,6 +90,11 @@ class NKD(Method):
         require_between(0, float("inf"), gamma=self.gamma)
         require_positive(temperature=self.temperature)
 
+    @property
+    def label_use(self) -> LabelUse:
+        """Mixed labels: the class with the largest share is the target class, as in published code."""
+        return "mixed"
+
     def reads(self, student: FeatureLayout, teacher: FeatureLayout | None) -> Reads:
         """The logits of both models."""
         return Reads([LOGITS], [LOGITS])
@@ -97,5 +102,5 @@ class NKD(Method):
     def loss(self, inputs: TermInputs, state: nn.Module) -> dict[str, Tensor]:
         """``own`` (target class) and ``others`` (non-target classes, with its weight), [N]."""
         logits = inputs.student.logits, inputs.teacher.logits
-        own, others = nkd_loss(*logits, inputs.batch.y, self.gamma, self.temperature, "none")
+        own, others = nkd_loss(*logits, inputs.batch.labels, self.gamma, self.temperature, "none")
         return {"own": own, "others": others}

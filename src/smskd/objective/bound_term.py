@@ -1,11 +1,13 @@
 """A loss term of a stage with what it reads, its modules and its weight."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from smskd.data.loaders.batching import mapped
 from smskd.errors import UserError, nearest
 from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel, ModelInfo, Reads, Tap, TappedOutputs
@@ -80,7 +82,7 @@ class BoundTerm:
         """The term's share of the tensors of a batch, whose frozen outputs have been computed."""
         assert batch.outputs is not None
         return TermInputs(
-            batch,
+            without_labels(batch, self.name) if self.term.label_use == "none" else batch,
             tapped_outputs(student, self.reads.student),
             self.teacher_outputs(batch.outputs.teacher),
             tapped_outputs(batch.outputs.reference, self.reads.reference),
@@ -99,6 +101,47 @@ class BoundTerm:
             self.name if len(losses) == 1 else f"{self.name}.{part}": self.weight * _mean(loss)
             for part, loss in losses.items()
         }
+
+
+class _Withheld(Batch):
+    """A batch whose labels cannot be read."""
+
+    reader: str
+    original: Batch
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("y", "targets", "labels"):
+            raise UserError(
+                f"{object.__getattribute__(self, 'reader')}: it reads batch.{name}, which is mixed, but does not "
+                "declare how: give its class the property label_use, 'mixed' or 'hard'"
+            )
+        return object.__getattribute__(self, name)
+
+
+def without_labels(batch: Batch, reader: str) -> Batch:
+    """A batch for a term that declares to read no labels: where they are mixed, it cannot read them by mistake.
+
+    Args:
+        batch: of which everything but labels can be read.
+        reader: name of the term, for the message.
+    """
+    if batch.targets is None:
+        return batch
+    withheld = object.__new__(_Withheld)
+    vars(withheld).update(vars(batch), reader=reader, original=batch)
+    return withheld
+
+
+def selected_rows(batch: Batch, rows: Tensor) -> Batch:
+    """Some samples of a batch, int64 [n], without views, keys and outputs of frozen networks."""
+    if isinstance(batch, _Withheld):
+        return without_labels(selected_rows(batch.original, rows), batch.reader)
+    return mapped(replace(batch, views={}, keys=None, outputs=None), lambda tensor: tensor[rows])
+
+
+def batches_for(term: Term, name: str, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Batches for the end of a stage, without labels where the term declares to read none."""
+    return (without_labels(batch, name) if term.label_use == "none" else batch for batch in batches)
 
 
 class Weights:
@@ -124,8 +167,14 @@ def bind(name: str, term: Term, weight: float, reads: Reads, models: ReadModels,
     """The term with its modules built for these models.
 
     Raises:
-        UserError: the shapes do not fit; the message begins with the term's name.
+        UserError: the shapes do not fit, or it needs labels that are not mixed; the message begins with the term's
+            name.
     """
+    if data.mixed_labels and term.label_use == "hard":
+        raise UserError(
+            f"{name}: its loss needs one class for each image, and mixup and cutmix (data.augmentation) give shares of "
+            "two: turn them off, or choose another method or anchor"
+        )
     try:
         with out_of_memory_told(lambda: f"the modules of {name}: lower its sizes"):
             state = term.build(*models.infos(reads), data)

@@ -10,7 +10,7 @@ from smskd.data.loaders.batching import BatchGroup, split
 from smskd.interfaces.batch import Batch, FrozenOutputs
 from smskd.interfaces.features import Tap
 from smskd.models.frozen import Frozen
-from smskd.objective.tapped_features import read
+from smskd.objective.tapped_features import for_teacher, read, read_teacher
 from smskd.teacher_cache import TeacherCache
 from smskd.timing import Clock
 
@@ -78,10 +78,10 @@ class FrozenNetworks:
         if self._teacher is None or not self._teacher_taps:
             return {}
         if self._cache is not None:
-            found = self._cache.read(batch, {str(tap) for tap in self._teacher_taps})
+            found = self._cache.read(for_teacher(batch), {str(tap) for tap in self._teacher_taps})
             if found is not None:
                 return {tap: found[str(tap)] for tap in self._teacher_taps}
-        return read(self._teacher, batch, self._teacher_taps)
+        return read_teacher(self._teacher, batch, self._teacher_taps)
 
 
 def precompute(groups: Iterable[BatchGroup], forward: Callable[[Batch], FrozenOutputs]) -> Iterator[Batch]:

@@ -1,6 +1,7 @@
 """From the taps of loss terms to the tensors they receive: each feature is read once for all terms."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -29,6 +30,16 @@ def read(model: Extractor, batch: Batch, taps: Collection[Tap]) -> dict[Tap, Ten
         found = model.extract(_inputs(batch, view), names.keys())
         tensors |= {tap: found[name] for name, tap in names.items()}
     return tensors
+
+
+def read_teacher(model: Extractor, batch: Batch, taps: Collection[Tap]) -> dict[Tap, Tensor]:
+    """:func:`read` of the teacher, which may be given other images than the student."""
+    return read(model, for_teacher(batch), taps)
+
+
+def for_teacher(batch: Batch) -> Batch:
+    """The batch with the images that the teacher is given."""
+    return batch if batch.teacher_images is batch.x else replace(batch, x=batch.teacher_images)
 
 
 def tapped_outputs(tensors: Mapping[Tap, Tensor], taps: Sequence[Tap]) -> TappedOutputs:

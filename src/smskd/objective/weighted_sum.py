@@ -14,12 +14,21 @@ from smskd.interfaces.inputs import Inputs
 from smskd.interfaces.objective import Losses, Objective, ParameterGroup, PretrainingPhase
 from smskd.interfaces.terms import Method, WeightedMethod
 from smskd.models import describe
-from smskd.objective.bound_term import BoundTerm, ReadModels, Weights, all_taps, bind, reads_of, with_members
+from smskd.objective.bound_term import (
+    BoundTerm,
+    ReadModels,
+    Weights,
+    all_taps,
+    batches_for,
+    bind,
+    reads_of,
+    with_members,
+)
 from smskd.objective.frozen_outputs import FrozenNetworks
 from smskd.objective.moving_reference import MovingReference
 from smskd.objective.parts import StageParts
 from smskd.objective.student_head import StudentWithHead
-from smskd.objective.tapped_features import read, tapped_outputs
+from smskd.objective.tapped_features import read, read_teacher, tapped_outputs
 
 _LOGITS = Tap(LOGITS)
 
@@ -97,6 +106,10 @@ class WeightedSum(Objective):
     def sees_images_alone(self) -> bool:
         return self.frozen.sees_images_alone
 
+    @property
+    def takes_mixed_labels(self) -> bool:
+        return True
+
     def parameter_groups(self) -> list[ParameterGroup]:
         both = nn.ModuleList([self.student, self._states])  # yields a parameter once that is in both
         return [ParameterGroup(tuple(parameter for parameter in both.parameters() if parameter.requires_grad))]
@@ -112,7 +125,7 @@ class WeightedSum(Objective):
         """
         batch, student = self.outputs(batch)
         own = self._replace_head(student)
-        parts = {"ce": self.parts.ce_weight * self._cross_entropy(student, batch.y)}
+        parts = {"ce": self.parts.ce_weight * self._cross_entropy(student, batch.labels)}
         for term in self.terms:
             inputs = term.inputs(batch, student, self._weights)
             if term is self._head and own is not None:
@@ -142,7 +155,7 @@ class WeightedSum(Objective):
 
     def end_of_stage(self, model: FeatureModel, batches: Iterable[Batch]) -> None:
         for term in self.methods:
-            term.term.end_of_stage(model, batches, term.state)
+            term.term.end_of_stage(model, batches_for(term.term, term.name, batches), term.state)
 
     def _phases_of(self, term: BoundTerm) -> list[PretrainingPhase]:
         method = _method(term)
@@ -154,7 +167,7 @@ class WeightedSum(Objective):
             with torch.set_grad_enabled(pretraining.trains_student):
                 student = read(self.student, batch, term.reads.student)
             assert self.parts.teacher is not None
-            teacher = read(self.parts.teacher, batch, term.teacher_taps.values())
+            teacher = read_teacher(self.parts.teacher, batch, term.teacher_taps.values())
             inputs = term.inputs(replace(batch, outputs=FrozenOutputs(teacher)), student)
             losses = method.pretraining_loss(inputs, term.state)
             return {name: value.mean() if value.dim() else value for name, value in losses.items()}
@@ -171,8 +184,8 @@ class WeightedSum(Objective):
         student[_LOGITS] = outputs.logits
         return outputs
 
-    def _cross_entropy(self, student: Mapping[Tap, Tensor], y: Tensor) -> Tensor:
-        losses = [F.cross_entropy(student[tap], y) for tap in self._class_taps]
+    def _cross_entropy(self, student: Mapping[Tap, Tensor], labels: Tensor) -> Tensor:
+        losses = [F.cross_entropy(student[tap], labels) for tap in self._class_taps]
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _compile_frozen(self) -> None:

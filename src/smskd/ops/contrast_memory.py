@@ -206,13 +206,16 @@ class ContrastMemory(nn.Module):
         """Updates the rows of a batch: a moving average of its embeddings, normalised again.
 
         Args:
-            index: [N] int64 rows; of a sample that occurs twice, one of the two updates remains.
+            index: [N] int64 rows; of a sample that occurs several times, the last update remains.
             student: [N, D] unit vectors.
             teacher: [N, D] unit vectors.
             momentum: weight of the previous row, in [0, 1].
         """
+        # Equal rows for equal indices: which one of different rows would be written last is undefined on a GPU.
+        place = torch.arange(len(index), device=index.device)
+        last = torch.where(index[:, None] == index, place, 0).amax(1)
         for memory, embedding in ((self.memory_student, student), (self.memory_teacher, teacher)):
-            moved = momentum * memory[index] + (1 - momentum) * embedding.to(memory.dtype)
+            moved = momentum * memory[index] + (1 - momentum) * embedding.to(memory.dtype)[last]
             memory.index_copy_(0, index, safe_normalize(moved))
 
 

@@ -60,7 +60,7 @@ def true_class_probability(logits: Tensor, y: Tensor) -> Tensor:
 
     Args:
         logits: [N, classes].
-        y: [N] int64 class indices.
+        y: [N] int64 class indices; or [N, classes] class probabilities, over which the mean is taken.
 
     Returns:
         [N], float32 or wider, in [0, 1].
@@ -70,7 +70,8 @@ def true_class_probability(logits: Tensor, y: Tensor) -> Tensor:
 
 @full_precision
 def _true_class_probability(logits: Tensor, y: Tensor) -> Tensor:
-    return logits.softmax(dim=1).gather(1, y.unsqueeze(1)).squeeze(1)
+    probabilities = logits.softmax(dim=1)
+    return probabilities.gather(1, y.unsqueeze(1)).squeeze(1) if y.dim() == 1 else (probabilities * y).sum(dim=1)
 
 
 @full_precision

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from smskd.config.cache import CacheConfig
 from smskd.data.loaders.identity import AugmentationSpace
+from smskd.data.transfer import to_device
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import LOGITS, FeatureLayout
@@ -18,7 +19,7 @@ from smskd.teacher_cache.codec import Codec, codec_of
 from smskd.teacher_cache.folder import ROWS, Probe, open_folder
 from smskd.teacher_cache.key import Key
 from smskd.teacher_cache.record_index import image_ids, record_index
-from smskd.teacher_cache.storage import FileStorage, MemoryStorage, Storage, to_device
+from smskd.teacher_cache.storage import FileStorage, MemoryStorage, Storage
 
 _PROBE_IMAGES = 2
 

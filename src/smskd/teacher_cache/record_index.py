@@ -54,16 +54,26 @@ def record_index(space: AugmentationSpace, options: CacheConfig, epochs: int) ->
         epochs: of the run, for ``replay``.
 
     Raises:
-        UserError: the mode needs countable augmentation variants, and these images have none.
+        UserError: see :func:`without_records`.
     """
+    reason = without_records(space, options)
+    if reason is not None:
+        raise UserError(f"the teacher's cache '{options.mode}' cannot be used: {reason}")
     if options.mode == "replay":
         return ByEpoch(space.samples, epochs)
-    if space.variants is None:
-        raise UserError(
-            f"the teacher's cache '{options.mode}' needs images of bytes, and the data set gives floats, whose random "
-            "transforms have no countable outcomes: use 'replay', or turn the cache off"
-        )
+    assert space.variants is not None
     return ByVariant(space.samples, space.variants)
+
+
+def without_records(space: AugmentationSpace, options: CacheConfig) -> str | None:
+    """Why images have no records in a cache of this mode; None where they have."""
+    if options.mode == "replay":
+        if space.repeats == 1:
+            return None
+        return "it keeps one image of each sample and epoch, and data.augmentation.repeats gives several"
+    if space.variants is not None:
+        return None
+    return "the random transforms of the images have no countable outcomes (teacher.cache.mode=replay needs none)"
 
 
 def image_ids(keys: SampleKeys) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from smskd.data import mix_tensor
+from smskd.data.transfer import to_device
 from smskd.errors import UserError
 
 _STAMP, _CHECKSUM = 0x7374616D70, 0x73756D
@@ -131,11 +132,6 @@ class FileStorage(Storage):
     def _stamps(self, records: Tensor, image_ids: Tensor, rows: Tensor) -> Tensor:
         # With odd weights, a change of a single number always changes the sum.
         return _stamps(records, image_ids, (rows.long() * self._weights).sum(1))
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on a device, without synchronising with the device."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _stamps(*parts: Tensor) -> Tensor:

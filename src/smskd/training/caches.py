@@ -1,5 +1,7 @@
 """The caches of the teachers' outputs, made for everything that the stages will read."""
 
+from dataclasses import dataclass
+
 from smskd.data.loaders.base import Loader
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureLayout
@@ -11,43 +13,62 @@ from smskd.objective.teachers import members_of
 from smskd.strategies.base import Strategy
 from smskd.strategies.resolved import ResolvedStage
 from smskd.teacher_cache import TeacherCache, cacheable, key_of
+from smskd.teacher_cache.record_index import without_records
 from smskd.training.config import RunConfig
 
 
-def teacher_caches(config: RunConfig) -> tuple[TeacherCache | None, ...]:
+@dataclass(frozen=True)
+class StageCache:
+    """The cache of a stage's teacher.
+
+    Attributes:
+        cache: None where there is none.
+        note: a sentence on why there is none although one was requested; None otherwise.
+    """
+
+    cache: TeacherCache | None = None
+    note: str | None = None
+
+
+def teacher_caches(config: RunConfig) -> tuple[StageCache, ...]:
     """The cache of each stage's teacher; stages with the same teacher share one.
 
+    Images whose random transforms have no countable outcomes are trained on without a cache by variant.
+
     Raises:
-        UserError: there is no room for it, or these images or this teacher cannot be cached.
+        UserError: there is no room for it, or this teacher cannot be cached.
     """
-    made: dict[Frozen, TeacherCache | None] = {}
+    made: dict[Frozen, StageCache] = {}
     for teacher in config.teachers:
         if teacher is not None and teacher not in made:
             made[teacher] = _cache(config, teacher)
-    return tuple(None if teacher is None else made[teacher] for teacher in config.teachers)
+    return tuple(StageCache() if teacher is None else made[teacher] for teacher in config.teachers)
 
 
-def _cache(config: RunConfig, teacher: Frozen) -> TeacherCache | None:
+def _cache(config: RunConfig, teacher: Frozen) -> StageCache:
     indices = [index for index, own in enumerate(config.teachers) if own is teacher]
     stages = [config.recipe.stages[index] for index in indices]
     options = stages[0].teacher.cache if stages[0].teacher is not None else None
     if options is None or options.mode == "off":
-        return None
+        return StageCache()
     layout = describe(teacher.model, config.input_form)
     student = describe(config.student, config.input_form)
     taps = (_taps(stage, config.recipe.strategy, student, teacher, layout, config.input_form) for stage in stages)
     outputs = frozenset[str]().union(*(cacheable(own, layout) for own in taps))
     if not outputs:
-        return None
+        return StageCache()
     if not teacher.sees_images_alone:
         raise UserError(
             "teacher.cache: the teacher's outputs for an image depend on the other images of the batch (a batch norm "
             "without running statistics, or in train mode): turn the cache off"
         )
     space = _loader(config, indices).augmentation_space
+    reason = without_records(space, options)
+    if reason is not None:
+        return StageCache(note=f"The teacher's cache '{options.mode}' is not used: {reason}.")
     runtime, on_disk = config.recipe.runtime, options.mode != "memory"
     device = config.device
-    return TeacherCache(
+    cache = TeacherCache(
         teacher,
         layout,
         outputs,
@@ -57,6 +78,7 @@ def _cache(config: RunConfig, teacher: Frozen) -> TeacherCache | None:
         epochs=config.recipe.epochs,
         example=config.example,
     )
+    return StageCache(cache)
 
 
 def _loader(config: RunConfig, indices: list[int]) -> Loader:

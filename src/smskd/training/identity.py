@@ -33,6 +33,17 @@ _IRRELEVANT = (
 """Keys that change nothing of what has been trained: where no step was skipped, none would have been, and a run that
 NaN has stopped may go on with its steps skipped."""
 
+_ADDED: Mapping[str, Any] = {
+    **{
+        f"data.augmentation.{key}": None
+        for key in ("random_resized_crop", "rotation", "policy", "color_jitter", "random_erasing", "mixup", "cutmix")
+    },
+    "data.augmentation.repeats": 1,
+    "data.augmentation.consistent": True,
+}
+"""Keys that runs of older versions do not have, and the values with which they change nothing: they are left out of the
+identity, so that those runs can be resumed."""
+
 _CACHE = re.compile(r"(?:teacher|stages\.\d+\.teacher)\.cache\.(?:folder|limit)")
 
 _OTHERS = re.compile(r"(?:stages\.\d+\.)?teacher\.others")
@@ -140,6 +151,8 @@ def _change(key: str, begun: Identity, now: Identity) -> str:
 
 def _matters(key: str, value: Any) -> bool:
     if _OTHERS.fullmatch(key) and not value:  # runs of the time before this key had a single teacher too
+        return False
+    if key in _ADDED and value == _ADDED[key] and type(value) is type(_ADDED[key]):
         return False
     return not (key in _IRRELEVANT or _FINGERPRINTED.fullmatch(key) or _CACHE.fullmatch(key))
 

@@ -14,13 +14,14 @@ from smskd.training.reports import EpochReport
 from smskd.training.step import Step
 
 
-def stage_notes(step: Step, config: RunConfig, stage: int) -> Iterator[str]:
+def stage_notes(step: Step, config: RunConfig, stage: int, no_cache: str | None = None) -> Iterator[str]:
     """What a stage does without, and why, as far as has been tried.
 
     Args:
         step: of the stage.
         config: of the run.
         stage: counted from 0.
+        no_cache: why the teacher has no cache although one was requested; None: it has, or none was.
     """
     if safe_memory_format(config.student, step.device) == torch.contiguous_format:
         yield (
@@ -39,7 +40,9 @@ def stage_notes(step: Step, config: RunConfig, stage: int) -> Iterator[str]:
     if isinstance(parts.extractor, CompiledStudent):
         yield from (f"Student: {note}" for note in parts.extractor.notes)
     settings = config.recipe.stages[stage].teacher
-    if settings is not None and settings.cache.mode != "off" and frozen.reads_teacher and not frozen.cached:
+    if no_cache is not None:
+        yield no_cache
+    elif settings is not None and settings.cache.mode != "off" and frozen.reads_teacher and not frozen.cached:
         methods = "+".join(config.recipe.stages[stage].names)
         yield (
             f"The teacher's cache is not used in stage {stage + 1} ({methods}), which reads more of the teacher than "

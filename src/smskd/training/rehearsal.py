@@ -23,6 +23,7 @@ from smskd.models.copying import copy_of
 from smskd.models.dry_run import in_eval_mode
 from smskd.models.frozen import Frozen
 from smskd.models.memory_errors import is_out_of_memory, out_of_memory_told
+from smskd.objective.bound_term import batches_for
 from smskd.objective.parts import StageParts
 from smskd.timing import IDLE
 from smskd.training.config import RunConfig
@@ -99,7 +100,13 @@ def _objective(config: RunConfig, index: int, student: FeatureModel, reference: 
         example=config.example,
     )
     with _told(index, "its modules cannot be built", "the modules of its methods: lower their sizes"):
-        return config.recipe.strategy.objective(parts)
+        objective = config.recipe.strategy.objective(parts)
+    if parts.data.mixed_labels and not objective.takes_mixed_labels:
+        raise UserError(
+            f"strategy: {type(objective).__name__} is not defined for mixed labels (takes_mixed_labels): turn off "
+            "mixup and cutmix (data.augmentation)"
+        )
+    return objective
 
 
 def _rehearse_anchor(config: RunConfig, index: int, objective: Objective, reference: Frozen, batch: Batch) -> None:
@@ -109,7 +116,7 @@ def _rehearse_anchor(config: RunConfig, index: int, objective: Objective, refere
         return
     model = copy_of(reference.model).to(config.device).requires_grad_(True).eval()
     with _told(index, "the anchor cannot begin", "the anchor"):
-        anchor.end_of_stage(model, [batch], state)
+        anchor.end_of_stage(model, batches_for(anchor, "the anchor", [batch]), state)
 
 
 def _rehearse_steps(config: RunConfig, index: int, objective: Objective, batch: Batch) -> None:

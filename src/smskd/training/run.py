@@ -124,11 +124,13 @@ def _epochs(state: TrainingState, folder: RunFolder, checkpoints: Checkpoints, t
     config, counters = state.config, state.counters
     yield from _pretrain(state, folder, checkpoints, track)
     first = max(state.stage.first, counters.epoch + 1)
-    cache = state.caches[counters.stage]
+    cache, no_cache = state.caches[counters.stage].cache, state.caches[counters.stage].note
     epochs = train_epochs(state.step, config, counters.stage, first, ema=state.ema, cache=cache, track=track)
     for report in epochs:
         state.observe(report)
-        counters.note((*stage_notes(state.step, config, counters.stage), *epoch_notes(report, counters.notes)))
+        counters.note(
+            (*stage_notes(state.step, config, counters.stage, no_cache), *epoch_notes(report, counters.notes))
+        )
         counters.note(cache.notes if cache else ())
         if report.epoch == state.stage.first:
             counters.cost = stage_cost(state.step)

@@ -14,6 +14,7 @@ from smskd.interfaces.objective import Objective
 from smskd.interfaces.terms import Anchor, ReferenceKind, Term
 from smskd.models.copying import copy_of
 from smskd.models.frozen import Frozen
+from smskd.objective.bound_term import batches_for
 from smskd.objective.parts import StageParts
 from smskd.objective.student_head import head_descriptions
 from smskd.strategies.resolved import ResolvedStage
@@ -239,7 +240,7 @@ class TrainingState:
                 ce_weight=stage.ce_weight,
                 data=data,
                 example=config.example,
-                cache=self.caches[index],
+                cache=self.caches[index].cache,
                 clock=self.clock,
                 extractor=policy.student(self.student),
                 compiles=policy.frozen,
@@ -259,7 +260,8 @@ class TrainingState:
             return
         model = copy_of(self.reference.model).to(self.config.device).requires_grad_(True)
         loader = self.config.loaders[self.counters.stage]
-        anchor.end_of_stage(model.eval(), loader.epoch(self.counters.epoch), state)
+        batches = batches_for(anchor, "the anchor", loader.epoch(self.counters.epoch))
+        anchor.end_of_stage(model.eval(), batches, state)
 
     def _replace_heads(self, stages: int) -> None:
         """Gives the student the heads that the methods of the first stages have put on it."""

@@ -143,14 +143,11 @@ def test_it_is_normalised_and_in_the_memory_format():
 
 def test_operations_are_equally_frequent_and_the_square_is_everywhere(monkeypatch):
     met = []
-    for place, name in enumerate(OPERATIONS):
+    for place in range(len(OPERATIONS)):
         # A constant image reveals which operation it went through, if every operation sets one of its own.
         monkeypatch.setattr(
-            "smskd.data.augment.strong._CHOICES",
-            tuple(
-                type(OPERATIONS[name])(lambda group, _, hit=(number == place): group + hit)
-                for number in range(len(OPERATIONS))
-            ),
+            "smskd.data.augment.strong._APPLY",
+            tuple(lambda group, _, hit=(number == place): group + hit for number in range(len(OPERATIONS))),
         )
         black = torch.zeros(3000, 1, 4, 4, dtype=torch.uint8)
         gray = Augmentation(mean=(0.0,), std=(1 / 255,), padding=0, flip=False)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from smskd.config.augmentation import AugmentationConfig
 from smskd.data.counter_rng import mix_tensor
 from smskd.errors import UserError
 
@@ -29,6 +30,8 @@ class Augmentation:
         padding: width of the black border out of which a random window is cropped; default 4, 0 for no crop.
         flip: mirror horizontally with probability one half; default true.
         memory_format: of the result; ``torch.channels_last`` is the faster one for convolutions on a GPU.
+        further: changes beside crop and flip, such as mixup; its own ``padding`` and ``flip`` are not read. Default:
+            none. Loaders make all of them, and a call those of single images.
 
     Raises:
         UserError: padding is negative, mean and std differ in length, or a std is not positive.
@@ -39,8 +42,11 @@ class Augmentation:
     padding: int = 4
     flip: bool = True
     memory_format: torch.memory_format = torch.contiguous_format
+    further: AugmentationConfig | None = None
 
     def __post_init__(self) -> None:
+        if self.further is not None and not self.further.settings():
+            object.__setattr__(self, "further", None)
         object.__setattr__(self, "mean", tuple(self.mean))
         object.__setattr__(self, "std", tuple(self.std))
         if self.padding < 0:
@@ -57,15 +63,15 @@ class Augmentation:
 
     @property
     def variants(self) -> int:
-        """Number of different outcomes for one image: 9 * 9 * 2 = 162 by default."""
+        """Number of different outcomes of crop and flip for one image: 9 * 9 * 2 = 162 by default."""
         return self.offsets**2 * (2 if self.flip else 1)
 
     def plain(self) -> "Augmentation":
-        """The same augmentation without crop and flip: it normalises only."""
-        return replace(self, padding=0, flip=False)
+        """The same augmentation without random changes: it normalises only."""
+        return replace(self, padding=0, flip=False, further=None)
 
     def variant(self, seed: int, epoch: int, index: Tensor) -> Tensor:
-        """The variant of each sample, uniformly distributed.
+        """The variant of crop and flip of each sample, uniformly distributed.
 
         Args:
             seed: of the run.
@@ -97,7 +103,7 @@ class Augmentation:
         return self.decode(self.variant(seed, epoch, index))
 
     def apply(self, images: Tensor, variant: Tensor | None = None) -> Tensor:
-        """Crop, flip and normalise.
+        """Crop, flip and normalise, without further changes.
 
         Args:
             images: uint8 [N, channels, height, width].
@@ -129,8 +135,12 @@ class Augmentation:
         return self._window(images, *self.decode(variant)) if self.variants > 1 else images
 
     def __call__(self, images: Tensor, *, seed: int, epoch: int, index: Tensor) -> Tensor:
-        """:meth:`apply` with the variants that belong to (seed, epoch, index)."""
-        return self.apply(images, self.variant(seed, epoch, index))
+        """:meth:`apply` with the variants that belong to (seed, epoch, index), and the further changes of an image."""
+        if self.further is None:
+            return self.apply(images, self.variant(seed, epoch, index))
+        from smskd.data.augment.pipeline import augmented
+
+        return augmented(images, self, seed=seed, epoch=epoch, index=index.cpu())
 
     def check_channels(self, channels: int) -> None:
         """Raises UserError where mean and std have another number of channels."""

@@ -66,6 +66,7 @@ def mapped(batch: Batch, change: Change) -> Batch:
         batch,
         x=mapped_inputs(batch.x, change),
         y=change(batch.y),
+        targets=None if batch.targets is None else change(batch.targets),
         index=None if batch.index is None else change(batch.index),
         views=each(batch.views),
         outputs=outputs and FrozenOutputs(each(outputs.teacher), each(outputs.reference)),

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 
 from smskd.data.augment.crop_flip import Augmentation
-from smskd.data.augment.views import check_views, further_views
+from smskd.data.augment.views import check_views
 from smskd.data.images import Images
+from smskd.data.loaders.assembly import GroupDraws, assembled, teacher_variant
 from smskd.data.loaders.batching import BatchGroup, coalesced_batches, split
-from smskd.data.loaders.identity import AugmentationSpace, identity_of, pixel_settings
-from smskd.data.loaders.sampler import batch_bounds, epoch_order
+from smskd.data.loaders.identity import AugmentationSpace, augmentation_space, identity_of, pixel_settings
+from smskd.data.loaders.sampler import batch_bounds, epoch_order, repeated
 from smskd.interfaces.batch import Batch, Progress, SampleKeys
 from smskd.interfaces.terms import DataInfo
 
@@ -64,11 +64,11 @@ class MemoryLoader:
     def info(self) -> DataInfo:
         """Number of samples and classes, batch size, and the labels on the device."""
         images = self._images
-        return DataInfo(len(images), images.classes, self._batch_size, images.labels)
+        return DataInfo(len(images), images.classes, self._batch_size, images.labels, self._mixes)
 
     @property
     def augmentation(self) -> Augmentation:
-        """Crop, flip and normalisation of the images."""
+        """Of the images: crop, flip, further changes and normalisation."""
         return self._augmentation
 
     @property
@@ -76,7 +76,7 @@ class MemoryLoader:
         """All the images that the loader can produce."""
         identity = identity_of(self.fingerprint, pixel_settings(self._augmentation))
         batches = identity_of(self._bounds, self._shuffle)
-        return AugmentationSpace(identity, len(self._images), self._augmentation.variants, batches)
+        return augmentation_space(identity, len(self._images), self._augmentation, batches)
 
     @property
     def fingerprint(self) -> str:
@@ -110,21 +110,35 @@ class MemoryLoader:
         check_views(views)
         progress = progress or Progress()
         device = self._images.pixels.device
-        order = epoch_order(len(self._images), self._seed, number, self._shuffle)
-        variant = self._augmentation.variant(self._seed, number, order)
+        order, draw = repeated(epoch_order(len(self._images), self._seed, number, self._shuffle), self._repeats)
+        variant = self._augmentation.variant(self._seed, number, draw)
         order_on_device, variant_on_device = order.to(device), variant.to(device)
+        of_teacher = teacher_variant(self._augmentation, self._seed, number, draw)
         count = coalesced_batches(device, self._batch_size, self._images.shape)
         for first in range(0, len(self), count):
             bounds = self._bounds[first : first + count]
             rows = slice(bounds[0][0], bounds[-1][1])
-            keys = SampleKeys(order[rows], number, variant[rows])
-            batch = self._batch(order_on_device[rows], variant_on_device[rows], keys, progress, views)
-            yield BatchGroup(batch, tuple(end - begin for begin, end in bounds))
+            sizes = tuple(end - begin for begin, end in bounds)
+            keys = SampleKeys(order[rows], number, None if of_teacher is None else of_teacher[rows])
+            index = order_on_device[rows]
+            batch = assembled(
+                self._images.pixels[index],
+                self._images.labels[index],
+                index,
+                GroupDraws(self._seed, number, draw[rows], sizes, first),
+                self._augmentation,
+                keys,
+                classes=self._images.classes,
+                progress=progress,
+                views=views,
+                variant=variant_on_device[rows],
+            )
+            yield BatchGroup(batch, sizes)
 
-    def _batch(
-        self, index: Tensor, variant: Tensor, keys: SampleKeys, progress: Progress, views: frozenset[str]
-    ) -> Batch:
-        pixels = self._images.pixels[index]
-        x = self._augmentation.apply(pixels, variant)
-        further = further_views(views, pixels, self._augmentation, seed=self._seed, epoch=keys.epoch, index=index)
-        return Batch(x, self._images.labels[index], index, progress, further, keys)
+    @property
+    def _repeats(self) -> int:
+        return 1 if self._augmentation.further is None else self._augmentation.further.repeats
+
+    @property
+    def _mixes(self) -> bool:
+        return self._augmentation.further is not None and self._augmentation.further.mixes

@@ -17,6 +17,26 @@ def epoch_order(samples: int, seed: int, epoch: int, shuffle: bool) -> Tensor:
     return torch.randperm(samples, generator=torch.Generator().manual_seed(mix(_ORDER, seed, epoch)))
 
 
+def repeated(order: Tensor, repeats: int) -> tuple[Tensor, Tensor]:
+    """An epoch in which each sample occurs several times in a row, and only the first samples of the order occur.
+
+    It is as long as the order. E. Hoffer et al.: Augment your batch, CVPR 2020 (arXiv 1901.09335); the same as
+    ``RASampler`` of DeiT and torchvision in a single process.
+
+    Args:
+        order: of the samples, int64 [N].
+        repeats: of each sample.
+
+    Returns:
+        The samples, int64 [N], and the number of each one's draw: its index, plus N for each earlier occurrence, so
+        that no two draws of an epoch have the same number.
+    """
+    if repeats == 1:
+        return order, order
+    index = order.repeat_interleave(repeats)[: len(order)]
+    return index, index + len(order) * (torch.arange(len(order)) % repeats)
+
+
 def batch_bounds(samples: int, batch_size: int, *, drop_last: bool, training: bool) -> list[tuple[int, int]]:
     """Begin and end of each batch in the epoch's order.
 

@@ -9,14 +9,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from smskd.data.augment.crop_flip import Augmentation
-from smskd.data.augment.views import check_views, further_views
+from smskd.data.augment.views import check_views
 from smskd.data.counter_rng import mix
 from smskd.data.images import Images
 from smskd.data.listed import known_labels
+from smskd.data.loaders.assembly import GroupDraws, assembled, teacher_variant
 from smskd.data.loaders.batching import BatchGroup, coalesced_batches, split
-from smskd.data.loaders.identity import AugmentationSpace, identity_of, pixel_settings
+from smskd.data.loaders.identity import (
+    AugmentationSpace,
+    augmentation_space,
+    further_settings,
+    identity_of,
+    pixel_settings,
+)
 from smskd.data.loaders.reading import BatchReader, Fault, Plan, RawBatch, no_collate
-from smskd.data.loaders.sampler import batch_bounds, epoch_order
+from smskd.data.loaders.sampler import batch_bounds, epoch_order, repeated
 from smskd.data.loaders.workers import surviving
 from smskd.data.samples import Samples, place_of, read_image, samples_fingerprint
 from smskd.errors import UserError
@@ -32,10 +39,10 @@ class StreamingLoader:
 
     Order, batches and, for images of bytes, augmentation are the same as there for the same seed.
     Images of bytes (uint8 tensors and arrays, PIL images) are copied to the device as bytes and augmented
-    there. Float tensors are taken as they are: the data set's own transforms are expected to augment and
-    normalise, and there is no strong view of them. Where those transforms draw random numbers from ``random``,
-    ``numpy.random`` or torch, they are seeded per batch from (seed, epoch), so that a rerun gives the same
-    samples whatever the number of workers, and the program's own random state stays as it was.
+    there. Float tensors are not changed, except by random erasing and mixing where these are set: the data set's own
+    transforms are expected to augment and normalise, and there is no strong view of them. Where those transforms draw
+    random numbers from ``random``, ``numpy.random`` or torch, they are seeded per batch from (seed, epoch), so that a
+    rerun gives the same samples whatever the number of workers, and the program's own random state stays as it was.
 
     Args:
         dataset: map-style data set of (image, label) pairs, with ``__len__`` and ``__getitem__``; images as in
@@ -86,7 +93,10 @@ class StreamingLoader:
         self._shuffle = shuffle
         self._device = torch.device(device)
         self._workers = workers
-        self._info = DataInfo(self._samples, classes, batch_size, _labels(dataset, classes, labels))
+        further = None if augmentation is None else augmentation.further
+        self._repeats = 1 if further is None else further.repeats
+        mixes = further is not None and further.mixes
+        self._info = DataInfo(self._samples, classes, batch_size, _labels(dataset, classes, labels), mixes)
         self._dataset = dataset
         self._plan = Plan(self._bounds)
         self._loader: DataLoader[Any] = DataLoader(
@@ -114,11 +124,12 @@ class StreamingLoader:
         """
         image = read_image(self._dataset, 0)
         batches = identity_of(self._bounds, self._shuffle)
-        if image.dtype != torch.uint8:
-            return AugmentationSpace(identity_of(self.fingerprint, "floats"), self._samples, None, batches)
         augmentation = self._augmentation_of_bytes(image.shape[0])
+        if image.dtype != torch.uint8:
+            identity = identity_of(self.fingerprint, "floats", *further_settings(augmentation))
+            return replace(augmentation_space(identity, self._samples, augmentation, batches), variants=None)
         identity = identity_of(self.fingerprint, pixel_settings(augmentation))
-        return AugmentationSpace(identity, self._samples, augmentation.variants, batches)
+        return augmentation_space(identity, self._samples, augmentation, batches)
 
     @property
     def fingerprint(self) -> str:
@@ -155,11 +166,15 @@ class StreamingLoader:
     ) -> Iterator[BatchGroup]:
         """The batches of :meth:`epoch`, with the same arguments, coalesced into groups; on a CPU one batch each."""
         check_views(views)
-        order = epoch_order(self._samples, self._seed, number, self._shuffle)
+        order, draw = repeated(epoch_order(self._samples, self._seed, number, self._shuffle), self._repeats)
         self._plan.begin(order, lambda place: mix(_TRANSFORMS, self._seed, number, place))
+        first = 0
         for batches in self._coalesced(surviving(self._loader, self._workers)):
-            batch = self._batch(batches, number, progress or Progress(), views)
-            yield BatchGroup(batch, tuple(len(raw.labels) for raw in batches))
+            begin, end = self._bounds[first][0], self._bounds[first + len(batches) - 1][1]
+            sizes = tuple(len(raw.labels) for raw in batches)
+            draws = GroupDraws(self._seed, number, draw[begin:end], sizes, first)
+            yield BatchGroup(self._batch(batches, draws, progress or Progress(), views), sizes)
+            first += len(batches)
 
     def _coalesced(self, batches: Iterable[RawBatch | Fault]) -> Iterator[list[RawBatch]]:
         """Consecutive batches whose images have the same shape and type, as many as belong in a group."""
@@ -190,26 +205,31 @@ class StreamingLoader:
             f"{int(listed[row])} for it (in targets or the like)"
         )
 
-    def _batch(self, batches: Sequence[RawBatch], epoch: int, progress: Progress, views: frozenset[str]) -> Batch:
+    def _batch(
+        self, batches: Sequence[RawBatch], draws: GroupDraws, progress: Progress, views: frozenset[str]
+    ) -> Batch:
         images = self._on_device([raw.images for raw in batches])
-        y = self._on_device([raw.labels for raw in batches])
-        index = self._on_device([raw.index for raw in batches])
         augmentation = self._augmentation_of_bytes(images.shape[1])
-        further = further_views(views, images, augmentation, seed=self._seed, epoch=epoch, index=index)
-        if images.dtype == torch.uint8:
-            x = augmentation(images, seed=self._seed, epoch=epoch, index=index)
-        else:
-            x = images.contiguous(memory_format=self._memory_format)
-        return Batch(x, y, index, progress, further, self._keys(batches, epoch, augmentation))
+        return assembled(
+            images,
+            self._on_device([raw.labels for raw in batches]),
+            self._on_device([raw.index for raw in batches]),
+            draws,
+            augmentation,
+            self._keys(batches, draws, augmentation),
+            classes=self._info.classes,
+            progress=progress,
+            views=views,
+        )
 
-    def _keys(self, batches: Sequence[RawBatch], epoch: int, augmentation: Augmentation) -> SampleKeys | None:
+    def _keys(self, batches: Sequence[RawBatch], draws: GroupDraws, augmentation: Augmentation) -> SampleKeys | None:
         content = [raw.content for raw in batches if raw.content is not None]
         if not content and not isinstance(self._dataset, Images):
             return None
         index = torch.cat([raw.index for raw in batches])
         of_bytes = batches[0].images.dtype == torch.uint8
-        variant = augmentation.variant(self._seed, epoch, index) if of_bytes else None
-        return SampleKeys(index, epoch, variant, torch.cat(content) if content else None)
+        variant = teacher_variant(augmentation, self._seed, draws.epoch, draws.draw) if of_bytes else None
+        return SampleKeys(index, draws.epoch, variant, torch.cat(content) if content else None)
 
     def _on_device(self, tensors: Sequence[Tensor]) -> Tensor:
         moved = [tensor.to(self._device, non_blocking=True) for tensor in tensors]

@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from smskd.data.loaders.batching import mapped
 from smskd.interfaces.features import TappedOutputs
 from smskd.interfaces.terms import Method, TermInputs
 from smskd.methods.ft import FT
-from smskd.objective.bound_term import BoundTerm
+from smskd.objective.bound_term import BoundTerm, selected_rows
 
 _PAIR = 2
 
@@ -68,10 +67,9 @@ class GatedTerm:
 
 def _rows(inputs: TermInputs, rows: Tensor) -> TermInputs:
     """The inputs of some samples of a batch."""
-    batch = replace(inputs.batch, views={}, keys=None, outputs=None)
     return replace(
         inputs,
-        batch=mapped(batch, lambda tensor: tensor[rows]),
+        batch=selected_rows(inputs.batch, rows),
         student=_outputs(inputs.student, rows),
         teacher=_outputs(inputs.teacher, rows),
     )

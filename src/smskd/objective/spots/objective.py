@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from smskd.errors import UserError
 from smskd.interfaces.batch import Batch
 from smskd.interfaces.features import LOGITS, FeatureLayout, Reads, Tap
 from smskd.interfaces.inputs import Inputs
@@ -118,12 +119,12 @@ class SpotAdaptiveObjective(WeightedSum):
         """
         batch, student = self.outputs(batch)
         decisions = self.decide(batch, student)
-        ce = self._cross_entropy(student, batch.y)
+        ce = self._cross_entropy(student, batch.labels)
         parts = {"ce": self.parts.ce_weight * ce, **self.gated_losses(batch, student, decisions.chosen)}
         if self.anchor is not None:
             parts |= self.anchor.weighted_losses(self.anchor.inputs(batch, student, self._weights))
         if self.learns:
-            parts |= self.policy_losses(self.graft(batch, decisions), batch.y, ce.detach(), decisions)
+            parts |= self.policy_losses(self.graft(batch, decisions), batch.labels, ce.detach(), decisions)
         return Losses(torch.stack(list(parts.values())).sum(), parts, student[_LOGITS])
 
     def decide(self, batch: Batch, student: dict[Tap, Tensor]) -> Decisions:
@@ -161,7 +162,16 @@ class SpotAdaptiveObjective(WeightedSum):
         return parts
 
     def graft(self, batch: Batch, decisions: Decisions) -> Grafted:
-        """The grafted pass."""
+        """The grafted pass.
+
+        Raises:
+            UserError: the teacher was given other images than the student.
+        """
+        if batch.teacher_images is not batch.x:
+            raise UserError(
+                f"{NAME}: it joins features of teacher and student of the same image: leave out "
+                "data.augmentation.consistent=false"
+            )
         assert batch.outputs is not None
         assert self.parts.teacher is not None
         outputs = {tap.feature: value for tap, value in batch.outputs.teacher.items()}
@@ -178,7 +188,7 @@ class SpotAdaptiveObjective(WeightedSum):
 
         Args:
             grafted: the result of the pass.
-            y: [N] labels.
+            y: [N] labels, or [N, classes] class probabilities.
             ce: the student's own cross-entropy, a scalar.
             decisions: of the batch.
         """
