@@ -1,4 +1,4 @@
-"""Sentences in ten languages that are written in Latin letters, a tokenizer, and two small BERTs, all made on the spot.
+"""Sentences in ten languages that are written in Latin letters, a tokenizer, two small BERTs, and recipes for them.
 
 The sentences are the dialogues of the package chatterbot-corpus (BSD licence); the class of a sentence is its language.
 """
@@ -94,7 +94,44 @@ def write(out: Path) -> None:
         ).save_pretrained(out / name)
 
 
+RUNS: dict[str, dict[str, Any]] = {
+    "teacher": {"stages": [{"methods": []}]},
+    "plain": {"stages": [{"methods": []}]},
+    "kd": {"methods": ["kd"]},
+    "fitnet-kd": {"methods": ["fitnet", "kd"]},
+    "rkd-kd": {"methods": ["rkd", "kd"]},
+}
+"""The stages of each run; all but ``teacher`` train the student."""
+
+
+def write_recipes(out: Path) -> None:
+    """Writes a recipe for each of the runs; that of the teacher is to be trained first, with ``--seeds 0``."""
+    folder = out.resolve()
+    network = {name: f"transformers/{folder / name}" for name in NETWORKS}
+    weights = str(folder / "runs" / "teacher" / "seed0")
+    teacher = {
+        "name": network["teacher"],
+        "weights": weights,
+        "cache": {"mode": "disk", "folder": str(folder / "cache")},
+    }
+    source = {"name": "text", "root": str(folder), "tokenizer": str(folder / "student"), "max_length": LENGTH}
+    for name, stages in RUNS.items():
+        recipe = {
+            "name": name,
+            "data": {"source": source},
+            "student": {"name": network["teacher" if name == "teacher" else "student"]},
+            **({"teacher": teacher} if "methods" in stages else {}),
+            "training": {"epochs": 10, "batch_size": 32, "test_batch_size": 128},
+            "optimizer": {"name": "adamw", "learning_rate": 0.002, "weight_decay": 0.01},
+            **stages,
+            "runtime": {"device": "cpu"},
+        }
+        (out / f"{name}.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder to write to")
-    write(parser.parse_args().out)
+    folder = parser.parse_args().out
+    write(folder)
+    write_recipes(folder)
