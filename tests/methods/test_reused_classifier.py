@@ -84,7 +84,7 @@ def test_models_without_maps_are_refused(method: Method, student: FeatureLayout,
 def test_a_teacher_without_a_classifier_that_fits_is_refused(method: Method) -> None:
     vector = isinstance(method, SRRL) and method.variant == "simkd"
     student, teacher = (ModelInfo(((8,) if vector else (8, 4, 4),), 5), ((16,) if vector else (16, 4, 4)))
-    with pytest.raises(UserError, match="reuses the teacher's last linear layer, and this teacher has none"):
+    with pytest.raises(UserError, match="this teacher's logits are not the output of a single one"):
         method.build(student, ModelInfo((teacher,), 5), DATA)
     with pytest.raises(UserError, match="which has 20 input features; the compared features have 16 channels"):
         method.build(student, ModelInfo((teacher,), 5, nn.Linear(20, 5)), DATA)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from smskd.errors import UserError
-from smskd.models.dry_run import as_user_error, in_eval_mode, like_weights, preserve_state
+from smskd.models.dry_run import in_eval_mode, like_weights, preserve_state
+from smskd.models.image_errors import as_user_error
 
 
 class Stochastic(nn.Module):
@@ -72,14 +73,15 @@ def test_gradients_are_possible_in_eval_mode() -> None:
 
 
 def test_errors_of_the_model_are_one_line() -> None:
+    model = nn.Flatten()
     message = r"^the model does not accept images of 3x8x8 .*: first$"
-    with pytest.raises(UserError, match=message), as_user_error((3, 8, 8)):
+    with pytest.raises(UserError, match=message), as_user_error(model, (3, 8, 8)):
         raise RuntimeError("first\nsecond")
-    with pytest.raises(UserError, match=r": AssertionError$"), as_user_error((3, 8, 8)):
+    with pytest.raises(UserError, match=r": AssertionError$"), as_user_error(model, (3, 8, 8)):
         raise AssertionError
-    with pytest.raises(torch.OutOfMemoryError), as_user_error((3, 8, 8)):
+    with pytest.raises(torch.OutOfMemoryError), as_user_error(model, (3, 8, 8)):
         raise torch.OutOfMemoryError("full")
-    with pytest.raises(KeyError), as_user_error((3, 8, 8)):
+    with pytest.raises(KeyError), as_user_error(model, (3, 8, 8)):
         raise KeyError("stage9")
 
 

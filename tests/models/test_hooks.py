@@ -159,9 +159,10 @@ def test_a_gate_is_no_stage_and_the_last_map_is_pooled_without_a_linear_layer() 
         "stage1": (4, 16, 16),
         "pooled": (4,),
     }, "the last convolution is the classifier"
-    assert model.classifier is None
     read = model.extract(images(), ["pooled", "logits"])
     torch.testing.assert_close(module.head(read["pooled"][:, :, None, None]).flatten(1), read["logits"])
+    assert model.classifier is not None
+    torch.testing.assert_close(model.classifier(read["pooled"]), read["logits"], msg="as a linear layer")
 
 
 def test_a_normalisation_in_front_is_not_the_stem() -> None:

@@ -10,8 +10,11 @@ import torchvision
 import transformers
 from torch import nn
 
+from tests.support.trained import as_if_trained
+
 CLASSES = 5
 SIZE = 64
+_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,14 @@ def network(name: str) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return ARCHITECTURES[name].make()
+
+
+def trained_network(name: str) -> nn.Module:
+    """:func:`network`, with statistics and weights as those of a trained network, the same in each call."""
+    size = ARCHITECTURES[name].size
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return as_if_trained(ARCHITECTURES[name].make(), torch.randn(_IMAGES, 3, size, size))
 
 
 def _timm(name: str, **options: Any) -> Architecture:
@@ -107,6 +118,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "transformers/DeiT": _transformers("DeiT", **_TOKENS),
     "transformers/Swin": _transformers(
         "Swin", image_size=SIZE, embed_dim=16, depths=[1, 1, 2, 1], num_heads=[2, 2, 2, 2], window_size=2
+    ),
+    "transformers/PvtV2": _transformers(
+        "PvtV2", hidden_sizes=[8, 16, 32, 64], depths=[1, 1, 1, 1], num_attention_heads=[1, 1, 1, 1]
     ),
     "transformers/ConvNext": _transformers("ConvNext", hidden_sizes=[8, 16, 32, 64], depths=[1, 1, 2, 1]),
     "transformers/ResNet": _transformers(

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.model_matrix import METHOD_NAMES, ROLES, WORKS
+from tests.support.model_matrix import METHOD_NAMES, ROLES, WORKS, WRONG
 
 ROOT = Path(__file__).parents[2]
 TAPS = ROOT / "tests" / "matrix" / "taps.yaml"
@@ -32,7 +32,7 @@ def read_taps() -> dict[str, Any]:
 
 def read_results() -> Results:
     """The results that the page shows."""
-    found: Results = yaml.safe_load(RESULTS.read_text(encoding="utf-8"))
+    found: Results = yaml.safe_load(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     return found
 
 
@@ -46,6 +46,17 @@ def write_results(results: Results) -> None:
     plain = {name: {role: dict(found) for role, found in roles.items()} for name, roles in results.items()}
     RESULTS.write_text(yaml.safe_dump(plain, sort_keys=False, width=200), encoding="utf-8")
     PAGE.write_text(page(plain), encoding="utf-8")
+
+
+def failures(results: Results) -> list[str]:
+    """A line for each step that neither works nor is refused."""
+    return [
+        f"{name} as {role}: {method}: {line}"
+        for name, roles in results.items()
+        for role, found in roles.items()
+        for method, line in found.items()
+        if line.startswith(WRONG)
+    ]
 
 
 def page(results: Results) -> str:

@@ -15,9 +15,12 @@ from smskd.models import adapt, create, describe
 from smskd.models.frozen import Frozen
 from smskd.objective.build import build_objective
 from smskd.registry import METHODS
-from tests.support.architectures import ARCHITECTURES, CLASSES, network
+from tests.support.architectures import ARCHITECTURES, CLASSES, network, trained_network
 
 WORKS = "works"
+WRONG = "WRONG:"
+"""In front of an error that no user should see."""
+
 ROLES = ("teacher", "student")
 METHOD_NAMES = tuple(sorted(METHODS.builtin_names()))
 STUDENT, TEACHER = "resnet8", "resnet8x4"
@@ -94,12 +97,26 @@ def step(name: str, student: FeatureModel, teacher: Frozen, size: int) -> str:
 
 
 def outcomes(name: str, role: str, methods: tuple[str, ...]) -> dict[str, str]:
-    """The result of a step of each method with an architecture as ``teacher`` or ``student``."""
-    size = _size(name)
-    own, other = adapted(name), create(STUDENT if role == "teacher" else TEACHER, classes=CLASSES)
-    student, teacher = (other, own) if role == "teacher" else (own, other)
-    frozen = Frozen(teacher, torch.zeros(1, 3, size, size), copy=False)
-    return {each: step(each, student, frozen, size) for each in methods}
+    """The result of a step of each method with an architecture as ``teacher`` or ``student``.
+
+    It is :data:`WORKS`, the line of a refusal, or :data:`WRONG` and an error.
+    """
+    example = torch.zeros(1, 3, _size(name), _size(name))
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        own, other = adapt(trained_network(name), example), create(STUDENT if role == "teacher" else TEACHER, CLASSES)
+        student, teacher = (other, own) if role == "teacher" else (own, other)
+        frozen = Frozen(teacher, example, copy=False)
+        return {each: _outcome(each, student, frozen, _size(name)) for each in methods}
+
+
+def _outcome(method_name: str, student: FeatureModel, teacher: Frozen, size: int) -> str:
+    """:func:`step`, where an error is a row of its own and not the end of the others."""
+    try:
+        return step(method_name, student, teacher, size)
+    except Exception as error:
+        reason = (str(error).strip() or "no message").splitlines()[0]
+        return f"{WRONG} {type(error).__name__}: {reason}"
 
 
 def _gradients(loss: Tensor, weights: list[Tensor]) -> tuple[Tensor | None, ...]:

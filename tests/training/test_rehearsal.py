@@ -109,6 +109,25 @@ def test_networks_that_fail_in_training_alone(mistake: Any, message: str) -> Non
     assert refusal(student=Net(mistake)).startswith(message)
 
 
+class Auxiliary(nn.Module):
+    """An auxiliary head in train mode, which needs images of 48x48."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(1, tiny.CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            nn.functional.avg_pool2d(x, 40)
+        return self.fc(x.mean(dim=(2, 3)))
+
+
+def test_an_auxiliary_head_that_needs_larger_images() -> None:
+    message = refusal(student=Auxiliary())
+    assert message.startswith("stages.0: a training step on a batch (")
+    assert message.endswith("; it accepts images of 48x48")
+
+
 def test_a_network_that_fails_for_one_image() -> None:
     data = tiny.digits()
     test = [data.test[row] for row in range(21)]

@@ -71,7 +71,10 @@ class FeatureModel(nn.Module, ABC):
 
     @property
     def classifier(self) -> nn.Linear | None:
-        """The last linear layer, if the logits are its output on the pooled features."""
+        """The last layer, if the logits are its output on the pooled features and it is linear.
+
+        Of a 1x1 convolution it is a linear layer that shares the weights and takes no gradients to them.
+        """
         return None
 
     @property

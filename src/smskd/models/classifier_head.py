@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from smskd.models.last_layer import as_linear
 from smskd.models.map_outputs import arrangement, map_calls, map_size, source_of
 from smskd.models.module_outputs import Source, logits_of
 from smskd.models.probe import agree
@@ -17,7 +18,7 @@ class Head:
     Attributes:
         pooled: the vector that it reads.
         output: its output.
-        classifier: its name, if it is linear and its output is the logits.
+        classifier: its name, if it is linear, or a 1x1 convolution, and its output is the logits.
     """
 
     pooled: Source
@@ -44,7 +45,7 @@ def head_of(traced: Trace) -> Head | None:
             same = value is logits or (value.shape == logits.shape and agree(value, logits))
             return Head(Source(call.name, "input", call.number), value, call.name if same else None)
         if _gives_in_the_mean(call, logits):
-            return Head(_input_mean(call, traced), value, None)
+            return Head(_input_mean(call, traced), value, call.name if as_linear(call.module) is not None else None)
     last = next((call for call in reversed(layers) if isinstance(call.module, nn.Linear)), None)
     if last is None or last.output.ndim != 2:
         return None

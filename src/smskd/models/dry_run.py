@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from smskd.errors import UserError
-from smskd.interfaces.inputs import InputForm, Inputs, X, described, mapped_inputs, repeated
+from smskd.interfaces.inputs import InputForm, Inputs, X, mapped_inputs, repeated
 
 
 @contextmanager
@@ -70,31 +69,6 @@ def preserved_random_state(model: nn.Module) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
-
-
-@contextmanager
-def as_user_error(form: InputForm) -> Iterator[None]:
-    """Turns the error of a model that cannot take inputs of a form into a :class:`UserError`.
-
-    Args:
-        form: of the samples that the model is run on within.
-
-    Raises:
-        UserError: the model raised an error. Running out of memory is raised as it is.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"the model does not accept {_in_words(form)}: {reason}") from error
-
-
-def _in_words(form: InputForm) -> str:
-    if not isinstance(form, tuple):
-        return f"inputs of {described(form)}"
-    return f"images of {'x'.join(map(str, form))} (channels x height x width)"
 
 
 def blank_inputs(model: nn.Module, form: InputForm, count: int) -> Inputs:

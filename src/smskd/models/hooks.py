@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,6 +11,7 @@ from smskd.interfaces.features import LOGITS, FeatureModel, Roles
 from smskd.interfaces.inputs import Inputs
 from smskd.models.calling import called
 from smskd.models.feature_discovery import Found, discover
+from smskd.models.last_layer import as_linear
 from smskd.models.libraries.native import native
 from smskd.models.module_outputs import Source, logits_of
 from smskd.models.named_features import named
@@ -45,7 +46,7 @@ class HookedModel(FeatureModel):
     @property
     def classifier(self) -> nn.Linear | None:
         name = self._found.classifier
-        return None if name is None else cast(nn.Linear, self.module.get_submodule(name))
+        return None if name is None else as_linear(self.module.get_submodule(name))
 
     @property
     def wrapped(self) -> nn.Module:

@@ -10,7 +10,8 @@ from smskd.errors import UserError
 from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel
 from smskd.interfaces.inputs import InputForm
 from smskd.models.calling import called
-from smskd.models.dry_run import as_user_error, blank_inputs, preserve_state
+from smskd.models.dry_run import blank_inputs, preserve_state
+from smskd.models.image_errors import as_user_error
 
 _IMAGES = 2
 
@@ -32,7 +33,7 @@ def describe(model: FeatureModel, image_shape: InputForm) -> FeatureLayout:
         UserError: the model does not accept such inputs, or its output is not [N, classes].
     """
     names = model.feature_names
-    with preserve_state(model), as_user_error(image_shape):
+    with preserve_state(model), as_user_error(model, image_shape):
         tensors = model.extract(blank_inputs(model, image_shape, _IMAGES), (*names, LOGITS))
     return FeatureLayout(
         features={name: tuple(tensors[name].shape[1:]) for name in names},
@@ -78,7 +79,7 @@ def macs(model: nn.Module, image_shape: InputForm) -> int:
     layers = [module for module in model.modules() if isinstance(module, _ConvNd | nn.Linear)]
     handles = [layer.register_forward_hook(partial(_count, counts)) for layer in layers]
     try:
-        with preserve_state(model), as_user_error(image_shape):
+        with preserve_state(model), as_user_error(model, image_shape):
             called(model, model, blank_inputs(model, image_shape, count=1))
     finally:
         for handle in handles:

@@ -46,12 +46,25 @@ def sequence_features(module: nn.Module, example: Inputs) -> Found:
 
 
 def calls_of(states: Sequence[Tensor], traced: Trace) -> list[Call]:
-    """For each hidden state the call that puts it out, of the class that puts out most of them."""
-    matching = [[call for call in traced.calls if call.output is state] for state in states]
-    for index, state in enumerate(states):
-        matching[index] = matching[index] or [call for call in traced.calls if equal(call.output, state)]
-    kinds = Counter(kind for calls in matching for kind in {type(call.module) for call in calls})
-    return [max(calls, key=lambda call: (kinds[type(call.module)], -call.depth)) for calls in matching if calls]
+    """For each hidden state the outermost call that puts it out, of the class that puts out most of them."""
+    matching = [calls for calls in (_matching(state, traced) for state in states) if calls]
+    kinds = Counter(kind for calls in matching[1:] or matching for kind in {type(call.module) for call in calls})
+    depths = {type(call.module): call.depth for calls in matching for call in calls}
+    block = max(kinds, key=lambda kind: (kinds[kind], -depths[kind]), default=None)
+
+    def rank(call: Call, number: int) -> tuple[bool, int, int]:
+        # The first state may be what goes into the first block, which a module of any class puts out.
+        return type(call.module) is block, kinds[type(call.module)] if number else 0, -call.depth
+
+    return [max(calls, key=lambda call: rank(call, number)) for number, calls in enumerate(matching)]
+
+
+def _matching(state: Tensor, traced: Trace) -> list[Call]:
+    """The calls that put out a hidden state: the tensor itself, its values, or the tokens that it is a map of."""
+    same = [call for call in traced.calls if call.output is state]
+    same = same or [call for call in traced.calls if equal(call.output, state)]
+    tokens = state.flatten(2).transpose(1, 2) if state.ndim == 4 else None
+    return same + [call for call in traced.calls if equal(call.output, tokens)]
 
 
 def _with_states(module: nn.Module) -> Any:

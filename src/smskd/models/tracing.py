@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.interfaces.inputs import ATTENTION_MASK, Inputs, form_of, rows_of
+from smskd.models.as_trained import as_trained
 from smskd.models.calling import called
-from smskd.models.dry_run import as_user_error, preserve_state
+from smskd.models.dry_run import preserve_state
+from smskd.models.image_errors import as_user_error
 from smskd.models.module_outputs import first_tensor
 from smskd.models.probe import probe_inputs
 
@@ -114,19 +116,23 @@ def _traced(module: nn.Module, example: Inputs, run: Callable[..., Any] | None, 
     calls: list[Call] = []
     names = {part: name for name, part in module.named_modules() if name}
     count: Counter[str] = Counter()
+    inputs = probe_inputs(module, example, images)
 
     def record(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         name = names[part]
         count[name] += 1
         calls.append(Call(name, count[name], part, inputs[0] if inputs else None, first_tensor(output), images))
 
-    handles = [part.register_forward_hook(record) for part in names]
-    try:
-        with preserve_state(module), as_user_error(form_of(example)):
-            output = called(run or eager(module), module, probe_inputs(module, example, images))
-    finally:
-        for handle in handles:
-            handle.remove()
+    def forward() -> Any:
+        return called(run or eager(module), module, inputs)
+
+    with preserve_state(module), as_trained(module, forward), as_user_error(module, form_of(example)):
+        handles = [part.register_forward_hook(record) for part in names]
+        try:
+            output = forward()
+        finally:
+            for handle in handles:
+                handle.remove()
     if not isinstance(example, Tensor):
         return Trace(calls, output, (0, 0), token_count(example))
     return Trace(calls, output, (int(example.shape[2]), int(example.shape[3])))

@@ -121,17 +121,25 @@ def check_classes(model: FeatureModel, path: str | Path) -> None:
 
 def check_class_count(model: FeatureModel, weights: SavedWeights) -> None:
     """:func:`check_classes` for weights that have been read."""
-    names = [name for name, module in model.wrapped.named_modules() if module is model.classifier]
+    names = [name for name, module in model.wrapped.named_modules() if _is_layer(module, model.classifier)]
     if not names:
         return
     key = f"{names[0]}.weight"
     current = model.wrapped.state_dict()
     found = _without_prefix(weights.tensors, current).get(key)
-    if found is not None and found.dim() == 2 and len(found) != len(current[key]):
+    if found is not None and found.dim() == current[key].dim() and len(found) != len(current[key]):
         raise UserError(
             f"weights: {weights.file} has {len(found)} output classes, the data {len(current[key])} "
             f"({key} is {list(found.shape)} in the file and {list(current[key].shape)} in the model)"
         )
+
+
+def _is_layer(module: nn.Module, classifier: nn.Linear | None) -> bool:
+    """Whether a module is the classifier, or a convolution of which the classifier is a linear form."""
+    weight = getattr(module, "weight", None)
+    if classifier is None or not isinstance(weight, Tensor):
+        return False
+    return module is classifier or (isinstance(module, nn.Conv2d) and weight.data_ptr() == classifier.weight.data_ptr())
 
 
 def check_finite(model: nn.Module) -> None:

@@ -175,7 +175,10 @@ def reused_classifier(teacher: ModelInfo, inputs: int, method: str) -> nn.Linear
         UserError: the teacher has no linear classifier, or one with another number of input features.
     """
     if teacher.classifier is None:
-        raise UserError(f"{method} reuses the teacher's last linear layer, and this teacher has none")
+        raise UserError(
+            f"{method} reuses the teacher's last linear layer, and this teacher's logits are not the output of a single"
+            " one on its pooled vector"
+        )
     if teacher.classifier.in_features != inputs:
         raise UserError(
             f"{method} reuses the teacher's classifier, which has {teacher.classifier.in_features} input features; "

@@ -16,12 +16,13 @@ from smskd.data.loaders.batching import mapped, split
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch, Progress
 from smskd.interfaces.features import FeatureModel
-from smskd.interfaces.inputs import take
+from smskd.interfaces.inputs import form_of, take
 from smskd.interfaces.objective import Objective
 from smskd.interfaces.terms import Term
 from smskd.models.copying import copy_of
 from smskd.models.dry_run import in_eval_mode
 from smskd.models.frozen import Frozen
+from smskd.models.image_errors import accepted_size
 from smskd.models.memory_errors import is_out_of_memory, out_of_memory_told
 from smskd.objective.bound_term import batches_for
 from smskd.objective.parts import StageParts
@@ -137,6 +138,7 @@ def _rehearse_steps(config: RunConfig, index: int, objective: Objective, batch: 
             index,
             f"a training step on {images} fails",
             f"a training step on {images}: lower training.batch_size, or the sizes of {'+'.join(stage.names) or 'it'}",
+            lambda: _needed_size(objective.predictor, batch),
         ):
             losses = step(part)
             _check_logits(losses.logits, size, loader.info.classes)
@@ -178,8 +180,8 @@ def _check_logits(logits: Tensor, size: int, classes: int) -> None:
 
 
 @contextmanager
-def _told(stage: int | None, fails: str, memory: str) -> Iterator[None]:
-    """Errors within, whatever they are, become a line; the original one is their cause."""
+def _told(stage: int | None, fails: str, memory: str, hint: Callable[[], str] = str) -> Iterator[None]:
+    """Errors within, whatever they are, become a line, which ends with the hint; the original one is their cause."""
     where = "" if stage is None else f"stages.{stage}: "
     work: Callable[[], str] = lambda: f"{where}{memory}"  # noqa: E731
     try:
@@ -191,7 +193,12 @@ def _told(stage: int | None, fails: str, memory: str) -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise UserError(f"{where}{fails}: {_reason(error)}") from error
+        raise UserError(f"{where}{fails}: {_reason(error)}{hint()}") from error
+
+
+def _needed_size(student: FeatureModel, batch: Batch) -> str:
+    """A size of images that the student accepts in train mode, where it does not accept these."""
+    return accepted_size(student, form_of(batch.x), train=True)
 
 
 def _reason(error: Exception) -> str:

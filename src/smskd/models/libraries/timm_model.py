@@ -9,8 +9,11 @@ from torch import Tensor, nn
 
 from smskd.interfaces.features import LOGITS, FeatureModel, Roles
 from smskd.interfaces.inputs import form_of
-from smskd.models.dry_run import as_user_error, preserve_state
+from smskd.models.as_trained import as_trained
+from smskd.models.dry_run import preserve_state
 from smskd.models.feature_discovery import LAST_MAP, POOLED, STEM
+from smskd.models.image_errors import as_user_error
+from smskd.models.last_layer import as_linear
 from smskd.models.libraries.stages import block_names, stage_indices
 from smskd.models.module_outputs import Source, logits_of
 from smskd.models.probe import agree, probe_inputs
@@ -45,7 +48,7 @@ class Plan:
         last_map: the map in the output of ``forward_features``; None where it has none.
         roles: of the features.
         options: for ``forward_intermediates``.
-        linear: whether the logits are those of a single linear layer on the pooled vector.
+        linear: whether the logits are those of a single linear layer, or 1x1 convolution, on the pooled vector.
     """
 
     intermediates: Mapping[str, Intermediate]
@@ -80,7 +83,7 @@ class TimmModel(FeatureModel):
 
     @property
     def classifier(self) -> nn.Linear | None:
-        return cast(Any, self.module).get_classifier() if self._plan.linear else None
+        return as_linear(cast(Any, self.module).get_classifier()) if self._plan.linear else None
 
     @property
     def wrapped(self) -> nn.Module:
@@ -128,9 +131,11 @@ class TimmModel(FeatureModel):
         if POOLED in names:
             found[POOLED] = module.forward_head(final, pre_logits=True).flatten(1)
         if LOGITS in names:
-            linear = self.classifier
-            again = POOLED in names and linear is not None
-            found[LOGITS] = linear(found[POOLED]) if again and linear else _logits(module, module.forward_head(final))
+            layer = module.get_classifier() if self._plan.linear and POOLED in names else None
+            if isinstance(layer, nn.Linear):
+                found[LOGITS] = layer(found[POOLED])
+            else:
+                found[LOGITS] = _logits(module, module.forward_head(final))
         return found
 
 
@@ -148,9 +153,9 @@ def timm_model(module: nn.Module, example: Tensor) -> TimmModel | None:
         UserError: the network does not accept such images.
     """
     timm = cast(Any, module)
-    with preserve_state(module):
-        images = probe_inputs(module, example, _IMAGES)
-        with as_user_error(form_of(example)):
+    images = probe_inputs(module, example, _IMAGES)
+    with preserve_state(module), as_trained(module, lambda: timm(images)):
+        with as_user_error(module, form_of(example)):
             expected = logits_of(timm(images))
         try:
             parameters = signature(timm.forward_intermediates).parameters
@@ -161,11 +166,11 @@ def timm_model(module: nn.Module, example: Tensor) -> TimmModel | None:
             entries = _entries(timm)
         except (AttributeError, TypeError, RuntimeError, ValueError, AssertionError):  # such as of several branches
             return None
-    if not same or pooled.ndim != 2 or len(entries) != len(outputs):
-        return None
-    classifier = timm.get_classifier()
-    linear = isinstance(classifier, nn.Linear) and pooled.shape[1] == classifier.in_features
-    linear = linear and agree(_without_gradient(classifier, pooled), expected)
+        if not same or pooled.ndim != 2 or len(entries) != len(outputs):
+            return None
+        classifier = as_linear(timm.get_classifier())
+        linear = classifier is not None and pooled.shape[1] == classifier.in_features
+        linear = linear and agree(cast(nn.Module, classifier)(pooled), expected)
     return TimmModel(module, _plan(module, entries, outputs, final, pooled, options, linear))
 
 
@@ -248,7 +253,3 @@ def _logits(module: nn.Module, output: Any) -> Tensor:
         both: Tensor = (output[0] + output[1]) / 2
         return both
     return logits_of(output)
-
-
-def _without_gradient(layer: nn.Module, x: Tensor) -> Tensor:
-    return cast(Tensor, layer(x)).detach()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from smskd.models.feature_discovery import LAST_MAP, STEM, Found, with_head
@@ -30,6 +31,8 @@ def transformers_features(module: nn.Module, example: Tensor) -> Found | None:
     """
     traced = trace(module, example, lambda images: cast(Any, module)(images, output_hidden_states=True))
     states = [state for state in getattr(traced.output, "hidden_states", None) or () if isinstance(state, Tensor)]
+    if _in_another_order(states, getattr(traced.output, "reshaped_hidden_states", None) or ()):
+        return None
     found = calls_of(states, traced)
     # The first state is what goes into the first block.
     blocks = found[1:] if len(found) == len(states) and _is_embedding(found) else found
@@ -41,6 +44,16 @@ def transformers_features(module: nn.Module, example: Tensor) -> Found | None:
         stem = found[0] if len(found) > len(blocks) else None
         return _of_maps(traced, blocks, stem)
     return None
+
+
+def _in_another_order(states: Sequence[Tensor], reshaped: Sequence[Tensor]) -> bool:
+    """Whether the tokens are not in the order of the rows and columns of the maps that the network makes of them."""
+    pairs = [pair for pair in zip(states, reshaped, strict=False) if pair[0].ndim == 3 and pair[1].ndim == 4]
+    return any(
+        state.numel() == map_.numel()
+        and not any(torch.equal(state, tokens.reshape(state.shape)) for tokens in (map_, map_.permute(0, 2, 3, 1)))
+        for state, map_ in pairs
+    )
 
 
 def _is_embedding(calls: Sequence[Call]) -> bool:
@@ -81,6 +94,7 @@ def _final_norm(traced: Trace, last: Call) -> Call | None:
 
 
 def _patches(config: Any, image_size: tuple[int, int]) -> int | None:
+    config = getattr(config, "vision_config", config)
     size = getattr(config, "patch_size", None)
     if size is None:
         return None
