@@ -248,7 +248,13 @@ class FactoryRegistry(Registry):
 
     def check_name(self, name: str) -> None:
         library, slash, own = name.partition("/")
-        if not (library in self.libraries and slash and own):
+        if slash and library in self.libraries:
+            if not own:
+                raise UserError(f"model '{name}': the name of a network of {library} is missing behind the slash")
+        elif slash and ":" not in name and name not in self._installed():
+            valid = ", ".join(sorted(self.libraries))
+            raise UserError(f"unknown model '{shortened(name)}': what stands before the slash must be one of {valid}")
+        else:
             super().check_name(name)
 
     def builtin_names(self) -> Collection[str]:

@@ -34,6 +34,11 @@ def test_a_model_of_the_zoo_for_larger_images(capsys: pytest.CaptureFixture[str]
     assert "stage1, stage2, stage3" in text
 
 
+def test_a_name_is_missing_behind_the_slash() -> None:
+    with pytest.raises(UserError, match="the name of a network of timm is missing behind the slash"):
+        print_model("timm/", as_json=False)
+
+
 def test_a_wrong_name_gets_the_nearest_of_its_library() -> None:
     with pytest.raises(UserError, match=r"timm has no image classifier 'resnet10x'; did you mean 'resnet10t'"):
         print_model("timm/resnet10x", as_json=False)

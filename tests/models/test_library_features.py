@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -138,3 +139,57 @@ def test_gradients_reach_the_network_through_every_kind_of_feature() -> None:
         model.extract(x, [name])[name].square().sum().backward()
         patches = cast(Any, module).patch_embed.proj.weight
         assert bool(patches.grad.any()), name
+
+
+def made(name: str, **options: Any) -> nn.Module:
+    config = getattr(transformers, f"{name}Config")(num_labels=5, **options)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module: nn.Module = getattr(transformers, f"{name}ForImageClassification")(config)
+    return module.eval()
+
+
+FOUR = {"hidden_sizes": [8, 16, 32, 64], "depths": [1, 1, 2, 1]}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        made("PvtV2", **FOUR, num_attention_heads=[1, 1, 1, 1]),
+        made("RegNet", **FOUR, embedding_size=8, groups_width=8),
+    ],
+    ids=["tokens in nested tuples", "activations at the end of each stage"],
+)
+@torch.no_grad()
+def test_stages_of_transformers_are_its_hidden_states(module: nn.Module) -> None:
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    states = cast(Any, module)(x, output_hidden_states=True).hidden_states
+    read = adapt(module, x).extract(x, ["stage1", "stage2", "stage3", "stage4"])
+    assert all(torch.equal(value, state) for value, state in zip(read.values(), states[-4:], strict=True))
+
+
+def test_tokens_in_another_order_than_rows_and_columns_are_no_maps() -> None:
+    module = made("Hiera", image_size=[64, 64], embed_dim=16, depths=[1, 1, 2, 1], num_heads=[1, 2, 4, 8])
+    assert adapt(module, torch.zeros(1, 3, 64, 64)).feature_names == ("pooled",)
+
+
+@torch.no_grad()
+def test_the_patches_of_a_vision_tower() -> None:
+    vision = {"image_size": 64, "patch_size": 16, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    module = made("Siglip", vision_config=vision, text_config={"num_hidden_layers": 1, "vocab_size": 8})
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    states = cast(Any, module)(x, output_hidden_states=True).hidden_states
+    read = adapt(module, x).extract(x, ["block1.tokens", "block2.tokens"])
+    assert all(torch.equal(value, state) for value, state in zip(read.values(), states[1:], strict=True))
+
+
+def test_a_convolution_as_the_last_layer_is_read_as_a_linear_one() -> None:
+    module, model, x = pair("timm/resnetv2")
+    layer = cast(Any, module).get_classifier()
+    assert isinstance(layer, nn.Conv2d)
+    assert model.classifier is not None
+    assert model.classifier.weight.data_ptr() == layer.weight.data_ptr()
+    read = model.extract(x, ["pooled", "logits"])
+    torch.testing.assert_close(model.classifier(read["pooled"]), read["logits"])
+    read["logits"].sum().backward()
+    assert layer.weight.grad is not None, "the student's own layer computes its logits"

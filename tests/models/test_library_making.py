@@ -60,6 +60,13 @@ def test_transformers_reads_a_folder(tmp_path: Path) -> None:
     assert describe(own, (3, 32, 32)).classes == 3
 
 
+def test_the_nearest_folder(tmp_path: Path) -> None:
+    (tmp_path / "vit-small").mkdir()
+    (tmp_path / "vit-small" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"vit-smal has no config.json; did you mean '.*vit-small'"):
+        create(f"transformers/{tmp_path}/vit-smal", 10)
+
+
 @pytest.mark.parametrize("name", ["timm/resnet18", "torchvision/resnet18"])
 def test_pretrained_weights_of_other_classes_are_refused_before_they_are_downloaded(name: str) -> None:
     with pytest.raises(UserError, match=r"has 1000 output classes, the data 10; .*head: new"):
@@ -77,6 +84,7 @@ def test_pretrained_weights_of_other_classes_are_refused_before_they_are_downloa
         ("timm/resnet18", {"head": "old"}, "head must be one of new, own, none, not 'old'"),
         ("timm/resnet18", {"pretrained": "yes"}, "pretrained must be true or false, not 'yes'"),
         ("torchvision/resnet18", {"head": "none"}, "torchvision makes no network without its last layer"),
+        ("tim/resnet18", {}, "before the slash must be one of timm, torchvision, transformers"),
         ("transformers/./nowhere", {}, "model 'transformers/./nowhere' cannot be made|has no config.json"),
     ],
 )

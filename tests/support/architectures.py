@@ -57,6 +57,27 @@ def _transformers(name: str, **options: Any) -> Architecture:
     return Architecture(make)
 
 
+def _timm_vgg(width: int) -> nn.Module:
+    """VGG-11 of timm with layers in front of the last one of another width than 4096, for the same reason."""
+    model: Any = timm.create_model("vgg11", num_classes=0)
+    model.pre_logits = timm.models.vgg.ConvMlp(512, width, 7)
+    model.head.in_features = width
+    model.reset_classifier(CLASSES)
+    made: nn.Module = model
+    return made
+
+
+def _vgg(width: int) -> nn.Module:
+    """VGG-11 of torchvision with linear layers of another width than 4096, whose weights would fill 400 MB."""
+    model = torchvision.models.vgg11_bn(num_classes=CLASSES, init_weights=False)
+    layers = list(model.classifier)
+    sizes = iter(((512 * 49, width), (width, width), (width, CLASSES)))
+    model.classifier = nn.Sequential(
+        *(nn.Linear(*next(sizes)) if isinstance(part, nn.Linear) else part for part in layers)
+    )
+    return model
+
+
 _BLOCKS = {"img_size": SIZE, "depth": 4, "embed_dim": 32, "num_heads": 2}
 _TOKENS = {
     "image_size": SIZE,
@@ -75,7 +96,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "timm/mobilenetv3": _timm("mobilenetv3_small_050"),
     "timm/regnet": _timm("regnetx_002"),
     "timm/densenet": _timm("densenet121", growth_rate=8, block_config=(2, 2, 2, 2)),
-    "timm/vgg": _timm("vgg11"),
+    "timm/vgg": Architecture(lambda: _timm_vgg(width=64)),
     "timm/vit": _timm("vit_tiny_patch16_224", **_BLOCKS),
     "timm/vit_average": _timm("vit_tiny_patch16_224", **_BLOCKS, class_token=False, global_pool="avg"),
     "timm/vit_registers": _timm("vit_tiny_patch16_224", **_BLOCKS, reg_tokens=4),
@@ -91,7 +112,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "timm/levit": _timm("levit_128s", img_size=SIZE),
     "timm/maxvit": _timm("maxvit_rmlp_pico_rw_256", img_size=SIZE),
     "torchvision/resnet18": _torchvision("resnet18"),
-    "torchvision/vgg11": _torchvision("vgg11_bn"),
+    "torchvision/vgg11": Architecture(lambda: _vgg(width=64)),
     "torchvision/densenet": Architecture(lambda: torchvision.models.DenseNet(8, (2, 2, 2, 2), 16, num_classes=CLASSES)),
     "torchvision/mobilenet_v3": _torchvision("mobilenet_v3_small"),
     "torchvision/efficientnet": _torchvision("efficientnet_b0"),

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 from torch import Tensor
 
-from smskd.interfaces.features import FeatureModel
+from smskd.interfaces.features import LOGITS, FeatureModel
 from smskd.models.dry_run import preserved_random_state
+from smskd.models.hooks import HookedModel
 
 Program = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -21,6 +22,8 @@ _SENSITIVITY, _FLOOR = 20, 1e-4
 """Outputs and gradients of the program may differ from the student's by this many times the effect of one rounding
 error of the images, and in any case by the floor. Where ReLUs are near 0, gradients of deep networks depend on the last
 bit."""
+
+_HOOKS = "features are read by hooks on its modules, which the compiler does not follow"
 
 _logger = logging.getLogger(__name__)
 
@@ -107,7 +110,7 @@ def compiled_training(
     except Exception as error:  # compiling is optional: the student trains as well without it
         _restore(model, before)
         _logger.info("The student is not compiled: %s", error)
-        note(_note(reason_of(error)))
+        note(_note(_HOOKS if _uses_hooks(model, names) else reason_of(error)))
         return None
     if not same:
         note(_note("the compiled program's outputs or gradients differ by more than rounding"))
@@ -117,6 +120,10 @@ def compiled_training(
 def reason_of(error: BaseException) -> str:
     """The first line of an error's message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _uses_hooks(model: FeatureModel, names: Collection[str]) -> bool:
+    return set(names) != {LOGITS} and any(isinstance(part, HookedModel) for part in model.modules())
 
 
 def _note(reason: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,8 +66,15 @@ def _library_and_config(name: str) -> tuple[Any, Any]:
         raise not_installed("transformers", error) from None
     folder = Path(name)
     if (folder.exists() or name.startswith((".", "/", "~"))) and not (folder / "config.json").is_file():
-        raise UserError(f"transformers: the folder {folder} has no config.json")
+        raise UserError(f"transformers: the folder {folder} has no config.json{_near(folder)}")
     return transformers, transformers.AutoConfig.from_pretrained(name)
+
+
+def _near(folder: Path) -> str:
+    """The folder of a network beside a folder that is none, if there is one of a similar name."""
+    beside = {path.parent.name: path.parent for path in folder.parent.glob("*/config.json")}
+    close = get_close_matches(folder.name, beside, n=1)
+    return f"; did you mean '{beside[close[0]]}'?" if close else ""
 
 
 class _Kind(NamedTuple):
