@@ -60,11 +60,11 @@ def main() -> None:
     config, before, begun = LoaderConfig(kind=arguments.kind), peak(), time.perf_counter()
     source = ComponentConfig("tiny_imagenet", {"root": str(arguments.folder)})
     dataset = data.load(DataConfig(source, loader=config))
+    assert isinstance(dataset, data.Dataset)
     loaded = time.perf_counter() - begun
     begun = time.perf_counter()
-    images = sum(
-        len(batch.y) for batch in make_loader(dataset.train, 256, dataset.augmentation(), config=config).epoch(1)
-    )
+    loader: data.Loader = make_loader(dataset.train, 256, dataset.augmentation(), config=config)
+    images = sum(int(batch.y.numel()) for batch in loader.epoch(1))
     speed = images / (time.perf_counter() - begun)
     kind, count = type(dataset.train).__name__, len(dataset.train) + len(dataset.test)
     print(f"{kind}: {count} images of {dataset.classes} classes")
