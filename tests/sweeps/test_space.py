@@ -8,6 +8,7 @@ import yaml
 
 from smskd.config.sweep import OrdersConfig, SearchConfig, SweepConfig
 from smskd.errors import UserError
+from smskd.recipe.shipped import sweep_names
 from smskd.sweeps.plan import plan
 from smskd.sweeps.space import name_of, points
 from smskd.sweeps.sweep_file import Sweep, read_sweep
@@ -64,6 +65,18 @@ def test_names_can_be_those_of_folders() -> None:
     long = [name_of("own", {"x": "y" * 500 + end}) for end in "ab"]
     assert len(set(long)) == 2
     assert max(map(len, long)) < 200
+
+
+def test_runs_of_files_with_the_same_name_have_different_names() -> None:
+    found = names(values={"teacher.weights": ("a/student.safetensors", "b/student.safetensors")})
+    assert len(set(found)) == 2
+    assert all(name.startswith("teacher.weights=student-") for name in found)
+    assert names(values={"stages.0.ends_after": ("1/8", "3/8")}) == [
+        "stages.0.ends_after=1-8",
+        "stages.0.ends_after=3-8",
+    ]
+    with pytest.raises(UserError, match="the run x=1 is in it twice"):
+        names(values={"x": (1, 1)})
 
 
 def test_the_changes_are_those_of_the_recipe(tmp_path: Path) -> None:
@@ -125,6 +138,15 @@ def test_mistakes_of_a_run_have_its_name(keys: dict[str, Any], line: str, tmp_pa
 def test_a_product_that_is_too_large() -> None:
     with pytest.raises(UserError, match="20,000 runs are more than 10,000"):
         points(SweepConfig("r", values={"x": tuple(range(200)), "y": tuple(range(100))}))
+
+
+@pytest.mark.parametrize("name", sweep_names())
+def test_the_sweeps_of_the_package_can_be_planned(name: str) -> None:
+    sweep = read_sweep(name, ["teacher.weights=w"])
+    found = plan(sweep, points(sweep.config))
+    assert len({point.folder for point in found.points}) == len(found.points) >= 6
+    twin = name.replace("digits/", "cifar100/") if name.startswith("digits/") else name.replace("cifar100/", "digits/")
+    assert twin in sweep_names()
 
 
 def test_the_defaults_of_a_search() -> None:

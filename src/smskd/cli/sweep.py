@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from smskd.analysis.format import duration
 from smskd.cli.comparison import print_comparison
 from smskd.cli.exits import INTERRUPTED, end
 from smskd.cli.printing import console, print_footnote
@@ -76,8 +77,13 @@ def join_sweep(url: str, name: str, out: Path | None, workers: int, display: Dis
     _train(board, folder, workers, display, again)
 
 
-def print_plan(sweep: Sweep, *, as_json: bool) -> None:
-    """Prints the stages that would be trained.
+def print_plan(sweep: Sweep, out: Path, *, as_json: bool) -> None:
+    """Prints the stages that would be trained, and how long at the speed of the runs that are finished.
+
+    Args:
+        sweep: that was read.
+        out: its folder.
+        as_json: print JSON.
 
     Raises:
         UserError: a recipe cannot be resolved.
@@ -93,7 +99,7 @@ def print_plan(sweep: Sweep, *, as_json: bool) -> None:
         for digest, stage in found.distinct.items()
     ]
     if as_json:
-        typer.echo(json.dumps({"stages": rows, **_epochs(found)}, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps({"stages": rows, **_epochs(found, out)}, indent=2, ensure_ascii=False))
         return
     table = Table("stages", "seed", "epochs", "runs", box=None, pad_edge=False)
     for row in rows:
@@ -103,6 +109,16 @@ def print_plan(sweep: Sweep, *, as_json: bool) -> None:
         f"{len(found.points)} runs; {len(rows)} stages, {found.epochs} epochs; {found.epochs_of_all_runs} epochs "
         "without sharing"
     )
+    print_footnote(_time(found, out))
+
+
+def _time(found: Plan, out: Path) -> str:
+    """How long a sweep takes at the speed of the runs of it that are finished."""
+    speed = _speed(out)
+    if speed is None:
+        return f"{out} holds no finished run, from whose speed the time could be estimated"
+    time = duration(speed * found.epochs)
+    return f"{time} of training in all, divided by the workers, at {speed:.2g} s an epoch, the mean of those in {out}"
 
 
 def print_status(out: Path, storage: str | None, name: str, *, as_json: bool) -> None:
@@ -156,11 +172,20 @@ def _train(board: Board, out: Path, workers: int, display: Display, again: str) 
             display.say(f"{totals(out)}; compare them with: smskd sweep --table --out {shlex.quote(str(out))}")
 
 
-def _epochs(found: Plan) -> Mapping[str, Any]:
+def _speed(out: Path) -> float | None:
+    """Seconds of an epoch, from the finished runs of a sweep."""
+    with suppress(UserError):
+        return totals(out).seconds_per_epoch
+    return None
+
+
+def _epochs(found: Plan, out: Path) -> Mapping[str, Any]:
+    speed = _speed(out)
     return {
         "runs": len(found.points),
         "epochs": found.epochs,
         "epochs_without_sharing": found.epochs_of_all_runs,
+        "seconds": None if speed is None else speed * found.epochs,
     }
 
 

@@ -19,6 +19,9 @@ MOST_RUNS = 10_000
 
 LONGEST_NAME = 120
 
+_SHARE = re.compile(r"\d+/\d+")
+"""Of all epochs."""
+
 _UNUSUAL = re.compile(r"[^\w.,=+-]+")
 
 
@@ -67,9 +70,12 @@ def points(config: SweepConfig) -> list[Point]:
         raise UserError(f"{config.name}: {count:,} runs are more than {MOST_RUNS:,}")
     found = [merged(parts) for parts in itertools.product(*axes)]
     names = [name_of(config.name, changes) for changes in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, own in zip(names, found, strict=True) if found.count(own) > 1), None)
     if twice is not None:
         raise UserError(f"{config.name}: the run {twice} is in it twice")
+    names = [
+        f"{name}-{_digest(own)}" if names.count(name) > 1 else name for name, own in zip(names, found, strict=True)
+    ]
     return [Point(name, seed, own) for seed in config.seeds for name, own in zip(names, found, strict=True)]
 
 
@@ -99,7 +105,11 @@ def name_of(sweep: str, changes: Mapping[str, Any]) -> str:
     name = _UNUSUAL.sub("-", "_".join(filter(None, words))).strip("-_. ") or sweep
     if len(name) <= LONGEST_NAME:
         return name
-    return f"{name[:LONGEST_NAME]}-{hashlib.sha256(json.dumps(dict(changes)).encode()).hexdigest()[:8]}"
+    return f"{name[:LONGEST_NAME]}-{_digest(changes)}"
+
+
+def _digest(changes: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(dict(changes)).encode()).hexdigest()[:8]
 
 
 def _word(key: str, value: Any) -> str:
@@ -126,7 +136,8 @@ def _text(value: Any) -> str:
         return "+".join(map(_text, value))
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    return Path(value).stem if isinstance(value, str) and "/" in value else str(value)
+    is_path = isinstance(value, str) and "/" in value and not _SHARE.fullmatch(value)
+    return Path(value).stem if is_path else str(value)
 
 
 def _axes(config: SweepConfig) -> Iterator[list[dict[str, Any]]]:

@@ -23,6 +23,11 @@ class Totals:
     seconds: float
     seconds_of_all_runs: float
 
+    @property
+    def seconds_per_epoch(self) -> float | None:
+        """Of the epochs that were trained; None if none was."""
+        return self.seconds / self.epochs if self.epochs else None
+
     def __str__(self) -> str:
         return (
             f"{self.runs} runs finished: {self.epochs} epochs trained, {self.epochs_of_all_runs} without sharing; "

@@ -1,0 +1,82 @@
+"""`smskd sweep`: plan, training, status, table, and mistakes before anything is trained."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from smskd.runs.file_names import SUMMARY
+from tests.support import sweeps
+from tests.support.program import fine, mistake, smskd
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sweeps.teacher(tmp_path_factory.mktemp("taught") / "teacher")
+
+
+def test_plan_training_status_and_table(taught: Path, tmp_path: Path) -> None:
+    file, out = (
+        sweeps.written(tmp_path, taught, values={"methods": [["fitnet", "kd"], ["fitnet", "sp"]]}),
+        tmp_path / "o",
+    )
+    planned = json.loads(fine("sweep", file, "--out", out, "--dry-run", "--json"))
+    assert {key: planned[key] for key in ("runs", "epochs", "epochs_without_sharing", "seconds")} == {
+        "runs": 2,
+        "epochs": 6,
+        "epochs_without_sharing": 8,
+        "seconds": None,
+    }
+    assert "holds no finished run" in fine("sweep", file, "--out", out, "--dry-run").replace("\n", " ")
+    assert not out.exists()
+    assert mistake("sweep", file, "--out", out, "--status").startswith(f"{out} holds no sweep that was begun")
+    assert not out.exists()
+
+    told = fine("sweep", file, "--out", out)
+    assert "2 runs finished: 6 epochs trained, 8 without sharing" in told
+    assert {path.parent.relative_to(out).as_posix() for path in out.rglob(SUMMARY)} == {
+        "fitnet-kd/seed0",
+        "fitnet-sp/seed0",
+    }
+    assert json.loads(fine("sweep", file, "--out", out, "--status", "--json")) == {
+        "complete": 2, "pruned": 0, "running": 0, "failed": 0, "waiting": 0, "runs": [], "failures": {},
+    }  # fmt: skip
+    table = fine("sweep", "--out", out, "--table")
+    assert "fitnet-kd" in table
+    assert "6 epochs trained, 8 without sharing" in table
+    assert json.loads(fine("sweep", file, "--out", out, "--dry-run", "--json"))["seconds"] > 0
+    assert mistake("sweep", file, "training.epochs=6", "--out", out, "-q").startswith(
+        f"{out}/journal.log holds another"
+    )
+
+
+WRONG = {
+    ("values", "methods"): ([["kdd"]], "kdd: methods.0: unknown method 'kdd'; did you mean 'kd'?"),
+    ("values", "student.name"): (["resnet8_w0"], "resnet8_w0: student: unknown model 'resnet8_w0'"),
+    ("set", "teacher.weights"): ("nowhere", "small: teacher.weights: "),
+}
+
+
+@pytest.mark.parametrize("where", WRONG, ids=str)
+def test_a_mistake_in_a_run_is_found_before_the_first_is_trained(
+    where: tuple[str, str], taught: Path, tmp_path: Path
+) -> None:
+    value, line = WRONG[where]
+    file = sweeps.written(tmp_path, taught, **{where[0]: {where[1]: value}})
+    outcome = smskd("sweep", file, "--out", tmp_path / "new" / "o", "--quiet")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"smskd: {line}"), outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    assert mistake("sweep") == "give the file of a sweep, or --join URL --name NAME"
+    assert mistake("sweep", "digits/order", "--dry-run").endswith("did you mean 'digits/orders.yaml'?")
+    assert mistake("sweep", "x", "--dry-run", "--status") == "give one of --dry-run, --status, --table and --join"
+    assert mistake("sweep", "--join", "postgresql://nobody:secret@localhost:1/x") == (
+        "--join needs --name, the name of the sweep"
+    )
+    refused = mistake("sweep", "--join", "postgresql://nobody:secret@localhost:1/x", "--name", "y")
+    assert "no connection to this database" in refused
+    assert "secret" not in refused
