@@ -3,10 +3,12 @@
 - ``zoo/``: the networks of the published experiments. :mod:`~smskd.models.creation` makes one by name.
 - ``libraries/``: networks of timm, torchvision and transformers, with the features that each library knows.
 - ``hooks``: any other network as a feature model; ``feature_discovery`` and ``named_features`` find its features, from
-  ``tracing`` (the calls of its modules), ``map_outputs``, ``classifier_head`` and ``module_outputs``.
+  ``tracing`` (the calls of its modules), ``map_outputs``, ``classifier_head``, ``last_layer`` and ``module_outputs``;
+  ``as_trained``: values that differ in a trained network differ while it is traced.
 - ``weights`` and ``checkpoints``: safetensors and published checkpoints. ``metadata``: the facts beside weights, and
   ``as_learned``: a network among images and classes other than those it learned from.
 - ``inspect``, ``latency``, ``dry_run``: shapes, costs and latency, from passes that leave a model as it was.
+- ``image_errors``: the line about inputs that a network does not accept.
 - ``frozen``: teachers and references, with ``bn_folding``, ``compiled``, ``copying``, ``frozen_checks`` and ``probe``.
 - ``memory_format``: the format that a network can safely be trained in.
 
