@@ -20,8 +20,8 @@ _INTRODUCTION = """# Architectures and methods
 
 Each architecture is the teacher of a ResNet-8 of the zoo, and the student of a ResNet-8x4, in a training step of every
 method, on random images of 64 x 64 pixels (Inception: 96 x 96). Weights are fresh, with statistics of batch norms as of
-a trained network; last layers that a library fills with zeros are random. A step works if its losses are finite, depend on the
-images and give the student a gradient. Otherwise the method is refused, before training, with the line below the
+a trained network; last layers that a library fills with zeros are random. A step works if its losses are finite, depend
+on the images and give the student a gradient. Otherwise the method is refused, before training, with the line below the
 table. The table is written by `make matrix`; the features that are read are in `tests/matrix/taps.yaml`.
 """
 
