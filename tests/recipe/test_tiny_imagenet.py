@@ -50,3 +50,4 @@ def test_each_teacher_has_the_protocol_of_its_pairs(name: str) -> None:
     )
     epochs, batch, rate = (200, 256, 0.2) if name in MDISTILLER else (240, 64, 0.05)
     assert (pair.training.epochs, pair.training.batch_size, pair.optimizer.learning_rate) == (epochs, batch, rate)
+    assert pair.data.augmentation.rotation == (20 if name in MDISTILLER else None)
