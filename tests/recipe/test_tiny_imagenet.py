@@ -32,7 +32,7 @@ def test_each_pair_is_built_and_takes_a_step(root: Path, tmp_path: Path, name: s
     with preserved_globals():
         made = build(resolve(read(f"tiny_imagenet/{name}", [*given, *SMALL])))
         rehearse(made)  # a step of each stage, of a copy
-    assert made.image_shape == (3, 64, 64)
+    assert made.input_form == (3, 64, 64)
     assert [stage.names for stage in made.recipe.stages] == [("fitnet",), ("kd",)]
 
 
