@@ -19,8 +19,7 @@ class TextDataset(LabelledData):
         name: of the data source.
         train: the texts to train on.
         test: the texts to test on. Where their classes have the names of the training texts' in another order, or are
-        only
-            some of them, their labels become those of the training texts; likewise of ``validation``.
+            only some of them, their labels become those of the training texts; likewise of ``validation``.
         validation: texts held out of training, on which the best epoch is selected; default None: there are none.
         tokenizers: by prefix of the names of the tensors, what identifies the tokenizer; see :class:`smskd.data.Texts`.
 
