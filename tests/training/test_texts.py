@@ -77,6 +77,14 @@ def test_the_teachers_cache_gives_the_same_whatever_it_held(tmp_path):
     assert outcomes[0] == outcomes[1]
 
 
+def test_a_note_says_that_texts_are_not_compiled(whole, tmp_path):
+    tiny.trained(built(runtime={"compile": "on"}), tmp_path)
+    note = "Networks are not compiled for texts, whose lengths differ from batch to batch."
+    assert tiny.summary(tmp_path)["notes"].count(note) == 1
+    assert note not in tiny.summary(whole)["notes"]
+    assert tiny.outcome(tmp_path)["weights"] == tiny.outcome(whole)["weights"]
+
+
 @pytest.mark.parametrize("anchor", ["ewc", "l2_sp", "toward_reference"])
 def test_every_anchor_takes_texts(anchor, tmp_path):
     options = {"method": "at"} if anchor == "toward_reference" else {}

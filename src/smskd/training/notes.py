@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import torch
+from torch import Tensor
 
 from smskd.models.compiled import CompiledStudent
 from smskd.models.memory_format import safe_memory_format
@@ -28,6 +29,8 @@ def stage_notes(step: Step, config: RunConfig, stage: int, no_cache: str | None 
             "The student is trained in contiguous memory format, because oneDNN would corrupt memory in one of its "
             "strided 1x1 convolutions in channels-last format."
         )
+    if config.recipe.runtime.compile == "on" and not isinstance(config.example, Tensor):
+        yield "Networks are not compiled for texts, whose lengths differ from batch to batch."
     yield from step.notes
     if not isinstance(step.objective, WeightedSum):
         return
