@@ -363,7 +363,7 @@ def test_mistakes_in_an_override(override: str, message: str) -> None:
 
 
 RESOLVED = {
-    "strategy=random": "strategy: unknown strategy 'random'; choose from joint, sequential",
+    "strategy=random": "strategy: unknown strategy 'random'; choose from joint, sequential, spot_adaptive",
     "methods.0.weight=-3": "methods.0.weight: must be a number of 0 or more, not -3",
     "stages=[{methods: [{name: kd, temperature: hot}]}]": (
         "stages.0.methods.0.temperature: must be a number, not 'hot'"

@@ -101,7 +101,7 @@ class TestSummary:
         for entry in summary["stages"]:
             assert entry.keys() == {
                 "index", "methods", "epochs", "anchor", "top1_last", "top1_best", "top1_carried",
-                "retained", "forgotten", "learned", "never_known", "cost",
+                "retained", "forgotten", "learned", "never_known", "cost", "stored",
             }  # fmt: skip
 
     def test_the_cost_of_each_stage(self, folder: Path) -> None:

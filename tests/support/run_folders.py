@@ -232,6 +232,7 @@ def _stage(
         "forgotten": None if first else forgotten,
         "learned": None if first else 36,
         "never_known": None if first else 360 - 200 - forgotten - 36,
+        "stored": None,
         "cost": {
             "milliseconds": {
                 "data": 0.3,
