@@ -78,11 +78,13 @@ class TestAnyData:
             weights.append(tiny.bits(student))
         assert tiny.same(*weights)
 
-    def test_crd_takes_the_labels_of_targets(self) -> None:
+    def test_crd_takes_the_labels_of_targets_and_reads_those_that_are_not_listed(self) -> None:
         stages = [CRD(negatives=9, feature_dim=4)]
-        distilled(stages=stages, train=TorchvisionLike("train"), test=TorchvisionLike("test"), epochs=1)
-        with pytest.raises(UserError, match=r"^crd: .*label of every training sample"):
-            distilled(stages=stages, epochs=1)
+        listed = {"train": TorchvisionLike("train"), "test": TorchvisionLike("test")}
+        students = [network(2, seed=1), network(2, seed=1)]
+        for student, given in zip(students, ({}, listed), strict=True):
+            distilled(made=student, stages=stages, epochs=1, **given)
+        assert all(weight.isfinite().all() for student in students for weight in student.parameters())
 
     def test_workers_change_nothing(self) -> None:
         students = [network(2, seed=1), network(2, seed=1)]
