@@ -173,4 +173,4 @@ class TestKeys:
 
 
 def chunked(teacher: Frozen, x: torch.Tensor) -> torch.Tensor:
-    return extract_in_chunks(teacher, x, [LOGITS], CHUNKS["cpu"])[LOGITS]
+    return extract_in_chunks(teacher, x, [LOGITS], CHUNKS["cpu"], x[:1], {})[LOGITS]
