@@ -51,6 +51,7 @@ class TestFiles:
             "report.html",
             "student.safetensors",
             "stages/1/student.safetensors",
+            "stages/1/terms.safetensors",
             "stages/2/student.safetensors",
         }
 

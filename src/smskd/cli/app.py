@@ -129,17 +129,20 @@ def analyse(
     train_images: Annotated[
         int, typer.Option(min=1, help="Training images that are predicted at most, of each class its share.")
     ] = 5_000,
+    gradient_batches: Annotated[
+        int, typer.Option(min=0, help="Batches on which the gradients of the parts of the loss are compared.")
+    ] = 8,
     trust: Trust = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a line for each number.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Analyse the stages of runs: forgetting, calibration, agreement with the teacher, similarity of features."""
+    """Analyse the stages of runs: forgetting, calibration, teacher, features, conflict of gradients, capacity, cost."""
     if csv and as_json:
         raise UserError("give one of --csv, --json")
     from smskd.cli.analyse import analyse_runs
 
     form: Literal["table", "csv", "json"] = "csv" if csv else "json" if as_json else "table"
-    analyse_runs(runs, form, train_images=train_images, trust=trust)
+    analyse_runs(runs, form, train_images=train_images, gradient_batches=gradient_batches, trust=trust)
 
 
 @app.command(epilog="Example: smskd report runs/digits --out digits.html")

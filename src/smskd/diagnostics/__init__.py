@@ -4,6 +4,7 @@
 """
 
 from smskd.diagnostics.analyse import analyse
+from smskd.diagnostics.ceilings import ceilings_over_runs
 from smskd.diagnostics.result import PartAnalysis, RunAnalysis, StageAnalysis
 
-__all__ = ["PartAnalysis", "RunAnalysis", "StageAnalysis", "analyse"]
+__all__ = ["PartAnalysis", "RunAnalysis", "StageAnalysis", "analyse", "ceilings_over_runs"]

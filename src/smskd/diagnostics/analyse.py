@@ -1,10 +1,11 @@
 """The analysis of a finished run, from the students that its stages left in its folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from smskd.build import Provided
 from smskd.builder.networks import load_model
@@ -14,10 +15,14 @@ from smskd.data.samples import Split
 from smskd.data.stratified import stratified_mask
 from smskd.diagnostics.agreement import agreement
 from smskd.diagnostics.calibration import calibration
+from smskd.diagnostics.ceilings import ceiling_of_stages, judged_by
 from smskd.diagnostics.confidence import true_class_probabilities
+from smskd.diagnostics.cost import cost_of
+from smskd.diagnostics.gradients import GradientConflict
 from smskd.diagnostics.predictions import Predictions, predict
 from smskd.diagnostics.result import PartAnalysis, RunAnalysis, StageAnalysis
 from smskd.diagnostics.similarity import linear_cka
+from smskd.diagnostics.stage_objectives import conflict, stage_objectives
 from smskd.diagnostics.transfer import transfer
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureLayout, FeatureModel
@@ -32,13 +37,19 @@ from smskd.training.teacher_test import knows_the_classes, last_teacher
 
 TRAIN_IMAGES = 5_000
 CKA_IMAGES = 2_000
+GRADIENT_BATCHES = 8
 
 Predicted = dict[str, Predictions]
 """By part of the data."""
 
 
 def analyse(
-    run: str | Path, *, train_images: int = TRAIN_IMAGES, trust: bool = False, track: Track = untracked
+    run: str | Path,
+    *,
+    train_images: int = TRAIN_IMAGES,
+    gradient_batches: int = GRADIENT_BATCHES,
+    trust: bool = False,
+    track: Track = untracked,
 ) -> RunAnalysis:
     """Measures what each stage of a finished run did to its student.
 
@@ -49,6 +60,8 @@ def analyse(
         run: folder of the run.
         train_images: how many training images are predicted at most, of each class its share; the same ones for every
             run on the same data.
+        gradient_batches: on how many augmented training batches the gradients of the parts of each stage's objective
+            are compared; 0: they are not.
         trust: import the Python objects that the run's recipe names.
         track: shows progress; called as ``track(batches, number, text)``.
 
@@ -58,12 +71,14 @@ def analyse(
     """
     if train_images < 1:
         raise UserError(f"train_images is {train_images}; it has to be 1 or more")
+    if gradient_batches < 0:
+        raise UserError(f"gradient_batches is {gradient_batches}; it has to be 0 or more")
     finished = load_run(run)
     opened = reopen_folder(Path(run), trust=trust)
     dataset = opened.load()
     config = opened.build(Provided(dataset=dataset))
     _check_data(finished, dataset)
-    work = _Work(finished, config, dataset, train_images, track)
+    work = _Work(finished, config, dataset, train_images, gradient_batches, track)
     with preserved_globals(), computing(config.recipe.runtime):
         return work.analysed()
 
@@ -74,6 +89,7 @@ class _Work:
     config: RunConfig
     dataset: Dataset | TextDataset
     train_images: int
+    gradient_batches: int
     track: Track
 
     def analysed(self) -> RunAnalysis:
@@ -82,6 +98,7 @@ class _Work:
         taught = {} if teacher is None else self._predicted(teacher, teacher_layout, loaders, "the teacher")
         comparable = taught if self._knows_the_classes() else {}
         stages: list[StageAnalysis] = []
+        correct: list[Tensor] = []
         previous: Predicted = {}
         for number, about in enumerate(self.run.stages, start=1):
             student = self._student(number)
@@ -89,6 +106,8 @@ class _Work:
             found = self._predicted(student, layout, loaders, f"the student of stage {number}")
             stages.append(self._stage(number, tuple(about["methods"]), found, previous, comparable, taught))
             previous = found
+            correct.append(found[judged_by(stages[-1].parts)].correct)
+        stages = [replace(stage, conflict=found) for stage, found in zip(stages, self._conflicts(), strict=True)]
         return RunAnalysis(
             run=str(self.run.path),
             name=self.run.name,
@@ -96,7 +115,18 @@ class _Work:
             teacher_top1={part: each.top1 for part, each in comparable.items()},
             teacher_tcp={part: true_class_probabilities(each.logits, each.y) for part, each in comparable.items()},
             stages=tuple(stages),
+            ceiling=ceiling_of_stages(self.run.seed, stages, correct),
+            cost=cost_of(self.run),
         )
+
+    def _conflicts(self) -> Iterator[GradientConflict | None]:
+        """Of the parts of each stage's objective."""
+        if not self.gradient_batches:
+            yield from (None for _ in self.run.stages)
+            return
+        objectives = self.track(stage_objectives(self.run, self.config), len(self.run.stages), "comparing gradients")
+        for number, found in enumerate(objectives, start=1):
+            yield conflict(found, self.config, number, self.gradient_batches)
 
     def _stage(
         self,
@@ -108,7 +138,7 @@ class _Work:
         taught: Predicted,
     ) -> StageAnalysis:
         parts = {part: self._part(each, previous.get(part), comparable.get(part)) for part, each in found.items()}
-        judged = parts.get("validation", parts["test"]).transfer
+        judged = parts[judged_by(parts)].transfer
         before = previous["test"].features if previous else {}
         features = found["test"].features
         teachers = taught["test"].features if taught else {}

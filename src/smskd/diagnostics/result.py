@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from smskd.diagnostics.agreement import Agreement
 from smskd.diagnostics.calibration import Calibration
+from smskd.diagnostics.ceiling import Ceiling
 from smskd.diagnostics.confidence import Distribution
+from smskd.diagnostics.cost import RunCost
+from smskd.diagnostics.gradients import GradientConflict
 from smskd.diagnostics.transfer import Transfer
 
 
@@ -43,6 +46,8 @@ class StageAnalysis:
         cka_teacher: likewise with each feature of the teacher, by the student's feature and the teacher's.
         negative_transfer: whether the student at the end is worse than at the start beyond the noise, on the validation
             split, or on the test images where there is none; None in the first stage.
+        conflict: between the gradients of the parts of the stage's objective at its end; None where it was not asked
+            for.
     """
 
     stage: int
@@ -51,6 +56,7 @@ class StageAnalysis:
     cka_previous: Mapping[str, float]
     cka_teacher: Mapping[str, Mapping[str, float]]
     negative_transfer: bool | None
+    conflict: GradientConflict | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ class RunAnalysis:
         teacher_top1: accuracy of the teacher in percent by part; empty without one.
         teacher_tcp: true class probability of the teacher by part; empty without one.
         stages: first to last.
+        ceiling: the stage beyond which nothing is gained; None with a single stage.
+        cost: as it was measured when the run was trained; :func:`analyse` always gives it.
     """
 
     run: str
@@ -72,3 +80,5 @@ class RunAnalysis:
     teacher_top1: Mapping[str, float]
     teacher_tcp: Mapping[str, Distribution]
     stages: tuple[StageAnalysis, ...]
+    ceiling: Ceiling | None = None
+    cost: RunCost | None = None

@@ -18,6 +18,9 @@ SUMMARY = "summary.json"
 STUDENT = "student.safetensors"
 """The weights of the resulting student; those of each stage's student are in ``stages/<number>``."""
 
+TERMS = "terms.safetensors"
+"""In the folder of a stage: the modules of its loss terms at its end, for the analysis."""
+
 CHECKPOINT = "checkpoint.safetensors"
 """The training state of an unfinished run."""
 

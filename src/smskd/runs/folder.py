@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from smskd.errors import UserError
 from smskd.runs import atomic_files as files
-from smskd.runs import checkpoint_files, student_files, verification
+from smskd.runs import checkpoint_files, student_files, term_files, verification
 from smskd.runs.checkpoint_files import Checkpoint
 from smskd.runs.checksums import verified, with_checksum
 from smskd.runs.file_names import (
@@ -25,6 +25,7 @@ from smskd.runs.file_names import (
     STORED,
     STUDENT,
     SUMMARY,
+    TERMS,
 )
 from smskd.runs.lock import locked
 from smskd.runs.metrics_file import append_line, kept_lines, whole_lines
@@ -243,6 +244,15 @@ class RunFolder:
         """
         student_files.save(self.path, module, metadata, stage)
 
+    def save_terms(self, terms: Mapping[str, Tensor], reference: Mapping[str, Tensor], limit: int, stage: int) -> None:
+        """Writes the modules of a stage's terms, and the reference where it is not the student of the stage before.
+
+        Args:
+            terms, reference, limit: as :func:`smskd.runs.term_files.save` takes them.
+            stage: counted from 1, whose student is saved.
+        """
+        term_files.save(self.path, stage, terms, reference, limit)
+
     def stage_student(self, stage: int) -> Path:
         """The file of the student that a stage, counted from 1, has carried on."""
         return student_files.of_stage(self.path, stage)
@@ -299,7 +309,7 @@ class RunFolder:
 
     def _remove_leftovers(self) -> None:
         names = (RECIPE, ENVIRONMENT, METRICS, PRETRAINING, STUDENT, SUMMARY)
-        stages = [folder / STUDENT for folder in (self.path / STAGES).glob("*")]
+        stages = [folder / name for folder in (self.path / STAGES).glob("*") for name in (STUDENT, TERMS)]
         for path in (*(self.path / name for name in names), *stages):
             files.remove_leftovers(path)
         checkpoint_files.remove_leftovers(self.path)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from smskd.errors import UserError
-from smskd.runs import student_files
+from smskd.runs import student_files, term_files
 from smskd.runs.checked_files import read_environment, read_metrics, read_pretraining, read_summary
 from smskd.runs.file_names import ENVIRONMENT, METRICS, PRETRAINING, STUDENT, SUMMARY
 from smskd.runs.parsing import json_lines
@@ -51,5 +51,4 @@ def _of_students(folder: Path, summary: dict[str, Any]) -> Iterator[str]:
         path = student_files.of_stage(folder, stage)
         noted = any(str(path.relative_to(folder)) in note for note in summary.get("notes", ()))
         problem = "" if noted else student_files.problem(path)
-        if problem:
-            yield problem
+        yield from filter(None, [problem, term_files.problem(folder, stage)])

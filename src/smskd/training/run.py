@@ -88,8 +88,10 @@ def _run(config: RunConfig, folder: RunFolder, track: Track, force: bool) -> Gen
                 yield from _train_stage(state, folder, checkpoints, track)
                 shared.publish()
         resumed = False
+        reference = state.unkept_reference()
         carried = _end_stage(state)
         folder.save_student(state.student.wrapped, state.metadata(), index + 1)
+        folder.save_terms(state.objective.term_states.state_dict(), reference, 2 * state.student_bytes(), index + 1)
     assert carried is not None
     folder.save_student(state.student.wrapped, state.metadata())
     folder.save_summary(summary(config, state, carried, track))

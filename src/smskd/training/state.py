@@ -195,6 +195,18 @@ class TrainingState:
         self.correct = test["correct"].bool() if "correct" in test else None
         self.known = test["known"].bool() if "known" in test else None
 
+    def unkept_reference(self) -> dict[str, Tensor]:
+        """The weights of the present stage's reference, where no file of a student has them; empty otherwise."""
+        index = self.counters.stage
+        if self.reference is None or index == 0 or _refers_to(self.stage) != "previous":
+            return {}
+        previous = self.config.recipe.stages[index - 1]
+        return {} if previous.reference == previous.carry else _copied(self.reference.state_dict())
+
+    def student_bytes(self) -> int:
+        """The size of the student's weights."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.student.state_dict().values())
+
     def load_result(self) -> FeatureModel:
         """The architecture of the finished student, into which its weights can be loaded."""
         self._replace_heads(len(self.config.recipe.stages))
