@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from smskd.config.runtime import RuntimeConfig
     from smskd.config.stage import StageConfig
     from smskd.data.augment.crop_flip import Augmentation
+    from smskd.deployment.exporting import Exported, export
+    from smskd.deployment.prediction import ClassProbability, Prediction, predict
     from smskd.interfaces.batch import Batch, Progress
     from smskd.interfaces.features import FeatureLayout, FeatureModel, ModelInfo, Reads, Roles, Tap, TappedOutputs
     from smskd.interfaces.objective import Losses, Objective, ParameterGroup
@@ -39,8 +41,10 @@ _HOMES = {
     "AugmentationConfig": "config.augmentation",
     "Batch": "interfaces.batch",
     "CacheConfig": "config.cache",
+    "ClassProbability": "deployment.prediction",
     "DataConfig": "config.data",
     "DataInfo": "interfaces.terms",
+    "Exported": "deployment.exporting",
     "FeatureLayout": "interfaces.features",
     "FeatureModel": "interfaces.features",
     "Frozen": "models.frozen",
@@ -51,6 +55,7 @@ _HOMES = {
     "Objective": "interfaces.objective",
     "OptimizerConfig": "config.optimization",
     "ParameterGroup": "interfaces.objective",
+    "Prediction": "deployment.prediction",
     "Pretraining": "interfaces.terms",
     "Progress": "interfaces.batch",
     "Reads": "interfaces.features",
@@ -75,7 +80,9 @@ _HOMES = {
     "WeightedSum": "objective.weighted_sum",
     "build_objective": "objective.build",
     "distill": "api",
+    "export": "deployment.exporting",
     "load": "api",
+    "predict": "deployment.prediction",
     "reference_kl_loss": "anchors.reference_kl",
     "train": "api",
 }
@@ -86,8 +93,10 @@ __all__ = [
     "AugmentationConfig",
     "Batch",
     "CacheConfig",
+    "ClassProbability",
     "DataConfig",
     "DataInfo",
+    "Exported",
     "FeatureLayout",
     "FeatureModel",
     "Frozen",
@@ -98,6 +107,7 @@ __all__ = [
     "Objective",
     "OptimizerConfig",
     "ParameterGroup",
+    "Prediction",
     "Pretraining",
     "Progress",
     "Reads",
@@ -123,7 +133,9 @@ __all__ = [
     "WeightedSum",
     "build_objective",
     "distill",
+    "export",
     "load",
+    "predict",
     "reference_kl_loss",
     "train",
 ]

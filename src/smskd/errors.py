@@ -49,6 +49,18 @@ def nearest(word: str, valid: Iterable[str]) -> str:
     return f"; choose from {', '.join(choices[:MOST_CHOICES])}{f' and {more} others' if more > 0 else ''}"
 
 
+def not_installed(package: str, extra: str, error: ImportError) -> UserError:
+    """The error of a package that cannot be imported, with the line that installs it.
+
+    Args:
+        package: its name.
+        extra: of smskd, which brings it.
+        error: why it cannot be imported.
+    """
+    reason = str(error).partition("\n")[0]
+    return UserError(f"{package} cannot be imported ({reason}); install it with: pip install 'smskd[{extra}]'")
+
+
 def require_positive(**values: float) -> None:
     """Refuses a hyper-parameter that is not a finite number above zero.
 

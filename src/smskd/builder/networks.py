@@ -46,6 +46,8 @@ def load_model(config: ModelConfig, dataset: Dataset | TextDataset, role: str, p
         return _fresh(config, dataset, role, prefix)
     with _named(f"{role}.weights"):
         saved = read_weights(config.weights)
+        if role == "student" and saved.facts.folded:
+            raise UserError(f"{saved.file}: its batch norms are folded, so that it cannot be trained any more")
         config = replace(config, features=features_of(config, saved))
     model = _fresh(config, dataset, role, prefix)
     with _named(f"{role}.weights"):

@@ -9,6 +9,7 @@ from smskd import models
 from smskd.config.models import ModelConfig
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
+from smskd.models.bn_folding import prepare_folded
 from smskd.models.creation import create_with
 from smskd.models.metadata import Facts, set_facts
 from smskd.models.weights import SavedWeights, check_class_count, check_finite, check_fit, put_weights
@@ -81,7 +82,7 @@ def _made(facts: Facts, weights: SavedWeights, *, trust: bool) -> nn.Module:
         raise UserError(
             f"{weights.file}: the weights are of '{name}', which is not of the zoo; to make it, code outside of smskd "
             "would be run: give the network itself (smskd.load(..., model=network)), or say that the file is trusted "
-            "(smskd.load(..., trust=True), smskd eval --trust)"
+            "(trust=True in Python, --trust on the command line)"
         )
     if facts.classes is None or (facts.image_shape is None and facts.example is None):
         raise UserError(f"{weights.file}: its metadata are damaged: they lack the classes or the image_shape")
@@ -110,7 +111,9 @@ def _created(facts: Facts, name: str) -> FeatureModel:
 def _completed(own: nn.Module, facts: Facts, weights: SavedWeights, *, trust: bool) -> nn.Module:
     """A network of the user's with the heads that methods have put on it."""
     if not facts.heads:
-        return own.wrapped if isinstance(own, FeatureModel) else own
+        network = own.wrapped if isinstance(own, FeatureModel) else own
+        _fold(network, facts, weights)
+        return network
     if facts.image_shape is None:
         raise UserError(f"{weights.file}: its metadata are damaged: they lack the image_shape")
     device = next((weight.device for weight in own.parameters()), torch.device("cpu"))
@@ -131,7 +134,16 @@ def _heads(model: FeatureModel, facts: Facts, weights: SavedWeights, *, trust: b
             model = rebuild_head(model, description, trust=trust)
         except UserError as error:
             raise UserError(f"weights: {weights.file}: {error}") from None
+    _fold(model.wrapped, facts, weights)
     return model
+
+
+def _fold(module: nn.Module, facts: Facts, weights: SavedWeights) -> None:
+    """The layers of a network whose batch norms are folded in the file."""
+    try:
+        prepare_folded(module, facts.folded)
+    except UserError as error:
+        raise UserError(f"weights: {weights.file}: {error}") from None
 
 
 def _check_size(weights: SavedWeights, make: Callable[[], FeatureModel], facts: Facts, *, trust: bool) -> None:

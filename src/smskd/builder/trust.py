@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from smskd.config.base import ComponentConfig
+from smskd.config.data import DataConfig
 from smskd.config.given import is_given
 from smskd.config.models import ModelConfig
 from smskd.config.stage import INHERIT
@@ -36,6 +37,12 @@ def check_names(recipe: Recipe, source: str, said: Iterable[str] = ()) -> None:
             f"{source} names the {found}, which does not come with smskd: using it would import it, and it could do "
             "anything; if you trust the folder, add --trust"
         )
+
+
+def is_builtin_source(data: DataConfig) -> bool:
+    """Whether the data sources of a recipe, that of its validation split too, come with the package."""
+    sources = [data.source, data.validation.source if data.validation else None]
+    return all(source.name in DATA.builtin_names() for source in sources if source is not None)
 
 
 def foreign_name(recipe: Recipe, said: Iterable[str] = ()) -> str | None:

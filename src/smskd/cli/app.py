@@ -8,6 +8,7 @@ import typer
 
 from smskd.cli import bench_commands, catalog_commands, completion
 from smskd.cli.arguments import AsJson, Overrides, Quiet, RecipeArgument, Runs, Trust, named_folder, parse_seeds
+from smskd.cli.export_command import export, predict
 from smskd.cli.sweep_command import sweep
 from smskd.errors import UserError
 
@@ -177,6 +178,8 @@ def demo(
 
 
 app.command("sweep", epilog="Example: smskd sweep digits/orders teacher.weights=runs/teacher --workers 2")(sweep)
+app.command(epilog="Example: smskd export runs/digits/seed0 --safetensors digits --onnx digits.onnx --card")(export)
+app.command(epilog="Example: smskd predict runs/digits/seed0 photos/*.png --top 3")(predict)
 catalog_commands.register(app)
 app.add_typer(bench_commands.bench)
 

@@ -16,8 +16,8 @@ from smskd.builder.data import load_data
 from smskd.builder.learned import facts_of_data, fitted_teacher
 from smskd.builder.loaders import test_loader
 from smskd.builder.networks import load_model
+from smskd.builder.run_folders import recipe_of, weight_files
 from smskd.builder.saved import network_of
-from smskd.builder.trust import check_names
 from smskd.cli.printing import SafeConsole
 from smskd.cli.progress import Display
 from smskd.config.data import DataConfig
@@ -27,7 +27,6 @@ from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.models.weights import read_weights
 from smskd.recipe import Recipe, read
-from smskd.runs.folder import RECIPE, STUDENT
 from smskd.training.accuracy import evaluate
 from smskd.training.globals import computing
 from smskd.training.host import device_of
@@ -53,8 +52,8 @@ def evaluate_all(
     loaded: tuple[DataConfig, Dataset | TextDataset] | None = None
     results = []
     with display.shown():
-        for weights in (file for path in paths for file in _weights(path)):
-            wanted = read(recipe, overrides) if recipe else _recipe_of(weights, overrides, trust=trust)
+        for weights in (file for path in paths for file in weight_files(path)):
+            wanted = read(recipe, overrides) if recipe else recipe_of(weights, overrides, trust=trust)
             if loaded is None or loaded[0] != wanted.data:
                 loaded = wanted.data, load_data(wanted.data, display.reading)
             results.append(_result(weights, wanted, loaded[1], trust=trust))
@@ -111,35 +110,3 @@ def _student(weights: Path, recipe: Recipe, dataset: Dataset | TextDataset, *, t
         )
     config = replace(recipe.student, weights=str(weights))
     return config.name, load_model(config, dataset, "student")
-
-
-def _weights(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(f"{path}: no such run or file")
-    if (path / STUDENT).is_file():
-        return [path / STUDENT]
-    files = [file.parent / STUDENT for file in sorted(path.rglob(RECIPE)) if (file.parent / STUDENT).is_file()]
-    if not files:
-        raise UserError(f"{path} contains no finished run (no {STUDENT} in it)")
-    return files
-
-
-def _recipe_of(weights: Path, overrides: list[str], *, trust: bool) -> Recipe:
-    """The recipe in the folder of a run. Others may have written it: unless it is trusted, it names nothing foreign."""
-    for folder in weights.resolve().parents:
-        file = folder / RECIPE
-        if file.is_file():
-            recipe = read(file, overrides)
-            if not trust:
-                check_names(recipe, str(file), overrides)
-            if is_given(recipe.data.source.name):
-                raise UserError(
-                    f"{weights}: the run was made in Python on data that only its program has; give a recipe with the "
-                    "data: --recipe RECIPE"
-                )
-            return recipe
-    raise UserError(
-        f"{weights} is not in the folder of a run; give the recipe with its data and student: --recipe RECIPE"
-    )

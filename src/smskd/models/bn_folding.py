@@ -1,13 +1,14 @@
 """Folding batch norms into the convolutions in front of them, in a network that is not trained any more."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.interfaces.inputs import Inputs
 from smskd.models.copying import copy_of
@@ -24,10 +25,12 @@ class Folding:
     Attributes:
         model: the folded copy; None where nothing was folded.
         notes: one sentence for each reason for which batch norms were not folded.
+        pairs: names of convolutions and of the batch norms that were folded into them, in ``model.wrapped``.
     """
 
     model: FeatureModel | None
     notes: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
 
 
 def folded(model: FeatureModel, example: Inputs) -> Folding:
@@ -65,8 +68,34 @@ def _folded(model: FeatureModel, images: Inputs) -> Folding:
     with preserve_state(twin):
         after = twin.extract(images, names)
     if all(close(after[name], before[name]) for name in names):
-        return Folding(twin, notes)
+        return Folding(twin, notes, _in_wrapped(model, pairs))
     return Folding(None, ("Batch norms are not folded: the outputs would differ by more than rounding.",))
+
+
+def prepare_folded(module: nn.Module, pairs: Iterable[tuple[str, str]]) -> None:
+    """Gives a network, in place, the layers of a folded one: its weights are still to be loaded.
+
+    Args:
+        module: the network with its batch norms.
+        pairs: :attr:`Folding.pairs`.
+
+    Raises:
+        UserError: it has no such layers.
+    """
+    for convolution, norm in pairs:
+        found = dict(module.named_modules())
+        conv, bn = found.get(convolution), found.get(norm)
+        if not isinstance(conv, nn.Conv2d) or not isinstance(bn, nn.BatchNorm2d):
+            raise UserError(f"the network has no batch norm {norm!r} behind a convolution {convolution!r}")
+        if conv.bias is None:
+            conv.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels))
+        _replace(module, norm, nn.Identity())
+
+
+def _in_wrapped(model: FeatureModel, pairs: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    inside = next(name for name, module in model.named_modules() if module is model.wrapped)
+    prefix = f"{inside}." if inside else ""
+    return tuple((convolution.removeprefix(prefix), norm.removeprefix(prefix)) for convolution, norm in pairs)
 
 
 def _pairs(model: FeatureModel, images: Inputs, names: list[str]) -> tuple[list[tuple[str, str]], dict[str, Tensor]]:

@@ -44,6 +44,7 @@ class Facts:
         tokens: the largest number of tokens of a sample that it learned from.
         tokenizer: identifies the tokenizer whose ids it learned from.
         heads: descriptions of the heads that methods have put on the network, the innermost first.
+        folded: names of the convolutions, each with the batch norm that has been folded into it.
     """
 
     model: str | None = None
@@ -59,6 +60,7 @@ class Facts:
     fields: tuple[str, ...] | None = None
     tokens: int | None = None
     tokenizer: str | None = None
+    folded: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, metadata: Mapping[str, str], source: str) -> "Facts":
@@ -164,6 +166,7 @@ class _Checked:
     fields: tuple[str, ...] | None = None
     tokens: Tokens | None = None
     tokenizer: str | None = None
+    folded: tuple[tuple[str, str], ...] = ()
 
     @model_validator(mode="after")
     def _agree(self) -> "_Checked":

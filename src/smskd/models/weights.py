@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,12 @@ from smskd.runs.tensor_files import read_tensors, write_tensors
 
 RUN_WEIGHTS = "student.safetensors"
 """Name of the file of the student's weights in the folder of a run."""
+
+EXPORTED_WEIGHTS = "model.safetensors"
+"""Name of the file of weights in an exported folder, as timm and transformers have it."""
+
+OWN_CONFIGURATION = "transformers/."
+"""In the facts of an exported network of transformers: its configuration is in the folder of the weights."""
 
 _PARALLEL = "module."
 _COUNTER = "num_batches_tracked"
@@ -45,7 +51,10 @@ class SavedWeights:
         Raises:
             UserError: a value is not what it has to be.
         """
-        return Facts.parse(self.metadata, f"weights: {self.file}")
+        known = Facts.parse(self.metadata, f"weights: {self.file}")
+        if known.model == OWN_CONFIGURATION:
+            return replace(known, model=f"transformers/{self.file.parent.absolute()}")
+        return known
 
 
 def read_weights(path: str | Path) -> SavedWeights:
@@ -74,9 +83,9 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
 
     Args:
         module: the model; for an adapted one, the wrapped module.
-        path: a ``.safetensors`` file, the folder of a run, or a checkpoint written by ``torch.save`` (``.pth``,
-            ``.pt``), which is read with ``weights_only=True``. The state dict of a checkpoint is the checkpoint itself,
-            or its entry ``model``, ``state_dict`` or ``net``.
+        path: a ``.safetensors`` file, the folder of a run, an exported folder, or a checkpoint written by
+            ``torch.save`` (``.pth``, ``.pt``), which is read with ``weights_only=True``. The state dict of a checkpoint
+            is the checkpoint itself, or its entry ``model``, ``state_dict`` or ``net``.
 
     Raises:
         UserError: there is no such file, it cannot be read, or its weights do not fit the model: missing or unexpected
@@ -192,7 +201,7 @@ def _saved(module: nn.Module) -> nn.Module:
 
 def _file(path: Path) -> Path:
     folder = os.path.isdir(path)  # of a name that no file can have, these functions are false where Path's raise
-    file = path / RUN_WEIGHTS if folder else path
+    file = _in_folder(path) if folder else path
     if os.path.isfile(file):
         return file
     if os.path.exists(file):
@@ -200,6 +209,11 @@ def _file(path: Path) -> Path:
     raise UserError(
         f"weights: the folder {path} has no {RUN_WEIGHTS}" if folder else f"weights: there is no file {path}"
     )
+
+
+def _in_folder(folder: Path) -> Path:
+    exported = folder / EXPORTED_WEIGHTS
+    return exported if not os.path.exists(folder / RUN_WEIGHTS) and os.path.isfile(exported) else folder / RUN_WEIGHTS
 
 
 def _without_prefix(weights: Mapping[str, Tensor], current: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

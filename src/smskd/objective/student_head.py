@@ -112,7 +112,7 @@ def rebuild_head(student: FeatureModel, description: str, *, trust: bool = False
     if not trust and value.method not in METHODS.builtin_names():
         raise UserError(
             f"the student's head is that of the method '{value.method}', which does not come with smskd: to import it, "
-            "say that the file is trusted (smskd.load(..., trust=True), smskd eval --trust)"
+            "say that the file is trusted (trust=True in Python, --trust on the command line)"
         )
     method = METHODS.make(ComponentConfig(value.method, value.hyperparameters), "the head")
     missing = [str(tap) for tap in value.taps if Tap.parse(tap).feature not in (*student.feature_names, LOGITS)]

@@ -24,7 +24,12 @@ _DIGEST = "sha256"
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, *, parents: bool = True
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    parents: bool = True,
+    others: Mapping[str, str] | None = None,
 ) -> None:
     """Writes a safetensors file atomically; equal content gives equal bytes.
 
@@ -33,6 +38,7 @@ def write_tensors(
         tensors: by name, on any device; they are written contiguous.
         metadata: texts by name.
         parents: whether missing parent folders are created.
+        others: entries for other programs, beside our own; with one, the order of the two in the file is random.
 
     Raises:
         UserError: the file cannot be written.
@@ -42,7 +48,7 @@ def write_tensors(
     entry = json.dumps({**own, _DIGEST: _digest(contiguous, own)}, sort_keys=True)
     with replacing(path, parents=parents) as temporary:
         # Not safetensors' save_file: a process killed in it leaves a temporary file that nobody can attribute.
-        temporary.write_bytes(save(contiguous, metadata={METADATA: entry}))
+        temporary.write_bytes(save(contiguous, metadata={**(others or {}), METADATA: entry}))
 
 
 def read_tensors(path: Path, *, own: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -118,7 +118,7 @@ class Augmentation:
         self.check_channels(images.shape[1])
         if variant is not None:
             images = self.crop_and_flip(images, variant)
-        scale, shift = _affine(self.mean, self.std, images.device)
+        scale, shift = affine(self.mean, self.std, images.device)
         x = images.contiguous(memory_format=self.memory_format).to(torch.float32)
         return x.mul_(scale).add_(shift)
 
@@ -160,7 +160,7 @@ class Augmentation:
 
 
 @lru_cache(maxsize=32)
-def _affine(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+def affine(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
     """Scale and shift [channels, 1, 1] that map a byte to (byte / 255 - mean) / std."""
     # Cached, because a copy to a GPU for every batch would synchronise with it; never as inference tensors.
     with torch.inference_mode(False):

@@ -14,7 +14,7 @@ from smskd.data.images import check_labels, numbered_classes
 from smskd.data.sources.hf_columns import class_names, image_column, label_column
 from smskd.data.sources.image_decoding import MAX_PIXELS
 from smskd.data.sources.image_files import read_file
-from smskd.errors import UserError, nearest
+from smskd.errors import UserError, nearest, not_installed
 
 _TEST = ("test", "validation", "valid", "val")
 """The first one that exists is used."""
@@ -163,8 +163,5 @@ def _library() -> Any:
     try:
         import datasets
     except ImportError as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"datasets cannot be imported ({reason}); install it with: pip install 'smskd[datasets]'"
-        ) from None
+        raise not_installed("datasets", "datasets", error) from None
     return datasets

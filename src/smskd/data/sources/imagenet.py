@@ -58,12 +58,17 @@ def imagenet(
         UserError: a folder or file is missing, test images have a class without training images, or labels and images
             of ``val`` differ; in training, an image cannot be read or decoded.
     """
-    form = CentreCrop(image_size, shorter_side or round(max(image_size) * 8 / 7))
+    form = CentreCrop(image_size, shorter_side or default_shorter_side(image_size))
     train, test = parts(expanded(root), None if devkit is None else expanded(devkit))
     dataset = encoded_dataset(
         "imagenet", train, test, form, subset=subset, streaming=streaming, track=track, statistics=(_MEAN, _STD)
     )
     return replace(dataset, padding=0)
+
+
+def default_shorter_side(image_size: tuple[int, int]) -> int:
+    """The pixels of the shorter side from which images of (height, width) are cropped: 256 for 224."""
+    return round(max(image_size) * 8 / 7)
 
 
 def parts(root: Path, devkit: Path | None = None) -> tuple[ImageFiles, ImageFiles]:

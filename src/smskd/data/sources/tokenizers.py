@@ -12,7 +12,7 @@ from torch import Tensor
 from smskd.config.paths import expanded
 from smskd.data.sources.catalog import Track
 from smskd.data.texts import INPUT_IDS, Field, field_of
-from smskd.errors import UserError
+from smskd.errors import UserError, not_installed
 from smskd.interfaces.inputs import ATTENTION_MASK
 
 _AT_ONCE = 1000
@@ -46,11 +46,7 @@ class Tokenizer:
         try:
             import transformers
         except ImportError as error:
-            reason = str(error).partition("\n")[0]
-            raise UserError(
-                f"{option}: transformers cannot be imported ({reason}); install it with: pip install "
-                "'smskd[transformers]'"
-            ) from None
+            raise UserError(f"{option}: {not_installed('transformers', 'transformers', error)}") from None
         folder = expanded(name)
         if not folder.is_dir() and (folder.exists() or name.startswith((".", "/", "~"))):
             raise UserError(f"{option}: {folder} is no folder with the files of a tokenizer")

@@ -22,9 +22,3 @@ def own_name(name: str) -> str:
     if not own:
         raise UserError(f"model '{name}': the name of a network of {library} is missing behind the slash")
     return own
-
-
-def not_installed(library: str, error: ImportError) -> UserError:
-    """The error of a library that cannot be imported."""
-    reason = str(error).partition("\n")[0]
-    return UserError(f"{library} cannot be imported ({reason}); install it with: pip install 'smskd[{library}]'")

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import nn
 
+from smskd.errors import not_installed
 from smskd.models.libraries.making import Wanted, unknown
-from smskd.models.libraries.names import not_installed
 
 _HUB = ("hf-hub:", "hf_hub:", "local-dir:")
 
@@ -21,7 +21,7 @@ def make(wanted: Wanted) -> nn.Module:
     try:
         import timm
     except ImportError as error:
-        raise not_installed("timm", error) from None
+        raise not_installed("timm", "timm", error) from None
     if not wanted.name.startswith(_HUB) and not timm.is_model(wanted.name):
         raise unknown("timm", wanted.name, timm.list_models())
     channels, height, width = wanted.image_shape

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from smskd.errors import UserError
+from smskd.errors import UserError, not_installed
 from smskd.models.libraries.making import Wanted
-from smskd.models.libraries.names import not_installed
 
 
 def make(wanted: Wanted) -> nn.Module:
@@ -63,7 +62,7 @@ def _library_and_config(name: str) -> tuple[Any, Any]:
     try:
         import transformers
     except ImportError as error:
-        raise not_installed("transformers", error) from None
+        raise not_installed("transformers", "transformers", error) from None
     folder = Path(name)
     if (folder.exists() or name.startswith((".", "/", "~"))) and not (folder / "config.json").is_file():
         raise UserError(f"transformers: the folder {folder} has no config.json{_near(folder)}")
