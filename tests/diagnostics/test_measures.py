@@ -10,6 +10,7 @@ from smskd.diagnostics.calibration import calibration
 from smskd.diagnostics.confidence import true_class_probabilities
 from smskd.diagnostics.similarity import linear_cka
 from smskd.diagnostics.transfer import transfer
+from smskd.ops.divergences import true_class_probability
 
 
 def logits_of(*probabilities: list[float]) -> torch.Tensor:
@@ -49,6 +50,9 @@ def test_true_class_probabilities_by_hand() -> None:
     assert found.mean == pytest.approx((0.05 + 0.55 + 0.85 + 1.0) / 4)
     assert found.quantiles[2] == pytest.approx(0.7)
     assert found.histogram == pytest.approx((0.25, 0, 0, 0, 0, 0.25, 0, 0, 0.25, 0.25))
+    values = true_class_probability(logits.double(), torch.tensor([0, 1, 1, 0])).sort().values / (4 * found.mean)
+    weight = (values[0], 0, 0, 0, 0, values[1], 0, 0, values[2], values[3])
+    assert found.weight == pytest.approx([float(share) for share in weight])
 
 
 def test_cka_ignores_rotation_and_scale_and_nothing_else() -> None:
@@ -70,12 +74,13 @@ def test_cka_of_two_vectors_is_the_squared_correlation() -> None:
 
 def test_transfer_by_hand() -> None:
     before = torch.tensor([1, 1, 1, 0, 0, 1]).bool()
-    after = torch.tensor([1, 0, 0, 1, 0, 1]).bool()
-    found = transfer(before, after, torch.tensor([0, 0, 1, 1, 1, 1]), ["cat", "dog"])
+    predicted = torch.tensor([0, 1, 0, 1, 0, 1])
+    found = transfer(before, predicted, torch.tensor([0, 0, 1, 1, 1, 1]), ["cat", "dog"])
     assert (found.all.retained, found.all.forgotten, found.all.learned, found.all.never_known) == (2, 2, 1, 1)
     assert (found.by_class["cat"].retained, found.by_class["cat"].forgotten) == (1, 1)
     assert (found.by_class["dog"].forgotten, found.by_class["dog"].never_known) == (1, 1)
     assert found.forgotten == (1, 2)
+    assert found.mistaken_for == (1, 0)
     assert found.p == 1.0  # 2 of 3 discordant pairs: 2 * (1 + 3) / 8, at most 1
     assert not found.negative
 
@@ -83,13 +88,13 @@ def test_transfer_by_hand() -> None:
 @pytest.mark.parametrize(("forgotten", "learned", "negative"), [(6, 0, True), (5, 0, False), (0, 6, False)])
 def test_negative_transfer_is_more_than_noise(forgotten: int, learned: int, negative: bool) -> None:
     before = torch.tensor([1] * forgotten + [0] * learned + [1] * 20).bool()
-    after = torch.tensor([0] * forgotten + [1] * learned + [1] * 20).bool()
-    found = transfer(before, after, torch.zeros(len(before), dtype=torch.int64), ["only"])
+    predicted = torch.tensor([1] * forgotten + [0] * learned + [0] * 20)
+    found = transfer(before, predicted, torch.zeros(len(before), dtype=torch.int64), ["only"])
     assert found.p == pytest.approx(2 * 0.5 ** (forgotten + learned))
     assert found.negative is negative
 
 
 def test_classes_of_one_name_stay_apart() -> None:
     right = torch.tensor([True, True])
-    found = transfer(right, right, torch.tensor([0, 1]), ["crane", "crane"])
+    found = transfer(right, torch.tensor([0, 1]), torch.tensor([0, 1]), ["crane", "crane"])
     assert list(found.by_class) == ["crane", "crane (1)"]

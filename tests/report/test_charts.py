@@ -67,7 +67,15 @@ def test_accuracy_axes_stay_within_percents() -> None:
     assert marks.percent_scale([0.5, 99.9, float("nan")]).to_dict()["domain"] == [0.0, 100.0]
 
 
-def test_losses_of_very_different_size_get_a_log_axis(run: Run) -> None:
+@pytest.fixture
+def few_parts(tmp_path: Path) -> Run:
+    """Six parts of the loss with their total, which fit into one chart."""
+    return load_run(write_run(tmp_path / "few", stages=[["sp"], ["fitnet"], ["dkd"]]))
+
+
+def test_losses_of_very_different_size_get_a_log_axis(few_parts: Run) -> None:
+    run = few_parts
+
     def kinds() -> set[str]:
         layers = loss_chart(run).to_dict()["layer"]
         ys = [layer["encoding"].get("y", {}) for layer in layers]
@@ -81,7 +89,15 @@ def test_losses_of_very_different_size_get_a_log_axis(run: Run) -> None:
     assert kinds() == {"linear"}
 
 
-def test_a_zero_has_no_place_on_a_log_axis(run: Run) -> None:
+def test_more_than_six_parts_become_small_charts(run: Run, few_parts: Run) -> None:
+    assert "facet" not in loss_chart(few_parts).to_dict()
+    found = loss_chart(run).to_dict()
+    assert found["facet"]["sort"] == ["total", "ce", "at", "sp", "fitnet", "anchor", "dkd"]
+    assert found["resolve"]["scale"]["y"] == "independent"
+
+
+def test_a_zero_has_no_place_on_a_log_axis(few_parts: Run) -> None:
+    run = few_parts
     for entry in run.metrics[:10]:
         entry["losses"]["anchor"] = 0.0
     assert 0.0 in [record.get("value") for record in records(loss_chart(run))]
@@ -90,13 +106,13 @@ def test_a_zero_has_no_place_on_a_log_axis(run: Run) -> None:
     assert 0.0 not in [record.get("value") for record in records(loss_chart(run))]
 
 
-def test_stages_begin_at_rules_and_are_named(run: Run) -> None:
-    for chart in (accuracy_chart(run), loss_chart(run)):
+def test_stages_begin_at_rules_and_are_named(run: Run, few_parts: Run) -> None:
+    for chart, first in ((accuracy_chart(run), "1 · at + sp"), (loss_chart(few_parts), "1 · sp")):
         found = list(records(chart))
         assert [record for record in found if record == {"epoch": 10.5}]
         assert [record for record in found if record == {"epoch": 20.5}]
         labels = {record["text"] for record in found if " · " in str(record.get("text"))}
-        assert labels == {"1 · at + sp", "2 · fitnet", "3 · dkd"}
+        assert labels == {first, "2 · fitnet", "3 · dkd"}
 
 
 def test_stage_labels_keep_apart() -> None:
@@ -221,6 +237,8 @@ def test_each_colour_has_a_counterpart_in_the_dark() -> None:
         theme.GREY,
         theme.ON_DEEP,
         theme.ON_BRIGHT,
+        theme.PALE,
+        theme.GROUND,
         *theme.PALETTE,
     }
     assert set(theme.DARK) == lights

@@ -12,7 +12,7 @@ import pytest
 from smskd.errors import UserError
 from smskd.report import engine, engine_process
 from smskd.report.accuracy_chart import accuracy_chart
-from smskd.report.engine import EngineError, library, svgs
+from smskd.report.engine import EngineError, drawn, library
 from smskd.report.page import write_run_report
 from smskd.report.svg import save_svg
 from smskd.runs.reader import load_run
@@ -81,13 +81,16 @@ def test_a_later_report_has_the_charts(tmp_path: Path, monkeypatch: pytest.Monke
         program(tmp_path, patch, "raise SystemExit(1)")
         assert len(write_run_report(folder).notes) == 1
     assert write_run_report(folder).notes == ()
-    assert {path.name for path in (folder / "charts").iterdir()} == {"accuracy.svg", "losses.svg", "outcomes.svg"}
+    assert {path.name for path in (folder / "charts").iterdir()} == {"accuracy.svg", "losses.svg"} | {
+        "outcomes.svg",
+        "forgetting.svg",
+    }
 
 
 def test_an_interpreter_that_is_gone_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(EngineError, match="No such file or directory: '/nowhere/python'"):
-        svgs({"a": POINT})
+        drawn({"a": POINT})
 
 
 def test_a_folder_of_svgs_that_cannot_be_written_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +107,7 @@ def test_modules_of_the_working_folder_are_not_imported(tmp_path: Path, monkeypa
     for name in ("json", "vl_convert", "pathlib"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.chdir(tmp_path)
-    assert svgs({"a": POINT})["a"].startswith("<svg")
+    assert drawn({"a": POINT})["a"].startswith(b"<svg")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a shell with ulimit")
@@ -123,7 +126,7 @@ def test_limited_memory_and_a_closed_input(tmp_path: Path) -> None:
 def test_names_are_visible_in_svgs() -> None:
     hostile = "a\x1b\x01\uffff\u202e<script>"
     specification = {**POINT, "title": hostile, "data": {"values": [{"a": 1, hostile: hostile}]}}
-    svg = svgs({"x/../y": specification})["x/../y"]
+    svg = drawn({"x/../y": specification})["x/../y"].decode("utf-8")
     assert "a\\x1b\\x01\\uffff\\u202e&lt;script" in svg
     assert "<script" not in svg
 

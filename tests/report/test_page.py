@@ -102,7 +102,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_run_folder_gets_page_and_svgs_and_no_leavings(single: Path) -> None:
     folder = single.parent
     assert single == folder / "report.html"
-    assert {path.name for path in (folder / "charts").iterdir()} == {"accuracy.svg", "losses.svg", "outcomes.svg"}
+    assert {path.name for path in (folder / "charts").iterdir()} == {
+        "accuracy.svg",
+        "losses.svg",
+        "outcomes.svg",
+        "forgetting.svg",
+    }
     assert {path.name for path in folder.iterdir()} == {
         "recipe.yaml",
         "environment.json",
@@ -151,7 +156,7 @@ def test_all_results_of_a_run(single: Path) -> None:
         assert text in words
     assert "best" not in words
     assert "Pretraining" not in words
-    assert charts_of(elements) == ["run0-accuracy", "run0-losses", "run0-outcomes"]
+    assert charts_of(elements) == ["run0-accuracy", "run0-losses", "run0-outcomes", "run0-forgetting"]
 
 
 def test_with_a_validation_split_the_best_epoch_is_shown(tmp_path: Path) -> None:
@@ -202,7 +207,7 @@ def test_several_runs_begin_with_their_comparison(several: Path) -> None:
     assert "2 recipes compared" in elements.words
     assert "66.50 ± 0.71" in elements.words
     assert [tag for tag, _ in elements.found].count("details") == 4
-    assert charts_of(elements)[:3] == ["comparison", "curves", "run0-accuracy"]
+    assert charts_of(elements)[:5] == ["comparison", "curves", "cost-seconds", "cost-epochs", "run0-accuracy"]
     identifiers = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
 

@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 import typer
 
 from smskd.cli import bench_commands, catalog_commands, completion
-from smskd.cli.arguments import AsJson, Overrides, Quiet, RecipeArgument, Runs, Trust, named_folder, parse_seeds
+from smskd.cli.arguments import (
+    AsJson,
+    Baseline,
+    Overrides,
+    PublishedFile,
+    Quiet,
+    RecipeArgument,
+    Runs,
+    Trust,
+    named_folder,
+    parse_seeds,
+)
 from smskd.cli.export_command import export, predict
 from smskd.cli.sweep_command import sweep
 from smskd.errors import UserError
@@ -98,19 +109,11 @@ def evaluate(
 @app.command(epilog="Example: smskd compare runs/digits --baseline plain --markdown")
 def compare(
     runs: Runs,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RECIPE",
-            help="Add the differences to this recipe, paired by seed, with an interval and a test.",
-        ),
-    ] = None,
-    published: Annotated[
+    baseline: Baseline = None,
+    published: PublishedFile = None,
+    html: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Add published accuracies from a CSV file: dataset,teacher,student,method,top1,kind,protocol.",
-        ),
+        typer.Option(metavar="FILE", help="Write the page of the comparison as well, as smskd report does."),
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
@@ -121,7 +124,7 @@ def compare(
     from smskd.cli.comparison import print_comparison, wanted_form
 
     form = wanted_form(csv=csv, markdown=markdown, latex=latex, json=as_json)
-    print_comparison(runs, form, baseline=baseline, published=published)
+    print_comparison(runs, form, baseline=baseline, published=published, html=html)
 
 
 @app.command(epilog="Example: smskd analyse runs/digits/seed0")
@@ -146,18 +149,34 @@ def analyse(
     analyse_runs(runs, form, train_images=train_images, gradient_batches=gradient_batches, trust=trust)
 
 
-@app.command(epilog="Example: smskd report runs/digits --out digits.html")
+@app.command(epilog="Example: smskd report runs/digits --baseline plain --out digits.html")
 def report(
     runs: Runs,
     out: Annotated[
         Path | None,
         typer.Option(help=r"The HTML file.  \[default: report.html in the first folder]"),
     ] = None,
+    baseline: Baseline = None,
+    published: PublishedFile = None,
+    analysis: Annotated[
+        bool, typer.Option("--analysis", help="Analyse the runs, which takes forward passes, and show the results.")
+    ] = False,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the charts as figures for print; a page only with --out."),
+    ] = None,
+    form: Annotated[
+        Literal["svg", "pdf", "png"] | None, typer.Option("--format", help=r"Of the figures.  \[default: pdf]")
+    ] = None,
+    width: Annotated[
+        float | None, typer.Option(metavar="CM", help=r"Of the figures, in centimetres.  \[default: 8.5]")
+    ] = None,
+    trust: Trust = False,
 ) -> None:
-    """Write an HTML page with tables and charts, a single file that needs no network."""
-    from smskd.cli.comparison import write_page
+    """Write an HTML page with tables and charts, a single file that needs no network, or figures for a paper."""
+    from smskd.cli.pages import Wanted, write_pages
 
-    write_page(runs, out)
+    write_pages(runs, Wanted(out, baseline, published, figures, form, width, analysis, trust))
 
 
 @app.command(epilog="Example: smskd demo --out runs/demo")

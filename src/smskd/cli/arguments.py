@@ -25,6 +25,20 @@ Overrides = Annotated[
     typer.Argument(metavar="KEY.PATH=VALUE", help="Changes to the recipe: training.epochs=10 stages.1.anchor.weight=0"),
 ]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs, or folders with runs below them.")]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RECIPE",
+        help="Add the differences to this recipe, paired by seed, with an interval and a test.",
+    ),
+]
+PublishedFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Add published accuracies from a CSV file: dataset,teacher,student,method,top1,kind,protocol.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Trust = Annotated[
     bool,

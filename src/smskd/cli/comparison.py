@@ -1,4 +1,4 @@
-"""`smskd compare` and `smskd report`: the comparison of runs, and their page."""
+"""`smskd compare`: the comparison of runs."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from smskd.analysis.visible import one_line
 from smskd.cli.printing import console
 from smskd.errors import UserError
 from smskd.runs.atomic_files import is_stream
-from smskd.runs.reader import find_finished
+from smskd.runs.reader import Run, find_finished
 
 Form = Literal["table", "csv", "markdown", "json", "latex"]
 
@@ -35,13 +35,45 @@ def wanted_form(*, csv: bool, markdown: bool, latex: bool, json: bool) -> Form:
 
 
 def print_comparison(
-    paths: Sequence[Path], form: Form, *, baseline: str | None = None, published: Path | None = None
+    paths: Sequence[Path],
+    form: Form,
+    *,
+    baseline: str | None = None,
+    published: Path | None = None,
+    html: Path | None = None,
 ) -> None:
     """Prints the comparison of runs over their seeds; what is left out is told on stderr.
 
     Args:
         paths: folders of runs, or with runs below them.
         form: of the output.
+        baseline: label of the recipe from which the others' paired differences are taken; None: there are none.
+        published: a CSV file of published accuracies.
+        html: of the page that is written as well; None: none is.
+
+    Raises:
+        UserError: nothing can be compared, no recipe is called as the baseline, or a file cannot be read or written.
+    """
+    if html is not None and html.is_dir():
+        raise UserError(f"--html: {html} is a folder; give the name of an HTML file")
+    runs, rows, remarks = compared(paths, baseline=baseline, published=published)
+    written: Sequence[str] = ()
+    if html is not None:
+        from smskd.report.page import write_report
+
+        written = write_report(runs, html, remarks, rows=rows).notes
+    if html is None or not is_stream(html):  # else the output may be the page itself
+        _print(rows, form)
+    tell([*remarks, *notes(rows), *written])
+
+
+def compared(
+    paths: Sequence[Path], *, baseline: str | None = None, published: Path | None = None
+) -> tuple[list[Run], list[Row], list[str]]:
+    """The finished runs, their comparison, and sentences on what is left out.
+
+    Args:
+        paths: folders of runs, or with runs below them.
         baseline: label of the recipe from which the others' paired differences are taken; None: there are none.
         published: a CSV file of published accuracies.
 
@@ -58,8 +90,13 @@ def print_comparison(
     if baseline is not None:
         rows, unpaired = with_differences(rows, baseline)
         remarks += unpaired
-    _print(rows, form)
-    _tell([*remarks, *notes(rows)])
+    return runs, rows, remarks
+
+
+def tell(sentences: Iterable[str]) -> None:
+    """Prints sentences on stderr."""
+    for sentence in sentences:
+        typer.echo(f"smskd: {one_line(sentence)}", err=True)
 
 
 def _print(rows: Sequence[Row], form: Form) -> None:
@@ -70,28 +107,3 @@ def _print(rows: Sequence[Row], form: Form) -> None:
     else:
         written = {"csv": csv_text, "markdown": markdown, "latex": latex}[form]
         typer.echo(written(rows), nl=False)
-
-
-def write_page(paths: Sequence[Path], out: Path | None) -> None:
-    """Writes the page of some runs and prints its path; what is left out is told on stderr.
-
-    Args:
-        paths: folders of runs, or with runs below them.
-        out: the HTML file; None: ``report.html`` in the first folder, of a single run with its charts as SVG.
-    """
-    from smskd.report.page import PAGE, write_report, write_run_report
-
-    target = out or paths[0] / PAGE
-    if target.is_dir():
-        raise UserError(f"--out: {target} is a folder; give the name of an HTML file")
-    runs, remarks = find_finished(paths)
-    alone = out is None and len(runs) == 1 and runs[0].path == paths[0]
-    page = write_run_report(paths[0]) if alone else write_report(runs, target, remarks, follow_links=out is not None)
-    if out is None or not is_stream(out):  # else the output may be the page itself
-        typer.echo(page.path)
-    _tell([*remarks, *page.notes])
-
-
-def _tell(sentences: Iterable[str]) -> None:
-    for sentence in sentences:
-        typer.echo(f"smskd: {one_line(sentence)}", err=True)

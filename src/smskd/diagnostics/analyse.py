@@ -165,7 +165,7 @@ class _Work:
             agreement=None if taught is None else agreement(found.logits, taught.logits),
             transfer=None
             if previous is None
-            else transfer(previous.correct, found.correct, found.y, self.dataset.class_names),
+            else transfer(previous.correct, found.predicted, found.y, self.dataset.class_names),
             tcp=true_class_probabilities(found.logits, found.y),
         )
 

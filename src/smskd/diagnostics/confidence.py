@@ -19,11 +19,14 @@ class Distribution:
         mean: of all.
         quantiles: at 5, 25, 50, 75 and 95 %.
         histogram: share of the samples in each of ten bins of equal width.
+        weight: share of the sum of all numbers that the samples of each bin have: of the reference loss, where the
+            numbers are its weights. All are 0 where the sum is.
     """
 
     mean: float
     quantiles: tuple[float, ...]
     histogram: tuple[float, ...]
+    weight: tuple[float, ...]
 
 
 def true_class_probabilities(logits: Tensor, y: Tensor) -> Distribution:
@@ -35,8 +38,10 @@ def true_class_probabilities(logits: Tensor, y: Tensor) -> Distribution:
     """
     values = true_class_probability(logits.double(), y)
     place = (values * BINS).long().clamp(max=BINS - 1)
+    sums = torch.zeros(BINS, dtype=values.dtype).index_add_(0, place, values)
     return Distribution(
         mean=float(values.mean()),
         quantiles=tuple(values.quantile(torch.tensor(QUANTILES, dtype=values.dtype)).tolist()),
         histogram=tuple((torch.bincount(place, minlength=BINS).double() / len(values)).tolist()),
+        weight=tuple((sums / values.sum().clamp(min=torch.finfo(values.dtype).tiny)).tolist()),
     )

@@ -27,9 +27,14 @@ class Predictions:
     features: dict[str, Tensor] = field(default_factory=dict)
 
     @property
+    def predicted(self) -> Tensor:
+        """int64 [N], the class with the largest logit."""
+        return self.logits.topk(1, dim=1).indices[:, 0]
+
+    @property
     def correct(self) -> Tensor:
         """[N] bool, whether the class with the largest logit is the true one."""
-        return self.logits.topk(1, dim=1).indices[:, 0] == self.y
+        return self.predicted == self.y
 
     @property
     def top1(self) -> float:

@@ -21,12 +21,14 @@ class Transfer:
         all: over all samples.
         by_class: by name of the class, in the order of the classes.
         forgotten: positions in the data of the samples that were right before and are wrong after, ascending.
+        mistaken_for: the class that is predicted for each of them afterwards, an index.
         p: two-sided p value of McNemar's exact test that as many samples are forgotten as are learned.
     """
 
     all: Transitions
     by_class: dict[str, Transitions]
     forgotten: tuple[int, ...]
+    mistaken_for: tuple[int, ...]
     p: float
 
     @property
@@ -35,16 +37,18 @@ class Transfer:
         return self.all.forgotten > self.all.learned and self.p < LEVEL
 
 
-def transfer(before: Tensor, after: Tensor, y: Tensor, class_names: Sequence[str]) -> Transfer:
+def transfer(before: Tensor, predicted: Tensor, y: Tensor, class_names: Sequence[str]) -> Transfer:
     """Compares the predictions at the start and at the end of a stage.
 
     Args:
         before: bool [N], which samples are right at the start.
-        after: bool [N], which are right at the end.
+        predicted: int64 [N], the classes that are predicted at the end.
         y: int64 [N], the true classes.
         class_names: one name per class.
     """
+    after = predicted == y
     found = transitions(before, after)
+    forgotten = torch.nonzero(before & ~after)[:, 0]
     changed = found.forgotten + found.learned
     by_class = {}
     for label, name in enumerate(class_names):
@@ -53,6 +57,7 @@ def transfer(before: Tensor, after: Tensor, y: Tensor, class_names: Sequence[str
     return Transfer(
         all=found,
         by_class=by_class,
-        forgotten=tuple(torch.nonzero(before & ~after)[:, 0].tolist()),
+        forgotten=tuple(forgotten.tolist()),
+        mistaken_for=tuple(predicted[forgotten].tolist()),
         p=float(binomtest(found.forgotten, changed).pvalue) if changed else 1.0,
     )

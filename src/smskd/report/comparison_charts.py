@@ -10,10 +10,22 @@ from smskd.analysis.compare import Row
 from smskd.analysis.format import percent, spread
 from smskd.analysis.tables import LONG_NAME
 from smskd.report import theme
-from smskd.report.marks import Chart, Record, base, colour, dash, epochs, finish, hover, long, percent_scale, tip, wide
-
-_LINE = 46
-"""Height in pixels of the line of a recipe."""
+from smskd.report.marks import (
+    Chart,
+    Record,
+    base,
+    colour,
+    dash,
+    epochs,
+    finish,
+    hover,
+    long,
+    percent_scale,
+    recipe_axis,
+    row_height,
+    tip,
+    wide,
+)
 
 
 def comparison_chart(rows: Sequence[Row]) -> Chart:
@@ -26,13 +38,7 @@ def comparison_chart(rows: Sequence[Row]) -> Chart:
         rows: the comparison.
     """
     named = list(zip([row.label for row in rows], rows, strict=True))
-    y = alt.Y(
-        "recipe:N",
-        title=None,
-        scale=alt.Scale(domain=[name for name, _ in named]),
-        # Name and differences in two lines.
-        axis=alt.Axis(domain=False, ticks=False, grid=True, labelExpr="split(datum.label, ' · ')"),
-    )
+    y = recipe_axis([name for name, _ in named])
     x = alt.X(
         "value:Q",
         title="Top-1 accuracy of the last epoch %",
@@ -58,7 +64,7 @@ def comparison_chart(rows: Sequence[Row]) -> Chart:
         layers,
         "Top-1 accuracy of the last epoch",
         "Dot plot of the last epoch's top-1 accuracy for each recipe: every seed and the mean",
-        height=_LINE * len(rows),
+        height=row_height(len(rows)) * len(rows),
         right=48,
         long_names=True,
     )

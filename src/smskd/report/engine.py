@@ -1,4 +1,4 @@
-"""Charts as SVG, and the library that draws them in a browser, by a chart engine in a process of its own."""
+"""Charts as files, and the library that draws them in a browser, by a chart engine in a process of its own."""
 
 import json
 import signal
@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 
 from smskd.analysis.visible import one_line, shortened
 from smskd.report import engine_process
 from smskd.report.visible_strings import visible_strings
+
+Form = Literal["svg", "pdf", "png"]
 
 TIMEOUT_SECONDS = 120.0
 """After which the engine is ended."""
@@ -29,16 +31,17 @@ class EngineError(Exception):
     """The engine has not done what it was asked for; the message is the reason, in one line."""
 
 
-def svgs(specifications: Mapping[str, dict[str, Any]]) -> dict[str, str]:
-    """The SVG of each chart.
+def drawn(specifications: Mapping[str, dict[str, Any]], form: Form = "svg") -> dict[str, bytes]:
+    """The file of each chart.
 
     Args:
         specifications: Vega-Lite specifications by name.
+        form: of the files. PDF has its fonts embedded, PNG 300 pixels per inch.
 
     Raises:
         EngineError: the engine fails, crashes, is not installed, or takes longer than ``TIMEOUT_SECONDS``.
     """
-    files = {name: f"{position}.svg" for position, name in enumerate(specifications)}
+    files = {name: f"{position}.{form}" for position, name in enumerate(specifications)}
     charts = {files[name]: visible_strings(specification) for name, specification in specifications.items()}
     found = _run({"charts": charts, "library": None}, list(files.values()))
     return {name: found[file] for name, file in files.items()}
@@ -49,9 +52,9 @@ def library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script.
 
     Raises:
-        EngineError: as in :func:`svgs`.
+        EngineError: as in :func:`drawn`.
     """
-    return _run({"charts": {}, "library": _LIBRARY}, [_LIBRARY])[_LIBRARY]
+    return _run({"charts": {}, "library": _LIBRARY}, [_LIBRARY])[_LIBRARY].decode("utf-8")
 
 
 def vega_lite_version() -> str:
@@ -60,7 +63,7 @@ def vega_lite_version() -> str:
     return f"{major}.{minor}"
 
 
-def _run(request: dict[str, Any], files: list[str]) -> dict[str, str]:
+def _run(request: dict[str, Any], files: list[str]) -> dict[str, bytes]:
     """The contents of the files that the engine writes for a request."""
     try:
         with TemporaryDirectory(prefix="smskd-charts-", ignore_cleanup_errors=True) as name:
@@ -68,7 +71,7 @@ def _run(request: dict[str, Any], files: list[str]) -> dict[str, str]:
             text = json.dumps({**request, "vega_lite": vega_lite_version()}, allow_nan=False)
             (folder / engine_process.REQUEST).write_text(text, encoding="utf-8")
             _call(folder)
-            return {file: (folder / file).read_text(encoding="utf-8") for file in files}
+            return {file: (folder / file).read_bytes() for file in files}
     except (OSError, UnicodeDecodeError) as error:
         raise EngineError(_line(str(error))) from None
 

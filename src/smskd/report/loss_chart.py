@@ -2,8 +2,10 @@
 
 import altair as alt
 
+from smskd.analysis.visible import shortened, visible
 from smskd.report import stage_marks, theme
 from smskd.report.marks import (
+    MOST_LINES,
     Chart,
     base,
     colour,
@@ -16,9 +18,13 @@ from smskd.report.marks import (
     hover,
     long,
     run_title,
+    small_multiples,
     wide,
 )
 from smskd.runs.reader import Run
+
+_LONGEST = 40
+"""Characters of the name of a part above its own chart."""
 
 _LOGARITHMIC_FROM = 20.0
 """Ratio of the largest loss to a stage's final one from which the axis is logarithmic."""
@@ -27,7 +33,8 @@ _LOGARITHMIC_FROM = 20.0
 def loss_chart(run: Run) -> Chart:
     """The weighted parts of the training loss over the epochs, and their sum.
 
-    The axis is logarithmic where the losses of the stages differ greatly in size and none is negative.
+    More than six become small multiples, each with an axis of its own. Otherwise the axis is logarithmic where the
+    losses of the stages differ greatly in size and none is negative.
 
     Args:
         run: a finished run.
@@ -35,6 +42,13 @@ def loss_chart(run: Run) -> Chart:
     names = _parts(run)
     records = [epoch_record(run, entry) | wide([entry["losses"].get(name) for name in names]) for entry in run.metrics]
     x = epoch_axis(run)
+    title = f"{run_title(run)}: parts of the loss"
+    description = "Line chart of the loss and its parts over the epochs"
+    if len(names) > MOST_LINES:
+        y = alt.Y("value:Q", title=None, scale=alt.Scale(nice=True), axis=alt.Axis(tickCount=4))
+        line = alt.Chart().mark_line(color=theme.BLUE).encode(x=x, y=y, detail="stage:N")
+        shown = [shortened(visible(name), _LONGEST) for name in names]
+        return small_multiples([line], long(records, shown), shown, title, description, own_axes=True)
     logarithmic = _logarithmic(run)
     values = [record for record in long(records, names) if record["value"] > 0 or not logarithmic]
     lines = (
@@ -51,8 +65,8 @@ def loss_chart(run: Run) -> Chart:
     )
     return finish(
         [*stage_marks.marks(run.stages, x), lines, hover(records, epoch_tips(run), names, ".4f")],
-        f"{run_title(run)}: parts of the loss",
-        "Line chart of the loss and its parts over the epochs",
+        title,
+        description,
         above=stage_marks.height(run.stages),
     )
 

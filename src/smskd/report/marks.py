@@ -16,9 +16,15 @@ from smskd.report import theme
 from smskd.runs.reader import Run
 
 Record = dict[str, Any]
-Chart = alt.LayerChart
+Chart = alt.LayerChart | alt.FacetChart
 
 WIDTH, HEIGHT = 680, 300
+
+SMALL_WIDTH, SMALL_HEIGHT, SMALL_SPACE, SMALL_AXIS = 150, 110, 16, 44
+"""Of many small charts, in pixels: least width, height, the space between them, and the width of a vertical axis."""
+
+MOST_LINES = 6
+"""In a chart; more become small multiples."""
 
 _LONGEST_LABEL = 36
 """Characters of the methods in the label of a stage, which must fit on a phone."""
@@ -40,7 +46,7 @@ def finish(
     above: int = 0,
     right: int = 8,
     long_names: bool = False,
-) -> Chart:
+) -> alt.LayerChart:
     """The layers as one chart in the theme of this package.
 
     Args:
@@ -51,7 +57,7 @@ def finish(
         above, right: free space above the plot and to its right, in pixels.
         long_names: whether labels of the vertical axis and of the legend have more space.
     """
-    chart: Chart = (
+    chart: alt.LayerChart = (
         alt.layer(*layers)
         .properties(
             title=alt.TitleParams(title, offset=14 + above),
@@ -63,6 +69,65 @@ def finish(
         .configure(**theme.config(long_names=long_names))
     )
     return chart
+
+
+def small_multiples(
+    layers: Sequence[alt.Chart],
+    records: Sequence[Record],
+    names: Sequence[str],
+    title: str,
+    description: str,
+    *,
+    least: int = SMALL_WIDTH,
+    two_lines: bool = False,
+    own_axes: bool = False,
+) -> alt.FacetChart:
+    """One small chart for each value of the field ``series``, in the theme of this package.
+
+    Args:
+        layers: of each chart, from the bottom to the top, without data.
+        records: of all charts.
+        names: of the series, in the order of the charts; each stands above its own.
+        title: above all.
+        description: for screen readers.
+        least: width of a chart in pixels, for which as many stand side by side as there is space for.
+        two_lines: whether a name is broken at `` · ``.
+        own_axes: whether each chart has a vertical axis of its own.
+    """
+    label = "split(datum.label, ' · ')" if two_lines else "datum.label"
+    height = {1: 200, 2: 150}.get(len(names), SMALL_HEIGHT)
+    gap = SMALL_SPACE + (SMALL_AXIS if own_axes else 0)
+    across = min(len(names), max(1, (WIDTH + gap) // (least + gap)))
+    chart: alt.FacetChart = (
+        alt.layer(*layers, data=alt.InlineData(values=list(records)))
+        .properties(width=(WIDTH - gap * (across - 1)) / across, height=height)
+        .facet(
+            facet=alt.Facet(
+                "series:N", sort=list(names), header=alt.Header(title=None, labelExpr=label, labelLineHeight=14)
+            ),
+            columns=across,
+            spacing=SMALL_SPACE,
+        )
+        .properties(
+            title=alt.TitleParams(title, offset=14),
+            description=description,
+            padding={"left": 4, "right": 8, "top": 6, "bottom": 4},
+            usermeta={"panels": len(names), "least": least, "gap": gap},
+        )
+        .configure(**theme.config())
+    )
+    return chart.resolve_scale(y="independent") if own_axes else chart
+
+
+def recipe_axis(names: Sequence[str]) -> alt.Y:
+    """The vertical axis of recipes, from the top to the bottom; name and differences in two lines."""
+    axis = alt.Axis(domain=False, ticks=False, grid=True, labelExpr="split(datum.label, ' · ')")
+    return alt.Y("recipe:N", title=None, scale=alt.Scale(domain=list(names)), axis=axis)
+
+
+def row_height(recipes: int) -> int:
+    """Height in pixels of the line of a recipe: with many of them, less."""
+    return 46 if recipes <= 16 else 30
 
 
 def finite(value: float | None) -> float | None:

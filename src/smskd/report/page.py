@@ -1,34 +1,30 @@
 """The HTML page of one run or several: a single file that opens without a network."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
-import jinja2
-
-from smskd.analysis import format as text
-from smskd.analysis.compare import compare, notes
-from smskd.analysis.visible import shortened, visible
+from smskd.analysis.compare import Row, compare, notes
 from smskd.errors import UserError
 from smskd.report import theme
 from smskd.report.charts import run_charts
-from smskd.report.comparison_charts import comparison_chart, curves_chart
+from smskd.report.comparison_figures import comparison_figures
 from smskd.report.engine import EngineError, library
-from smskd.report.isolation import isolated
-from smskd.report.marks import Chart, Record, stage_methods
-from smskd.report.outcome_chart import OUTCOMES
+from smskd.report.environment import embedded, environment
+from smskd.report.figure import Analysis
+from smskd.report.marks import Chart, Record
 from smskd.report.sections import comparison_section, run_section
 from smskd.report.svg import save_svgs
-from smskd.report.visible_strings import visible_strings
 from smskd.runs.atomic_files import remove_leftovers, write_output, write_text
 from smskd.runs.reader import Run, load_run
 
 PAGE = "report.html"
 CHARTS = "charts"
 
-_TITLE = 120
-"""Characters of the title of a window."""
+MOST_RUNS = 24
+"""That a page has in full; of more it lists name, seed and accuracy."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,13 @@ class Page:
 
 
 def write_report(
-    runs: Sequence[Run], path: str | Path, remarks: Sequence[str] = (), *, follow_links: bool = True
+    runs: Sequence[Run],
+    path: str | Path,
+    remarks: Sequence[str] = (),
+    *,
+    rows: Sequence[Row] | None = None,
+    analyses: Mapping[Path, Analysis] | None = None,
+    follow_links: bool = True,
 ) -> Page:
     """Writes the page of some runs.
 
@@ -56,6 +58,8 @@ def write_report(
         runs: finished runs, as returned by :func:`smskd.runs.reader.find_runs`.
         path: of the HTML file; missing parent folders are created.
         remarks: sentences that are shown on the page, such as those of :func:`smskd.runs.reader.find_finished`.
+        rows: the comparison of the runs, with differences and published accuracies; None: it is made, without these.
+        analyses: of the runs, by their folders; None: there are none.
         follow_links: whether a link is followed, and a device or a pipe written to, instead of being replaced. In the
             folder of a run, which may be another person's, links should not be followed.
 
@@ -72,7 +76,7 @@ def write_report(
         script, missing = library(), None
     except EngineError as error:
         script, missing = None, f"The page has no charts ({error}). Write it again with: smskd report"
-    page = _html(runs, remarks, script, missing)
+    page = _html(runs, target, remarks, rows, analyses or {}, script, missing)
     if follow_links:
         write_output(target, page)
     else:
@@ -81,12 +85,13 @@ def write_report(
     return Page(target, () if missing is None else (f"{target}: {missing}",))
 
 
-def write_run_report(run_folder: str | Path) -> Page:
+def write_run_report(run_folder: str | Path, analysis: Analysis | None = None) -> Page:
     """Writes ``charts/*.svg`` and then ``report.html`` into the folder of a finished run: where there is a page, all is
     there.
 
     Args:
         run_folder: the run's own folder.
+        analysis: that the page shows as well; its charts are among the SVG files.
 
     Returns:
         The page; its notes name what could not be written: charts in the page, or the SVG files.
@@ -96,35 +101,50 @@ def write_run_report(run_folder: str | Path) -> Page:
     """
     run = load_run(run_folder)
     missing: tuple[str, ...] = ()
+    charts = run_charts(run) | {figure.name: figure.chart for figure in (analysis.figures if analysis else ())}
     try:
-        save_svgs({f"{name}.svg": chart for name, chart in run_charts(run).items()}, run.path / CHARTS)
+        save_svgs({f"{name}.svg": chart for name, chart in charts.items()}, run.path / CHARTS)
     except UserError as error:
         missing = (str(error),)
-    page = write_report([run], run.path / PAGE, follow_links=False)
+    analyses = {} if analysis is None else {run.path: analysis}
+    page = write_report([run], run.path / PAGE, analyses=analyses, follow_links=False)
     return Page(page.path, (*page.notes, *missing))
 
 
-def _html(runs: Sequence[Run], remarks: Sequence[str], script: str | None, missing: str | None) -> str:
-    sections = [run_section(f"run{number}", run) for number, run in enumerate(runs)]
-    charts = {key: chart for section in sections for key, chart in section["charts"].items()}
-    comparison = None
+def _html(
+    runs: Sequence[Run],
+    target: Path,
+    remarks: Sequence[str],
+    rows: Sequence[Row] | None,
+    analyses: Mapping[Path, Analysis],
+    script: str | None,
+    missing: str | None,
+) -> str:
+    full = runs if len(runs) <= MOST_RUNS else ()
+    sections = [run_section(f"run{number}", run, analyses.get(run.path)) for number, run in enumerate(full)]
+    charts: dict[str, Chart] = {}
+    comparison, listed = None, []
     if len(runs) > 1:
-        rows = compare(runs)
-        comparison = comparison_section(rows)
+        rows = compare(runs) if rows is None else rows
+        figures = comparison_figures(rows)
+        comparison = {**comparison_section(rows), "figures": figures, "count": len(runs)}
         labels = {id(run): row.label for row in rows for run in row.runs}
-        for section, run in zip(sections, runs, strict=True):
+        for section, run in zip(sections, full, strict=False):
             section["label"] = labels.get(id(run), run.name)
+        listed = [] if full else [_listed(run, labels.get(id(run), run.name), target) for run in runs]
         remarks = [*remarks, *notes(rows)]
-        charts = {"comparison": comparison_chart(rows), "curves": curves_chart(rows), **charts}
+        charts = {figure.name: figure.chart for figure in figures}
+    charts |= {key: chart for section in sections for key, chart in section["charts"].items()}
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             title=runs[0].name if comparison is None else comparison["title"],
             comparison=comparison,
             remarks=remarks,
             runs=sections,
-            specifications={key: _embedded(chart) for key, chart in charts.items()},
+            listed=listed,
+            specifications={key: embedded(chart) for key, chart in charts.items()},
             dark=theme.DARK,
             theme=theme,
             library=None if script is None else script.replace("</script", r"<\/script").replace("<!--", r"<\!--"),
@@ -133,47 +153,14 @@ def _html(runs: Sequence[Run], remarks: Sequence[str], script: str | None, missi
     )
 
 
-def _embedded(chart: Chart) -> Record:
-    """The specification of a chart within the page: as wide as its container, and without the title, which the page has
-    as a heading."""
-    specification: Record = visible_strings(chart.to_dict())
-    title = specification.pop("title")
-    # The labels of the stages are above the plot, in the space below the title.
-    specification["padding"]["top"] = title["offset"]
-    specification["width"] = "container"
-    specification["autosize"] = {"type": "fit-x", "contains": "padding"}
-    return specification
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        finalize=_visible,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {
-        "sort_keys": False,
-        "allow_nan": False,
-        "separators": (",", ":"),
+def _listed(run: Run, label: str, target: Path) -> Record:
+    """A run in the list of many, with the address of its own page where that lies below the folder of this one."""
+    page = run.path / PAGE
+    place = os.path.relpath(page, target.parent)
+    reachable = page.is_file() and not place.startswith(os.pardir)
+    return {
+        "label": label,
+        "seed": run.seed,
+        "top1": run.summary["student"]["top1_last"],
+        "address": quote(Path(place).as_posix()) if reachable else None,
     }
-    environment.filters |= {
-        "percent": text.percent,
-        "difference": text.difference,
-        "duration": text.duration,
-        "ratio": text.ratio,
-        "methods": stage_methods,
-        "isolated": isolated,
-        "window_title": lambda words: shortened(words, _TITLE),
-        "share": lambda count, total: f"{100.0 * count / total:.1f} %",
-    }
-    environment.globals["OUTCOMES"] = {key: label for key, (label, _, _) in OUTCOMES.items()}
-    return environment
-
-
-def _visible(value: object) -> object:
-    """Every text that the templates show; markup stays as it is."""
-    return visible(value) if type(value) is str else value

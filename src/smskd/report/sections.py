@@ -7,20 +7,22 @@ import yaml
 
 from smskd.analysis import format as text
 from smskd.analysis.compare import Row
-from smskd.analysis.tables import columns, common, phrases
+from smskd.analysis.tables import columns, common, explanations, phrases
 from smskd.report.charts import run_charts
-from smskd.report.comparison_charts import curves_split
+from smskd.report.figure import Analysis
 from smskd.report.marks import Record, stage_label
 from smskd.runs.reader import Run, training_seconds
 
 
-def run_section(key: str, run: Run) -> Record:
+def run_section(key: str, run: Run, analysis: Analysis | None = None) -> Record:
     """The variables of ``run.html.j2`` for a run.
 
     Args:
         key: unique on the page; identifiers of elements begin with it.
         run: a finished run.
+        analysis: that is shown as well.
     """
+    charts = run_charts(run) | {figure.name: figure.chart for figure in (analysis.figures if analysis else ())}
     return {
         "key": key,
         "label": run.name,
@@ -28,7 +30,8 @@ def run_section(key: str, run: Run) -> Record:
         "summary": run.summary,
         "seconds": training_seconds(run.summary),
         "stored": sum(bool(stage.get("stored")) for stage in run.stages),
-        "charts": {f"{key}-{name}": chart for name, chart in run_charts(run).items()},
+        "charts": {f"{key}-{name}": chart for name, chart in charts.items()},
+        "analysis": analysis,
         "measures": list(_measures(run)),
         "pretraining": list(_pretraining(run)),
         "costs": _costs(run),
@@ -53,7 +56,7 @@ def comparison_section(rows: Sequence[Row]) -> Record:
         "with_plain": any(row.over_plain is not None for row in rows),
         "with_forgotten": any(row.forgotten is not None for row in rows),
         "several_seeds": any(len(row.runs) > 1 for row in rows),
-        "split": curves_split(rows),
+        "explanations": explanations(rows),
     }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from smskd.errors import UserError
-from smskd.report.engine import EngineError, svgs
+from smskd.report.engine import EngineError, drawn
 from smskd.report.marks import Chart
 from smskd.runs.atomic_files import remove_leftovers, write_text
 
@@ -35,12 +35,12 @@ def save_svgs(charts: Mapping[str, Chart], folder: Path) -> None:
         UserError: the charts cannot be drawn, or a file cannot be written.
     """
     try:
-        drawn = svgs({name: _on_white(chart) for name, chart in charts.items()})
+        found = drawn({name: _on_white(chart) for name, chart in charts.items()})
     except EngineError as error:
         raise UserError(f"{folder}: no SVG files of the charts ({error})") from None
-    for name, svg in drawn.items():
+    for name, svg in found.items():
         remove_leftovers(folder / name)
-        write_text(folder / name, svg)
+        write_text(folder / name, svg.decode("utf-8"))
 
 
 def _on_white(chart: Chart) -> dict[str, Any]:

@@ -11,6 +11,8 @@ BLUE, ORANGE, PLUM, GREEN, OLIVE, SKY = "#2166ac", "#d97706", "#8b1e5b", "#1b9e7
 GREY = "#737b87"
 ON_DEEP, ON_BRIGHT = "#fefefe", "#15181c"
 """Text on a deep colour of the light theme (blue, plum, olive, grey) and on a bright one."""
+PALE, GROUND = "#e4edf6", "#fffffe"
+"""The lowest value of a shade whose highest is blue; the ground of the page, as a gap between coloured areas."""
 PALETTE = (BLUE, ORANGE, PLUM, GREEN, OLIVE, SKY)
 DASHES = ([1, 0], [6, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 3])
 
@@ -28,6 +30,8 @@ DARK = {
     GREY: "#a9b1bd",
     ON_DEEP: "#14161a",
     ON_BRIGHT: "#14161b",
+    PALE: "#1b2d45",
+    GROUND: "#15171c",
 }
 """The dark colour for each light one. Charts are specified in light colours; the page replaces them."""
 
@@ -60,6 +64,7 @@ def config(*, long_names: bool = False) -> dict[str, Any]:
         },
         "axisX": {"grid": False},
         "axisY": {"domain": False, "ticks": False, "labelLimit": 320 if long_names else 220},
+        "header": {**label, "labelColor": INK, "titleColor": MUTED},
         "legend": {**label, "orient": "bottom", "title": None, "symbolStrokeWidth": 2.5, "columnPadding": 18, **legend},
         "line": {"strokeWidth": 2, "strokeCap": "round", "strokeJoin": "round"},
         "text": {"font": FONT, "fontSize": 12, "color": MUTED},

@@ -60,6 +60,8 @@ def read_metrics(file: Path, summary: Mapping[str, Any]) -> tuple[dict[str, Any]
             wrong = "losses.total missing"
         if not wrong and entry["stage"] > len(summary["stages"]):
             wrong = f"stage must be at most {len(summary['stages'])}, not {entry['stage']}"
+        if not wrong and not _are_all(entry.get("transitions"), summary["data"]["test_samples"]):
+            wrong = f"transitions: {', '.join(_OUTCOMES)} are not all of data.test_samples"
         if wrong:
             raise UserError(f"{file}, line {number}: damaged: {wrong}")
         # An epoch that was trained again after a crash replaces the earlier entry.
@@ -74,6 +76,10 @@ def read_metrics(file: Path, summary: Mapping[str, Any]) -> tuple[dict[str, Any]
     if found[-1]["test_top1"] != summary["student"]["top1_last"]:
         raise UserError(f"{file}: damaged: test_top1 of the last epoch is not student.top1_last of {SUMMARY}")
     return found
+
+
+def _are_all(outcomes: Mapping[str, int] | None, samples: int) -> bool:
+    return outcomes is None or sum(outcomes[key] for key in _OUTCOMES) == samples
 
 
 def read_pretraining(file: Path) -> tuple[dict[str, Any], ...]:

@@ -97,6 +97,14 @@ class Summary(TypedDict):
 
 
 @with_config(_OPEN)
+class Transitions(TypedDict):
+    retained: Count
+    forgotten: Count
+    learned: Count
+    never_known: Count
+
+
+@with_config(_OPEN)
 class Metrics(TypedDict):
     """A line of ``metrics.jsonl``."""
 
@@ -108,6 +116,7 @@ class Metrics(TypedDict):
     test_top5: NotRequired[Percent | None]
     validation_top1: NotRequired[Percent | None]
     learning_rate: NotRequired[NotNegative | None]
+    transitions: NotRequired[Transitions | None]
 
 
 @with_config(_OPEN)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from smskd.training.accuracy import Accuracy
+from smskd.training.accuracy import Accuracy, Transitions
 
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 """Wraps the batches of an epoch, or the steps of other work, to show progress: (items, their number, a description).
@@ -76,6 +76,8 @@ class EpochReport:
         skipped_steps: steps that were not taken because their loss or gradients were not finite; None, and not in the
             line, unless ``runtime.on_nan`` is ``skip``.
         test, validation: the accuracies, sample by sample.
+        transitions: of the test samples, from the student that was carried into the stage to the one after this epoch;
+            None, and not in the line, in the first stage.
     """
 
     epoch: int
@@ -94,6 +96,7 @@ class EpochReport:
     validation_top5: float | None = None
     cache_hits: float | None = None
     skipped_steps: int | None = None
+    transitions: Transitions | None = None
 
     def __str__(self) -> str:
         losses = "  ".join(f"{name} {value:.4f}" for name, value in self.losses.items())
@@ -109,7 +112,7 @@ class EpochReport:
     def as_dict(self) -> dict[str, Any]:
         """The values as JSON has them."""
         values = {name: value for name, value in asdict(self).items() if name not in ("test", "validation")}
-        optional = ["cache_hits", "skipped_steps"]
+        optional = ["cache_hits", "skipped_steps", "transitions"]
         if self.validation is None:
             optional += ["validation_top1", "validation_top5"]
         return {name: value for name, value in values.items() if value is not None or name not in optional}

@@ -128,7 +128,7 @@ def _epochs(state: TrainingState, folder: RunFolder, checkpoints: Checkpoints, t
     first = max(state.stage.first, counters.epoch + 1)
     cache, no_cache = state.caches[counters.stage].cache, state.caches[counters.stage].note
     epochs = train_epochs(state.step, config, counters.stage, first, ema=state.ema, cache=cache, track=track)
-    for report in epochs:
+    for report in map(state.compared, epochs):
         state.observe(report)
         counters.note(
             (*stage_notes(state.step, config, counters.stage, no_cache), *epoch_notes(report, counters.notes))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from smskd.objective.parts import StageParts
 from smskd.objective.student_head import head_descriptions
 from smskd.strategies.resolved import ResolvedStage
 from smskd.timing import Clock
-from smskd.training.accuracy import Accuracy
+from smskd.training.accuracy import Accuracy, transitions
 from smskd.training.caches import teacher_caches
 from smskd.training.checks import check_stages
 from smskd.training.compute_policy import CompilePolicy
@@ -109,6 +109,12 @@ class TrainingState:
         if previous is not None and self.stage.optimizer_state == "keep":
             carry_state(previous.optimizer, self.step.optimizer)
         self._tell_anchor()
+
+    def compared(self, report: EpochReport) -> EpochReport:
+        """The report of an epoch with the transitions of the test samples since the start of the stage."""
+        return (
+            report if self.known is None else replace(report, transitions=transitions(self.known, report.test.correct))
+        )
 
     def observe(self, report: EpochReport) -> None:
         """Takes in the report of an epoch that is done."""

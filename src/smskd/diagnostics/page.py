@@ -1,0 +1,91 @@
+"""What the analysis of a run adds to its page."""
+
+from collections.abc import Iterator
+
+from smskd.analysis.format import NONE, percent, probability
+from smskd.diagnostics.analyse import analyse
+from smskd.diagnostics.forgotten_samples import forgotten_samples
+from smskd.diagnostics.page_figures import figures
+from smskd.diagnostics.result import PartAnalysis, RunAnalysis, StageAnalysis
+from smskd.report.figure import Analysis, Table
+from smskd.runs.reader import Run
+from smskd.training.reports import Track, untracked
+
+_QUALITY = ("Stage", "Part", "Images", "Top-1 %", "NLL", "ECE", "Agreement %", "KL", "TCP")
+_QUALITY_NOTE = (
+    "Of the student at the end of each stage. NLL: negative log-likelihood of the true class, in nats. ECE: expected "
+    "calibration error. Agreement: images for which student and teacher predict the same class. KL: of the teacher's "
+    "predictions to the student's, in nats. TCP: mean predicted probability of the true class. Training images are "
+    "predicted without augmentation."
+)
+_MOVED = ("Stage", "Part", "Retained", "Forgotten", "Learned", "Never known", "p")
+_MOVED_NOTE = (
+    "Images, from the start of the stage to its end. p: McNemar's exact test that as many are forgotten as are learned."
+)
+
+
+def page_analysis(run: Run, *, trust: bool = False, track: Track = untracked) -> Analysis:
+    """The analysis of a run for its page.
+
+    Args:
+        run: a finished run.
+        trust: import the Python objects that the run's recipe names.
+        track: shows progress.
+
+    Raises:
+        UserError: as in :func:`smskd.diagnostics.analyse`.
+    """
+    found = analyse(run.path, trust=trust, track=track)
+    return Analysis(
+        remarks=tuple(_remarks(found)),
+        tables=tuple(_tables(found)),
+        figures=tuple(figures(run, found)),
+        pictures=tuple(forgotten_samples(run, found, trust=trust)),
+    )
+
+
+def _tables(found: RunAnalysis) -> Iterator[Table]:
+    quality = [(*_place(stage, part), *_quality(each)) for stage, part, each in _parts(found)]
+    yield Table("Students of the stages", _QUALITY, 2, quality, _QUALITY_NOTE)
+    moved = [(*_place(stage, part), *_moved(each)) for stage, part, each in _parts(found) if each.transfer is not None]
+    if moved:
+        yield Table("Retained and forgotten", _MOVED, 2, moved, _MOVED_NOTE)
+
+
+def _parts(found: RunAnalysis) -> Iterator[tuple[StageAnalysis, str, PartAnalysis]]:
+    for stage in found.stages:
+        for part, each in stage.parts.items():
+            yield stage, part, each
+
+
+def _place(stage: StageAnalysis, part: str) -> tuple[str, str]:
+    return f"{stage.stage} · {' + '.join(stage.methods) or 'plain'}", part
+
+
+def _quality(each: PartAnalysis) -> Iterator[str]:
+    yield f"{each.images:,}"
+    yield percent(each.top1)
+    yield f"{each.calibration.nll:.3f}"
+    yield f"{each.calibration.ece:.3f}"
+    yield NONE if each.agreement is None else percent(each.agreement.top1)
+    yield NONE if each.agreement is None else f"{each.agreement.kl:.3f}"
+    yield f"{each.tcp.mean:.3f}"
+
+
+def _moved(each: PartAnalysis) -> Iterator[str]:
+    assert each.transfer is not None
+    for name in ("retained", "forgotten", "learned", "never_known"):
+        yield f"{getattr(each.transfer.all, name):,}"
+    yield probability(each.transfer.p)
+
+
+def _remarks(found: RunAnalysis) -> Iterator[str]:
+    for stage in found.stages:
+        part = "validation" if "validation" in stage.parts else "test"
+        moved = stage.parts[part].transfer
+        if stage.negative_transfer and moved is not None:
+            yield (
+                f"Negative transfer: stage {stage.stage} ends below its start on the {part} images: "
+                f"{moved.all.forgotten:,} forgotten, {moved.all.learned:,} learned (McNemar's test, "
+                f"p {'' if moved.p < 0.001 else '= '}{probability(moved.p)})."
+            )
