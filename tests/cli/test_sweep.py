@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from smskd.report import page
 from smskd.runs.file_names import SUMMARY
 from tests.support import sweeps
 from tests.support.program import fine, mistake, smskd
+
+
+@pytest.fixture(autouse=True)
+def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that draws the charts of the page takes seconds to build."""
+    monkeypatch.setattr(page, "library", lambda: "")
 
 
 @pytest.fixture(scope="module")
@@ -15,9 +22,12 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sweeps.teacher(tmp_path_factory.mktemp("taught") / "teacher")
 
 
+TWO = {"methods": [["fitnet", "kd"], ["fitnet", "sp"]]}
+
+
 def test_plan_training_status_and_table(taught: Path, tmp_path: Path) -> None:
     file, out = (
-        sweeps.written(tmp_path, taught, values={"methods": [["fitnet", "kd"], ["fitnet", "sp"]]}),
+        sweeps.written(tmp_path, taught, values=TWO, baseline="fitnet-sp"),
         tmp_path / "o",
     )
     planned = json.loads(fine("sweep", file, "--out", out, "--dry-run", "--json"))
@@ -41,6 +51,13 @@ def test_plan_training_status_and_table(taught: Path, tmp_path: Path) -> None:
     assert json.loads(fine("sweep", file, "--out", out, "--status", "--json")) == {
         "complete": 2, "pruned": 0, "running": 0, "failed": 0, "waiting": 0, "runs": [], "failures": {},
     }  # fmt: skip
+    html = (out / "report.html").read_text()
+    assert "Gains against fitnet-sp" in html
+    assert 'data-chart="gains"' in html
+    assert "difference to fitnet-sp" in table_of(file, out)
+    # The baseline of the page is no part of what was trained.
+    fine("sweep", sweeps.written(tmp_path, taught, values=TWO, baseline="fitnet-kd"), "--out", out, "-q")
+    assert "Gains against fitnet-kd" in (out / "report.html").read_text()
     table = fine("sweep", "--out", out, "--table")
     assert "fitnet-kd" in table
     assert "6 epochs trained, 8 without sharing" in table
@@ -48,6 +65,10 @@ def test_plan_training_status_and_table(taught: Path, tmp_path: Path) -> None:
     assert mistake("sweep", file, "training.epochs=6", "--out", out, "-q").startswith(
         f"{out}/journal.log holds another"
     )
+
+
+def table_of(file: Path, out: Path) -> str:
+    return " ".join(fine("sweep", file, "--out", out, "--table").split())
 
 
 WRONG = {

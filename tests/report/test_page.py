@@ -11,8 +11,14 @@ from typing import Any
 
 import pytest
 
+from smskd.analysis.compare import compare
+from smskd.analysis.paired import with_differences
 from smskd.errors import UserError
+from smskd.report.class_chart import class_chart
+from smskd.report.figure import Analysis, Figure, Picture, Pictures, Table
 from smskd.report.page import write_report, write_run_report
+from smskd.report.probability_charts import distribution_chart, reliability_chart, weight_chart
+from smskd.report.similarity_chart import similarity_chart
 from smskd.runs.reader import find_runs, load_run
 from tests.support.run_folders import PLAIN, THREE, sealed, write_run
 
@@ -77,6 +83,51 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(find_runs([out]), out / "pages" / "all.html").path
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison with every kind of chart: orders, a numeric key, numbers of stages, gains, small multiples."""
+    out = tmp_path_factory.mktemp("many")
+    orders = [["at", "kd"], ["at", "sp"], ["kd", "at"], ["kd", "sp"], ["sp"]]
+    recipes = [("-".join(order), [[name] for name in order], {}) for order in orders]
+    recipes += [(f"w{weight}", [["at"], ["rkd"]], {"stages.1.anchor.weight": weight}) for weight in (0.0, 0.3, 0.5)]
+    for position, (name, stages, facts) in enumerate(recipes):
+        for seed in range(2):
+            top1 = 60.0 + position + seed * (1 + position / 8)
+            run = out / name / f"seed{seed}"
+            write_run(run, name, seed, stages, top1=top1, facts=facts, epochs_per_stage=3)
+    runs = find_runs([out])
+    rows, _ = with_differences(compare(runs), "at-kd")
+    return write_report(runs, out / "page.html", rows=rows).path
+
+
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run with an analysis, in which some names are hostile."""
+    folder = write_run(tmp_path_factory.mktemp("analysed") / "run", stages=THREE, epochs_per_stage=3)
+    counts = {name: {"retained": 5, "forgotten": 2, "learned": 1, "never_known": 2} for name in ("cat", HOSTILE[0])}
+    stages = ("1 · at + sp", "2 · fitnet", "3 · dkd")
+    bins = [0.1 * place / 4.5 for place in range(10)]
+    similar = {"stage1": {"teacher's stage1": 0.7, "teacher's pooled": 0.2}, "pooled": {"teacher's pooled": 0.9}}
+    figures = [
+        Figure("classes-2", "Classes", class_chart("classes", counts), "By class."),
+        Figure("calibration", "Calibration", reliability_chart("run", {s: [(0.5, 0.4, 9)] for s in stages}), "Bins."),
+        Figure("confidence", "TCP", distribution_chart("tcp", dict.fromkeys(stages, bins)), "Shares."),
+        Figure("weights", "Weights", weight_chart("weights", {stages[1]: (bins, bins)}), "Weights."),
+        Figure("similarity", "CKA", similarity_chart("run", dict.fromkeys(stages, similar)), "CKA."),
+    ]
+    pictures = Pictures("Forgotten in stage 2", "Two.", [Picture(PIXEL, "", (HOSTILE[0], "test image 3"))] * 2)
+    table = Table("Students", ("Stage", "Part", "Top-1 %"), 2, [(stages[0], "test", "61.00")], "A note.")
+    found = Analysis(["Negative transfer."], [table], figures, [pictures])
+    page = write_run_report(folder, found)
+    assert page.notes == ()
+    return page.path
+
+
 HOSTILE = (
     "</script><script>alert(1)</script><img src=x onerror=alert(1)>",
     "\x1b[31m\x00\uffff\u202eright to left",
@@ -118,7 +169,7 @@ def test_the_run_folder_gets_page_and_svgs_and_no_leavings(single: Path) -> None
     }
 
 
-@pytest.mark.parametrize("page", ["single", "several"])
+@pytest.mark.parametrize("page", ["single", "several", "many", "analysed"])
 def test_nothing_is_fetched(page: str, request: pytest.FixtureRequest) -> None:
     html = request.getfixturevalue(page).read_text(encoding="utf-8")
     elements = Elements(html)
@@ -212,6 +263,35 @@ def test_several_runs_begin_with_their_comparison(several: Path) -> None:
     assert len(identifiers) == len(set(identifiers))
 
 
+def test_every_kind_of_comparison_is_on_the_page(many: Path) -> None:
+    elements = Elements(many.read_text(encoding="utf-8"))
+    assert charts_of(elements)[:7] == [
+        "comparison", "gains", "curves", "orders", "axis-1", "stages", "cost-seconds",
+    ]  # fmt: skip
+    assert "Gains against at-kd" in elements.words
+
+
+def test_of_very_many_runs_the_page_has_a_list(tmp_path: Path) -> None:
+    for seed in range(25):
+        write_run(tmp_path / f"seed{seed}", seed=seed, epochs_per_stage=1)
+    (tmp_path / "seed3" / "report.html").write_text("")
+    html = write_report(find_runs([tmp_path]), tmp_path / "report.html").path.read_text(encoding="utf-8")
+    elements = Elements(html)
+    assert charts_of(elements) == ["comparison", "curves"]
+    assert "25 runs" in elements.words
+    assert [attributes["href"] for tag, attributes in elements.found if tag == "a"] == ["seed3/report.html"]
+    assert elements.words.count("fitnet-kd") >= 25
+
+
+def test_an_analysis_is_on_the_page_and_its_names_are_text(analysed: Path) -> None:
+    elements = Elements(analysed.read_text(encoding="utf-8"))
+    for words in ("Negative transfer.", "1 · at + sp test 61.00", "Forgotten in stage 2", "test image 3", HOSTILE[0]):
+        assert words in elements.words
+    images = [attributes["src"] for tag, attributes in elements.found if tag == "img"]
+    assert images == [PIXEL, PIXEL]
+    assert {path.stem for path in (analysed.parent / "charts").iterdir()} >= {"calibration", "classes-2", "weights"}
+
+
 def test_a_plain_run_has_no_teacher_and_no_outcomes(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", name="plain", stages=PLAIN, teacher_top1=None, classes=4)
     words = Elements(write_run_report(folder).path.read_text(encoding="utf-8")).words
@@ -282,7 +362,15 @@ def test_hostile_names_are_text(hostile: Path) -> None:
     assert HOSTILE[2] in elements.words
 
 
-@pytest.mark.parametrize(("page", "scheme"), [*product(["single", "several"], ["light", "dark"]), ("hostile", "light")])
+@pytest.mark.parametrize(
+    ("page", "scheme"),
+    [
+        *product(["single", "several"], ["light", "dark"]),
+        ("hostile", "light"),
+        ("many", "light"),
+        ("analysed", "dark"),
+    ],
+)
 @pytest.mark.parametrize("width", [1100, 375])
 def test_charts_are_drawn(page: str, width: int, scheme: str, browser: Any, request: pytest.FixtureRequest) -> None:
     file = request.getfixturevalue(page)

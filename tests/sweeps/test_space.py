@@ -110,6 +110,7 @@ MISTAKES = [
     ({"orders": {"of": ["kd", "kd"]}}, r"orders\.of: has a method twice"),
     ({"search": {"of": ["kd"], "epochs": 5}, "values": {"x": [1]}}, r"search: a search takes set and one seed"),
     ({"search": {"of": ["kd"], "epochs": 5, "stages": [1, 2]}}, r"search\.stages: must be two numbers"),
+    ({"search": {"of": ["kd"], "epochs": 5}, "baseline": "kd"}, r"baseline: a search has one seed"),
     ({"values": {"training.epochs": 3}}, r"values\.training\.epochs: must be a list, not 3"),
 ]
 
@@ -123,6 +124,7 @@ def test_mistakes_in_the_file(keys: dict[str, Any], line: str, tmp_path: Path) -
 
 RUN_MISTAKES = [
     ({"values": {"methods": [["kdd"]]}}, r"^kdd: methods\.0: unknown method 'kdd'; did you mean 'kd'\?"),
+    ({"values": {"methods": [["kd"]]}, "baseline": "kdd"}, r"baseline: no runs are called 'kdd'; did you mean 'kd'\?$"),
     ({"values": {"anchor.wight": [1]}}, r"^anchor\.wight=1: "),
     ({"values": {"training.epochs": ["x"]}}, r"^training\.epochs=x: training\.epochs: must be a whole number, not 'x'"),
 ]

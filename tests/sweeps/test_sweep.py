@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from smskd.errors import UserError
+from smskd.report import page
 from smskd.session import begin
 from smskd.sweeps.board import Board
 from smskd.sweeps.crew import train_sweep
@@ -26,6 +27,12 @@ RUNS = ["fitnet-kd", "fitnet-sp", "at-kd", "at-sp"]
 @pytest.fixture(autouse=True)
 def no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summary, "latency", lambda model, example: {"1": 1.0, "64": 1.0})
+
+
+@pytest.fixture(autouse=True)
+def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that draws the charts of the page takes seconds to build."""
+    monkeypatch.setattr(page, "library", lambda: "")
 
 
 @pytest.fixture(scope="module")

@@ -169,7 +169,8 @@ def report(
         Literal["svg", "pdf", "png"] | None, typer.Option("--format", help=r"Of the figures.  \[default: pdf]")
     ] = None,
     width: Annotated[
-        float | None, typer.Option(metavar="CM", help=r"Of the figures, in centimetres.  \[default: 8.5]")
+        float | None,
+        typer.Option(min=5.0, max=40.0, metavar="CM", help=r"Of the figures, in centimetres.  \[default: 8.5]"),
     ] = None,
     trust: Trust = False,
 ) -> None:

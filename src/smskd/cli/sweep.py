@@ -11,13 +11,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from smskd.analysis.compare import compare
 from smskd.analysis.format import duration
-from smskd.cli.comparison import print_comparison
+from smskd.cli.comparison import print_comparison, tell
 from smskd.cli.exits import INTERRUPTED, end
 from smskd.cli.printing import console, print_footnote
 from smskd.cli.progress import Display
 from smskd.cli.sweep_bars import SweepBars
 from smskd.errors import UserError
+from smskd.report.page import PAGE
+from smskd.runs.reader import find_finished
 from smskd.sweeps.board import Board
 from smskd.sweeps.checks import check_runs, check_trust
 from smskd.sweeps.crew import train_sweep
@@ -149,13 +152,21 @@ def print_status(out: Path, storage: str | None, name: str, *, as_json: bool) ->
         typer.echo(f"{folder}: {message}")
 
 
-def print_table(out: Path, *, as_json: bool) -> None:
+def print_table(out: Path, baseline: str | None = None, *, as_json: bool) -> None:
     """Prints the comparison of the finished runs, with the epochs that were trained for it.
+
+    Args:
+        out: folder of the sweep.
+        baseline: name of the runs from which differences are taken; None: there are none.
+        as_json: print JSON.
 
     Raises:
         UserError: there is no finished run.
     """
-    print_comparison([out], "json" if as_json else "table")
+    if baseline is not None and baseline not in {row.label for row in compare(find_finished([out])[0])}:
+        tell([f"no run of the baseline, '{baseline}', is finished"])
+        baseline = None
+    print_comparison([out], "json" if as_json else "table", baseline=baseline)
     if not as_json:
         print_footnote(str(totals(out)))
 
@@ -164,12 +175,15 @@ def _train(board: Board, out: Path, workers: int, display: Display, again: str) 
     bars = SweepBars(display, board)
     try:
         with display.shown(), bars.shown():
-            train_sweep(board, out, workers, bars.update)
+            notes = train_sweep(board, out, workers, bars.update)
+        tell(notes)
     except KeyboardInterrupt:
         end(f"stopped; go on with: {again}", INTERRUPTED)
     finally:
         with suppress(UserError):
             display.say(f"{totals(out)}; compare them with: smskd sweep --table --out {shlex.quote(str(out))}")
+            if (out / PAGE).is_file():
+                display.say(f"page: {out / PAGE}")
 
 
 def _speed(out: Path) -> float | None:

@@ -40,7 +40,7 @@ def sweep(
     """Train many runs, in several processes or on several machines; stages that they share are trained once."""
     if dry_run + status + table + (join is not None) > 1:
         raise UserError("give one of --dry-run, --status, --table and --join")
-    if table and out is not None:
+    if table and out is not None and file is None:
         from smskd.cli.sweep import print_table
 
         print_table(out, as_json=as_json)
@@ -80,7 +80,7 @@ def _begin(
     elif action == "status":
         actions.print_status(folder, storage, wanted.config.name, as_json=as_json)
     elif action == "table":
-        actions.print_table(folder, as_json=as_json)
+        actions.print_table(folder, wanted.config.baseline, as_json=as_json)
     else:
         options = [f"--out {shlex.quote(str(folder))}", *([f"--storage {shlex.quote(storage)}"] if storage else [])]
         again = " ".join(["smskd sweep", shlex.quote(file), *map(shlex.quote, overrides), *options])

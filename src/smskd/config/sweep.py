@@ -99,6 +99,8 @@ class SweepConfig(Config):
         pairs: mappings of keys to values that belong together, such as a teacher and a student; each is trained.
         seeds: of the runs.
         search: a search instead of a product, with ``set`` alone.
+        baseline: name of the runs, without their seeds, from which the page and ``--table`` take differences, such as
+            ``fitnet-kd``; null: there are none.
     """
 
     recipe: str
@@ -109,6 +111,7 @@ class SweepConfig(Config):
     pairs: tuple[dict[Key, Any], ...] = ()
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     search: SearchConfig | None = None
+    baseline: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,3 +119,5 @@ class SweepConfig(Config):
             raise SettingError("has a seed twice", "seeds")
         if self.search is not None and (self.values or self.orders or self.pairs or len(self.seeds) > 1):
             raise SettingError("a search takes set and one seed; leave out values, orders and pairs", "search")
+        if self.search is not None and self.baseline is not None:
+            raise SettingError("a search has one seed, so that no runs can be paired; leave it out", "baseline")

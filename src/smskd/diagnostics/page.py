@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from smskd.analysis.format import NONE, percent, probability
+from smskd.analysis.format import MINUS, NONE, percent, probability
 from smskd.diagnostics.analyse import analyse
 from smskd.diagnostics.forgotten_samples import forgotten_samples
+from smskd.diagnostics.gradients import WHOLE, Cosine
 from smskd.diagnostics.page_figures import figures
 from smskd.diagnostics.result import PartAnalysis, RunAnalysis, StageAnalysis
 from smskd.report.figure import Analysis, Table
@@ -21,6 +22,12 @@ _QUALITY_NOTE = (
 _MOVED = ("Stage", "Part", "Retained", "Forgotten", "Learned", "Never known", "p")
 _MOVED_NOTE = (
     "Images, from the start of the stage to its end. p: McNemar's exact test that as many are forgotten as are learned."
+)
+
+_CONFLICT_NOTE = (
+    "Cosine of the gradients of two parts of the loss at the end of the stage, for all parameters of the student and "
+    "by group of layers: mean over batches ± half of the 95 % interval. Below 0 a step that lowers one part raises the "
+    "other."
 )
 
 
@@ -50,6 +57,14 @@ def _tables(found: RunAnalysis) -> Iterator[Table]:
     moved = [(*_place(stage, part), *_moved(each)) for stage, part, each in _parts(found) if each.transfer is not None]
     if moved:
         yield Table("Retained and forgotten", _MOVED, 2, moved, _MOVED_NOTE)
+    pairs = [(stage, pair) for stage in found.stages if stage.conflict is not None for pair in stage.conflict.pairs]
+    if pairs:
+        groups = [*dict.fromkeys(group for _, pair in pairs for group in pair.cosines if group != WHOLE)]
+        rows = [
+            (_label(stage), " × ".join(pair.parts), *(_cosine(pair.cosines.get(group)) for group in (WHOLE, *groups)))
+            for stage, pair in pairs
+        ]
+        yield Table("Conflict of gradients", ("Stage", "Parts", "All", *groups), 2, rows, _CONFLICT_NOTE)
 
 
 def _parts(found: RunAnalysis) -> Iterator[tuple[StageAnalysis, str, PartAnalysis]]:
@@ -59,7 +74,18 @@ def _parts(found: RunAnalysis) -> Iterator[tuple[StageAnalysis, str, PartAnalysi
 
 
 def _place(stage: StageAnalysis, part: str) -> tuple[str, str]:
-    return f"{stage.stage} · {' + '.join(stage.methods) or 'plain'}", part
+    return _label(stage), part
+
+
+def _label(stage: StageAnalysis) -> str:
+    return f"{stage.stage} · {' + '.join(stage.methods) or 'plain'}"
+
+
+def _cosine(found: Cosine | None) -> str:
+    if found is None:
+        return NONE
+    width = "" if found.half_width is None else f" ± {found.half_width:.2f}"
+    return f"{found.mean:+.2f}".replace("-", MINUS) + width
 
 
 def _quality(each: PartAnalysis) -> Iterator[str]:
@@ -81,6 +107,12 @@ def _moved(each: PartAnalysis) -> Iterator[str]:
 
 def _remarks(found: RunAnalysis) -> Iterator[str]:
     for stage in found.stages:
+        for pair in stage.conflict.pairs if stage.conflict is not None else ():
+            if pair.fights:
+                yield (
+                    f"Conflict: in stage {stage.stage} {pair.parts[0]} and {pair.parts[1]} fight: the cosine of their "
+                    f"gradients is {_cosine(pair.cosines[WHOLE])}."
+                )
         part = "validation" if "validation" in stage.parts else "test"
         moved = stage.parts[part].transfer
         if stage.negative_transfer and moved is not None:
@@ -89,3 +121,5 @@ def _remarks(found: RunAnalysis) -> Iterator[str]:
                 f"{moved.all.forgotten:,} forgotten, {moved.all.learned:,} learned (McNemar's test, "
                 f"p {'' if moved.p < 0.001 else '= '}{probability(moved.p)})."
             )
+    if found.ceiling is not None:
+        yield found.ceiling.sentence

@@ -35,6 +35,12 @@ class Job:
     point: Point
 
 
+def _trained(sweep: Mapping[str, Any]) -> dict[str, Any]:
+    """What determines the runs of a sweep: all but the baseline of its page."""
+    config = {key: value for key, value in sweep["config"].items() if key != "baseline"}
+    return {**sweep, "config": config}
+
+
 class Board:
     """A sweep in its storage.
 
@@ -71,11 +77,13 @@ class Board:
         begun = study.user_attrs.get(_SWEEP)
         if begun is None:
             study.set_user_attr(_SWEEP, text)
-        elif begun != text:
+        elif _trained(json.loads(begun)) != _trained(json.loads(text)):
             raise UserError(
                 f"{shown(place)} holds another sweep called '{sweep.config.name}': undo the change of its file, or "
                 "begin another one with another name, or in another folder"
             )
+        if begun is not None and begun != text:
+            study.set_user_attr(_SWEEP, text)
         study.set_user_attr(_FORGIVEN, len(study.get_trials(deepcopy=False)))
         return cls(sweep, study, place)
 

@@ -10,6 +10,7 @@ import torch
 
 from smskd.errors import UserError
 from smskd.sweeps.board import Board
+from smskd.sweeps.page import write_sweep_page
 from smskd.sweeps.processes import WorkerProcess
 from smskd.sweeps.sweep_worker import Told, work
 from smskd.training.host import keep_freed_memory
@@ -18,14 +19,19 @@ DEATHS = 3
 """Processes, for each worker, that may be killed before the sweep is given up."""
 
 
-def train_sweep(board: Board, out: Path, workers: int, told: Callable[[Told], None]) -> None:
-    """Trains what is left of a sweep. A process that is killed is replaced; an exception that passes through ends all.
+def train_sweep(board: Board, out: Path, workers: int, told: Callable[[Told], None]) -> tuple[str, ...]:
+    """Trains what is left of a sweep, and writes its page.
+
+    A process that is killed is replaced; an exception that passes through ends all.
 
     Args:
         board: the sweep.
         out: its folder on this machine.
         workers: the number of processes.
         told: called in this process for each message.
+
+    Returns:
+        A sentence for everything that is missing from the page.
 
     Raises:
         UserError: runs could not be trained; the others are complete.
@@ -54,10 +60,12 @@ def train_sweep(board: Board, out: Path, workers: int, told: Callable[[Told], No
                         ) from None
                     if code != 0:
                         start()
+    notes = write_sweep_page(out, board.sweep.config.baseline)
     failures = board.failures()
     if failures:
         reasons = "; ".join(dict.fromkeys(failures.values()))
         raise UserError(f"{len(failures)} {'run' if len(failures) == 1 else 'runs'} could not be trained: {reasons}")
+    return notes
 
 
 def _serve(connection: Connection, place: str, name: str, out: str) -> None:

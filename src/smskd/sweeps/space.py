@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smskd.config.sweep import OrdersConfig, SweepConfig
-from smskd.errors import UserError
+from smskd.errors import UserError, nearest
 from smskd.recipe import Recipe
 from smskd.sweeps.sweep_file import Sweep
 
@@ -76,6 +76,10 @@ def points(config: SweepConfig) -> list[Point]:
     names = [
         f"{name}-{_digest(own)}" if names.count(name) > 1 else name for name, own in zip(names, found, strict=True)
     ]
+    if config.baseline is not None and config.baseline not in names:
+        raise UserError(
+            f"{config.name}: baseline: no runs are called '{config.baseline}'{nearest(config.baseline, names)}"
+        )
     return [Point(name, seed, own) for seed in config.seeds for name, own in zip(names, found, strict=True)]
 
 
