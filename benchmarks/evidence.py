@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out: Path = known.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     parts = [
-        Part(Path(name).name, [*PROGRAM, "train", name, "--out", str(out / Path(name).name), *known.changes], known.limit)
+        Part(
+            Path(name).name, [*PROGRAM, "train", name, "--out", str(out / Path(name).name), *known.changes], known.limit
+        )
         for name in known.teachers
     ]
     sweep = [*PROGRAM, "sweep", known.sweep, "--out", str(out / "sweep"), *known.changes]

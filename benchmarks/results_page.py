@@ -13,6 +13,9 @@ CASE_TITLES = ("Teacher → student", "Method", "Stage", "Cache", "Batch", "Prec
 SECOND_STAGE_AIM = 1.25
 """The duration of a step of the second stage that is aimed at, without a cache, in steps of the first stage."""
 
+CRD_AIM = 0.85
+"""The images per second of CRD that are aimed at, as a share of those of KD with the same settings."""
+
 Result = Mapping[str, Any]
 Measured = Sequence[tuple[Result, float | None]]
 """Results, each with the ratio to the baseline loop that is aimed at, or None."""
@@ -32,7 +35,7 @@ def page(measured: Measured, source: str, notes: str = "") -> str:
         [f"{source}: {_machine(results[0]['environment'])}."],
         [_explanation(results)],
         _table((*CASE_TITLES, "Images/s", "Baseline loop", "Ratio", "Aim", "Memory", "Baseline"), _speeds(measured)),
-        *([line] for line in _second_stages(results)),
+        *([line] for line in (*_second_stages(results), *_shares_of_crd(results))),
         ["## Time of a step by part"],
         ["Milliseconds; those of the baseline loop in brackets."],
         _table((*CASE_TITLES, *map(part_name, _parts(results)), "step"), _times(results)),
@@ -123,6 +126,21 @@ def _second_stages(results: Sequence[Result]) -> list[str]:
                 f"A step of the second stage of {result['method']} in batches of {result['batch_size']}, "
                 f"{result['precision']}, takes **{result['step_milliseconds'] / first:.2f}** times as long as one of "
                 f"the first (aim: ≤ {SECOND_STAGE_AIM:g})."
+            )
+    return lines
+
+
+def _shares_of_crd(results: Sequence[Result]) -> list[str]:
+    """A sentence for each result of CRD beside one of KD with the same settings: the ratio of their speeds."""
+    speeds = {case_key(result): result["images_per_second"] for result in results}
+    lines = []
+    for result in results:
+        kd = speeds.get(case_key({**result, "method": "kd"}))
+        if result["method"] == "crd" and kd is not None:
+            share = result["images_per_second"] / kd
+            lines.append(
+                f"crd in batches of {result['batch_size']}, {result['precision']}, trains **{share:.2f}** times "
+                f"as many images per second as kd (aim: ≥ {CRD_AIM:g})."
             )
     return lines
 

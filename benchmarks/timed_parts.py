@@ -1,4 +1,4 @@
-"""Runs commands one after another within a limit of time; started again, it goes on with those that are not finished."""
+"""Runs commands one after another within a limit of time; called again, it goes on with those that are not finished."""
 
 import signal
 import subprocess

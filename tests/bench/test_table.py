@@ -43,6 +43,7 @@ def test_the_page_has_the_machine_the_rows_and_the_second_stage() -> None:
     assert "| resnet56 → resnet20 | kd | 1 | memory | 64 | fp32 | 640 | 213.3" in page
     assert "**3.00** | ≥ 2.6 | 12.0 MB | 12.0 MB |" in page
     assert "of kd in batches of 64, fp32, takes **1.20** times as long as one of the first (aim: ≤ 1.25)" in page
+    assert "crd in batches of 64, fp32, trains **1.00** times as many images per second as kd (aim: ≥ 0.85)" in page
     assert "| 1.0 (1.0) | 99.0 (99.0) | 100.0 (300.0) |" in page
     assert page.count("| resnet56 → resnet20 |") == 2 * 5
     assert page.count("| resnet32x4 → resnet8x4 |") == 2

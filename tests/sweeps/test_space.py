@@ -159,7 +159,9 @@ def test_a_sweep_is_the_same_at_every_size(name: str) -> None:
 def without_sizes(name: str) -> str:
     """The text of a sweep without its recipe, seeds, networks and lengths."""
     text = sweep_file(Path(name)).read_text(encoding="utf-8")
-    return re.sub(r"^(recipe:|seeds:|  - {teacher).*\n|(?<=epochs: )\d+|(?<=decay: )[\d.]+", "", text, flags=re.MULTILINE)
+    return re.sub(
+        r"^(recipe:|seeds:|  - {teacher).*\n|(?<=epochs: )\d+|(?<=decay: )[\d.]+", "", text, flags=re.MULTILINE
+    )
 
 
 def test_the_defaults_of_a_search() -> None:
