@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from smskd.config.optimization import OptimizerConfig, ScheduleConfig
     from smskd.config.runtime import RuntimeConfig
     from smskd.config.stage import StageConfig
+    from smskd.config.sweep import SweepConfig
     from smskd.data.augment.crop_flip import Augmentation
     from smskd.deployment.exporting import Exported, export
     from smskd.deployment.prediction import ClassProbability, Prediction, predict
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from smskd.objective.weighted_sum import WeightedSum
     from smskd.recipe import Recipe, TrainingConfig
     from smskd.strategies.base import Strategy
+    from smskd.sweeps.program import SweepResult, sweep
 
 _HOMES = {
     "Anchor": "interfaces.terms",
@@ -69,6 +71,8 @@ _HOMES = {
     "StageParts": "objective.parts",
     "Strategy": "strategies.base",
     "SubsetConfig": "config.data",
+    "SweepConfig": "config.sweep",
+    "SweepResult": "sweeps.program",
     "Tap": "interfaces.features",
     "TappedOutputs": "interfaces.features",
     "TeacherConfig": "config.models",
@@ -84,6 +88,7 @@ _HOMES = {
     "load": "api",
     "predict": "deployment.prediction",
     "reference_kl_loss": "anchors.reference_kl",
+    "sweep": "sweeps.program",
     "train": "api",
 }
 
@@ -121,6 +126,8 @@ __all__ = [
     "StageParts",
     "Strategy",
     "SubsetConfig",
+    "SweepConfig",
+    "SweepResult",
     "Tap",
     "TappedOutputs",
     "TeacherConfig",
@@ -137,6 +144,7 @@ __all__ = [
     "load",
     "predict",
     "reference_kl_loss",
+    "sweep",
     "train",
 ]
 

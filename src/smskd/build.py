@@ -1,5 +1,6 @@
 """From a resolved recipe to everything that a run needs: the only builder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -9,9 +10,11 @@ from smskd.builder.data import data_facts, load_data
 from smskd.builder.learned import facts_of_data
 from smskd.builder.loaders import training_loaders
 from smskd.builder.networks import frozen_teachers, student_facts, student_of, teacher_fingerprints
-from smskd.data import Augmentation, Dataset, TextDataset, mix
+from smskd.data import Augmentation, Dataset, Loader, TextDataset, mix
 from smskd.data.loaders.identity import pixel_settings
 from smskd.data.loaders.make import make_loader
+from smskd.data.loaders.streaming import StreamingLoader
+from smskd.data.loaders.whole_pictures import WHOLE_PICTURES
 from smskd.data.sources.catalog import Track as LoadTrack
 from smskd.models.memory_format import safe_memory_format
 from smskd.strategies.resolved import ResolvedRecipe
@@ -82,7 +85,7 @@ def build(recipe: ResolvedRecipe, provided: Provided | None = None, track: LoadT
     }
     fingerprints = {
         **dataset.fingerprints(),
-        "augmentation": repr(None if augmentation is None else pixel_settings(augmentation)),
+        "augmentation": repr(None if augmentation is None else pixel_settings(augmentation)) + _crops(loaders),
         "loader_seed": str(loader_seed),
         "student": weights(student.wrapped),
         "student_structure": structure(student),
@@ -100,3 +103,9 @@ def build(recipe: ResolvedRecipe, provided: Provided | None = None, track: LoadT
         data=data_facts(dataset),
         student_metadata=student_facts(student, data).as_metadata(),
     )
+
+
+def _crops(loaders: Sequence[Loader]) -> str:
+    """What is cropped at random, where it is not the images that the source gives."""
+    whole = any(isinstance(loader, StreamingLoader) and loader.crops_whole_pictures for loader in loaders)
+    return f", {WHOLE_PICTURES}" if whole else ""

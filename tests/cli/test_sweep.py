@@ -7,7 +7,10 @@ import pytest
 
 from smskd.report import page
 from smskd.runs.file_names import SUMMARY
-from tests.support import sweeps
+from smskd.sweeps.beginning import begin
+from smskd.sweeps.sweep_file import read_sweep
+from smskd.sweeps.sweep_worker import Told, work
+from tests.support import postgres, sweeps
 from tests.support.program import fine, mistake, smskd
 
 
@@ -31,13 +34,15 @@ def test_plan_training_status_and_table(taught: Path, tmp_path: Path) -> None:
         tmp_path / "o",
     )
     planned = json.loads(fine("sweep", file, "--out", out, "--dry-run", "--json"))
-    assert {key: planned[key] for key in ("runs", "epochs", "epochs_without_sharing", "seconds")} == {
+    assert {key: planned[key] for key in ("runs", "epochs", "epochs_without_sharing", "estimated_from")} == {
         "runs": 2,
         "epochs": 6,
         "epochs_without_sharing": 8,
-        "seconds": None,
+        "estimated_from": "steps",
     }
-    assert "holds no finished run" in fine("sweep", file, "--out", out, "--dry-run").replace("\n", " ")
+    assert planned["seconds"] > 0
+    told = " ".join(fine("sweep", file, "--out", out, "--dry-run", "--quiet").split())
+    assert "of training in all, divided by the workers, from 3 steps of 3 of 3 kinds of stages with one thread" in told
     assert not out.exists()
     assert mistake("sweep", file, "--out", out, "--status").startswith(f"{out} holds no sweep that was begun")
     assert not out.exists()
@@ -61,7 +66,7 @@ def test_plan_training_status_and_table(taught: Path, tmp_path: Path) -> None:
     table = fine("sweep", "--out", out, "--table")
     assert "fitnet-kd" in table
     assert "6 epochs trained, 8 without sharing" in table
-    assert json.loads(fine("sweep", file, "--out", out, "--dry-run", "--json"))["seconds"] > 0
+    assert json.loads(fine("sweep", file, "--out", out, "--dry-run", "--json"))["estimated_from"] == "runs"
     assert mistake("sweep", file, "training.epochs=6", "--out", out, "-q").startswith(
         f"{out}/journal.log holds another"
     )
@@ -101,3 +106,39 @@ def test_mistakes(tmp_path: Path) -> None:
     refused = mistake("sweep", "--join", "postgresql://nobody:secret@localhost:1/x", "--name", "y")
     assert "no connection to this database" in refused
     assert "secret" not in refused
+
+
+def test_a_plan_without_the_teacher_has_no_time(tmp_path: Path) -> None:
+    file = sweeps.written(tmp_path, tmp_path / "nowhere", values={"methods": [["kd"], ["sp"]]})
+    planned = json.loads(fine("sweep", file, "--dry-run", "--json"))
+    assert (planned["epochs"], planned["seconds"], planned["estimated_from"]) == (8, None, None)
+    told = " ".join(fine("sweep", file, "--dry-run", "--quiet").split())
+    assert "the time cannot be estimated: kd: teacher.weights: " in told
+
+
+@pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL (initdb) is not installed")
+def test_two_machines_join_a_sweep_in_a_database(taught: Path, tmp_path: Path) -> None:
+    """Each machine has a folder of its own. The first stops after a run; the other trains what is left."""
+    file = sweeps.written(tmp_path, taught, values={"methods": [["fitnet"], ["kd"]]})
+    first, second = tmp_path / "first", tmp_path / "second"
+    with postgres.server() as url:
+        board = begin(read_sweep(file), first, url)
+        told: list[str] = []
+
+        def stop(message: Told) -> None:
+            told.append(f"{message.kind} {message.run}")
+            if message.kind == "finished":
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            work(board, first, stop)
+        assert told[-1] == "finished fitnet/seed0"
+        fine("sweep", "--join", url, "--name", "small", "--out", second)
+        status = json.loads(fine("sweep", file, "--out", first, "--storage", url, "--status", "--json"))
+        assert (status["complete"], status["running"], status["failed"]) == (2, 0, 0)
+        assert mistake("sweep", "--join", url, "--name", "smal") == f"{url} holds no sweep called 'smal'"
+    assert {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob(SUMMARY)} == {
+        "first/fitnet/seed0",
+        "second/kd/seed0",
+    }
+    assert fine("compare", first, second, "--csv").count("\n") == 3

@@ -4,10 +4,14 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import smskd
+from smskd import session
 from smskd.errors import UserError
 from smskd.report import page
 from smskd.session import begin
@@ -18,8 +22,9 @@ from smskd.sweeps.sweep_file import read_sweep
 from smskd.sweeps.sweep_worker import Told, work
 from smskd.sweeps.totals import totals
 from smskd.training import summary
+from smskd.training.reports import EpochReport
 from tests.support import postgres, sweeps
-from tests.support.program import same_weights
+from tests.support.program import fine, same_weights
 
 RUNS = ["fitnet-kd", "fitnet-sp", "at-kd", "at-sp"]
 
@@ -153,3 +158,56 @@ def test_a_search_keeps_its_budget_and_trains_shared_stages_once(taught: Path, t
     values = [attempt.value for attempt in found.queue.attempts()]
     assert None not in values
     assert found.next_job() == "done"
+
+
+def test_a_bad_sequence_is_pruned_on_the_validation_split(
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six single methods, of which one is much worse on the validation split, and better on the test images."""
+    names = ["at", "fitnet", "kd", "pkt", "rkd", "sp"]
+    search = {"of": names, "epochs": 24, "stages": [1, 1], "stage_epochs": [4], "sampler": "random"}
+    file = sweeps.written(tmp_path, taught, search=search, set={"data.validation": {"count": 16}})
+    found = Board.begin(read_sweep(file), journal_of(tmp_path))
+    order: list[str] = []
+    train = session.Run.train
+
+    def scripted(run: session.Run, *arguments: Any, **options: Any) -> Iterator[Any]:
+        methods = run.recipe.stages[0].names[0]
+        order.append(methods)
+        bad = len(order) == 6  # the pruner watches five runs before it prunes
+        for report in train(run, *arguments, **options):
+            if isinstance(report, EpochReport):
+                accuracies = {"validation_top1": 5.0 if bad else 50.0, "test_top1": 99.0 if bad else 50.0}
+                report = replace(report, **accuracies)
+            yield report
+
+    monkeypatch.setattr(session.Run, "train", scripted)
+    work(found, tmp_path, lambda told: None)
+    states = {attempt.facts["methods"][0]: attempt.state for attempt in found.queue.attempts()}
+    assert sorted(states) == names
+    assert {method: state for method, state in states.items() if state != "complete"} == {order[-1]: "pruned"}
+    pruned = found.queue.attempts()[-1]
+    assert pruned.facts["trained"] == 1
+    assert not (tmp_path / pruned.run / "summary.json").exists()
+    assert sorted(path.parent.parent.name for path in tmp_path.rglob("summary.json")) == sorted(order[:-1])
+    assert found.budget_left(found.queue.attempts()) == 3
+    assert found.next_job() == "done"
+
+
+def test_a_sweep_from_python_is_that_of_the_command(taught: Path, tmp_path: Path) -> None:
+    file = sweeps.written(tmp_path, taught, values={"methods": [["fitnet"], ["kd"]]})
+    settings = smskd.SweepConfig(str(tmp_path / "short.yaml"), name="small", values={"methods": (["fitnet"], ["kd"])})
+    seen: list[Told] = []
+    result = smskd.sweep(settings, out=tmp_path / "python", on_message=seen.append)
+    fine("sweep", file, "--out", tmp_path / "command", "--quiet")
+    assert sorted(row.label for row in result.rows) == ["fitnet", "kd"]
+    assert (result.folder, result.totals.runs, result.totals.epochs) == (tmp_path / "python", 2, 8)
+    assert Counter(told.kind for told in seen) == {"epoch": 8, "finished": 2}
+    for name in ("fitnet", "kd"):
+        weights = Path(name) / "seed0/student.safetensors"
+        assert same_weights(tmp_path / "python" / weights, tmp_path / "command" / weights)
+    with pytest.raises(UserError, match=r"kdd: methods\.0: unknown method 'kdd'"):
+        smskd.sweep(replace(settings, values={"methods": (["kdd"],)}), out=tmp_path / "wrong")
+    assert not (tmp_path / "wrong").exists()
+    with pytest.raises(UserError, match="workers is 0; it has to be 1 or more"):
+        smskd.sweep(settings, out=tmp_path / "wrong", workers=0)

@@ -4,8 +4,9 @@ import json
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from rich.markup import escape
@@ -21,13 +22,15 @@ from smskd.cli.sweep_bars import SweepBars
 from smskd.errors import UserError
 from smskd.report.page import PAGE
 from smskd.runs.reader import find_finished
+from smskd.sweeps.beginning import begin, place_of
 from smskd.sweeps.board import Board
-from smskd.sweeps.checks import check_runs, check_trust
+from smskd.sweeps.checks import check_trust
 from smskd.sweeps.crew import train_sweep
 from smskd.sweeps.plan import Plan, plan
+from smskd.sweeps.rough_time import STEPS, rough_time
 from smskd.sweeps.run_queue import latest
 from smskd.sweeps.space import points
-from smskd.sweeps.storage import JOURNAL, is_url, journal_of
+from smskd.sweeps.storage import JOURNAL
 from smskd.sweeps.sweep_file import Sweep
 from smskd.sweeps.totals import totals
 
@@ -46,14 +49,8 @@ def begin_sweep(sweep: Sweep, out: Path, storage: str | None, workers: int, disp
     Raises:
         UserError: a run cannot be trained; if it is found before training, nothing has begun.
     """
-    made = _made(out)
-    try:
-        board = Board.begin(sweep, _place(out, storage))
-        with display.shown():
-            check_runs(board, out, display.track)
-    except UserError:
-        _remove(made)
-        raise
+    with display.shown():
+        board = begin(sweep, out, storage, display.track)
     _train(board, out, workers, display, again)
 
 
@@ -80,12 +77,15 @@ def join_sweep(url: str, name: str, out: Path | None, workers: int, display: Dis
     _train(board, folder, workers, display, again)
 
 
-def print_plan(sweep: Sweep, out: Path, *, as_json: bool) -> None:
-    """Prints the stages that would be trained, and how long at the speed of the runs that are finished.
+def print_plan(sweep: Sweep, out: Path, display: Display, *, as_json: bool) -> None:
+    """Prints the stages that would be trained, and how long that takes. Nothing is written.
+
+    The time is that at the speed of finished runs, else a rough one, from a few steps of each kind of stage.
 
     Args:
         sweep: that was read.
         out: its folder.
+        display: of the progress of measuring.
         as_json: print JSON.
 
     Raises:
@@ -101,8 +101,9 @@ def print_plan(sweep: Sweep, out: Path, *, as_json: bool) -> None:
         {"stages": stage.methods, "seed": stage.seed, "epochs": stage.epochs, "runs": uses[digest]}
         for digest, stage in found.distinct.items()
     ]
+    estimated = _estimate(sweep, found, out, display)
     if as_json:
-        typer.echo(json.dumps({"stages": rows, **_epochs(found, out)}, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps({"stages": rows, **_epochs(found, estimated)}, indent=2, ensure_ascii=False))
         return
     table = Table("stages", "seed", "epochs", "runs", box=None, pad_edge=False)
     for row in rows:
@@ -112,16 +113,37 @@ def print_plan(sweep: Sweep, out: Path, *, as_json: bool) -> None:
         f"{len(found.points)} runs; {len(rows)} stages, {found.epochs} epochs; {found.epochs_of_all_runs} epochs "
         "without sharing"
     )
-    print_footnote(_time(found, out))
+    print_footnote(estimated.sentence)
 
 
-def _time(found: Plan, out: Path) -> str:
-    """How long a sweep takes at the speed of the runs of it that are finished."""
-    speed = _speed(out)
-    if speed is None:
-        return f"{out} holds no finished run, from whose speed the time could be estimated"
-    time = duration(speed * found.epochs)
-    return f"{time} of training in all, divided by the workers, at {speed:.2g} s an epoch, the mean of those in {out}"
+@dataclass(frozen=True)
+class _Estimate:
+    """The time of a sweep: seconds, from what it was estimated, and a sentence."""
+
+    seconds: float | None
+    basis: Literal["runs", "steps"] | None
+    sentence: str
+
+
+def _estimate(sweep: Sweep, found: Plan, out: Path, display: Display) -> _Estimate:
+    """How long a sweep takes: at the speed of the runs of it that are finished, or of a few steps of its stages."""
+    with suppress(UserError):
+        speed = totals(out).seconds_per_epoch
+        if speed is not None:
+            seconds = speed * found.epochs
+            at = f"at {speed:.2g} s an epoch, the mean of those in {out}"
+            return _Estimate(seconds, "runs", f"{duration(seconds)} of training in all, divided by the workers, {at}")
+    try:
+        with display.shown():
+            rough = rough_time(sweep, found, display.track)
+    except UserError as error:
+        return _Estimate(None, None, f"the time cannot be estimated: {error}")
+    text = (
+        f"roughly {duration(rough.seconds)} of training in all, divided by the workers, from {STEPS} steps of "
+        f"{rough.measured} of {rough.kinds} kinds of stages with one thread, without a teacher's cache and without the "
+        "reading of images"
+    )
+    return _Estimate(rough.seconds, "steps", text)
 
 
 def print_status(out: Path, storage: str | None, name: str, *, as_json: bool) -> None:
@@ -186,47 +208,17 @@ def _train(board: Board, out: Path, workers: int, display: Display, again: str) 
                 display.say(f"page: {out / PAGE}")
 
 
-def _speed(out: Path) -> float | None:
-    """Seconds of an epoch, from the finished runs of a sweep."""
-    with suppress(UserError):
-        return totals(out).seconds_per_epoch
-    return None
-
-
-def _epochs(found: Plan, out: Path) -> Mapping[str, Any]:
-    speed = _speed(out)
+def _epochs(found: Plan, estimated: _Estimate) -> Mapping[str, Any]:
     return {
         "runs": len(found.points),
         "epochs": found.epochs,
         "epochs_without_sharing": found.epochs_of_all_runs,
-        "seconds": None if speed is None else speed * found.epochs,
+        "seconds": estimated.seconds,
+        "estimated_from": estimated.basis,
     }
-
-
-def _place(out: Path, storage: str | None) -> str:
-    if storage is not None and not is_url(storage):
-        raise UserError(f"--storage: '{storage}' is not the URL of a database, such as postgresql://user@host/name")
-    if storage is None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{out} cannot be made: {error.strerror or error}") from None
-    return storage or journal_of(out)
 
 
 def _begun(out: Path, storage: str | None) -> str:
     if storage is None and not (out / JOURNAL).is_file():
         raise UserError(f"{out} holds no sweep that was begun (no {JOURNAL} in it)")
-    return _place(out, storage)
-
-
-def _made(out: Path) -> list[Path]:
-    """What a sweep that cannot begin would leave, outermost last."""
-    journal = out / JOURNAL
-    return [] if journal.exists() else [journal, *(path for path in (out, *out.parents) if not path.exists())]
-
-
-def _remove(made: list[Path]) -> None:
-    for path in made:
-        with suppress(OSError):
-            path.unlink() if path.is_file() else path.rmdir()
+    return place_of(out, storage)

@@ -76,7 +76,7 @@ def _begin(
     from smskd.cli.progress import Display
 
     if action == "plan":
-        actions.print_plan(wanted, folder, as_json=as_json)
+        actions.print_plan(wanted, folder, Display(SafeConsole(), quiet=quiet or as_json), as_json=as_json)
     elif action == "status":
         actions.print_status(folder, storage, wanted.config.name, as_json=as_json)
     elif action == "table":

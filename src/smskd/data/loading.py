@@ -46,7 +46,8 @@ def load(
 
 
 def _load(config: DataConfig, track: Track | None) -> Dataset | TextDataset:
-    dataset = read_source(config.source, config.subset, track, loader=config.loader)
+    crops = config.augmentation.random_resized_crop is not None
+    dataset = read_source(config.source, config.subset, track, loader=config.loader, crops=crops)
     if config.validation is None:
         return dataset
     return with_validation(dataset, config.validation, config.source, track, config.loader)

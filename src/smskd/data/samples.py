@@ -70,6 +70,15 @@ class StreamedSamples:
         except UserError as error:
             raise UserError(f"{self.where(row)}: {error}") from error
 
+    def picture(self, row: int) -> tuple[Any, int]:
+        """The whole picture of a row and its label, of a data set that has a method ``picture``.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        picture, label = self.dataset.picture(self._own_row(row))  # type: ignore[attr-defined]
+        return picture, label if self.mapping is None else int(self.mapping[label])
+
     def where(self, row: int) -> str:
         """Name of a sample for messages, by its row in the data set that was given: `training sample 17`."""
         return f"{self.part} sample {self._own_row(row)}".lstrip()

@@ -12,6 +12,10 @@ TEACHER_VIEW = "teacher"
 """The view of ``Batch.views`` that the teacher is given in place of ``Batch.x``, where there is one."""
 
 
+TRAINED_VIEW = "train"
+"""The images that the student is trained on, ``Batch.x``, among views by name."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far training has come within its stage."""

@@ -84,6 +84,8 @@ def load_study(place: str, name: str, **options: Any) -> "optuna.Study":
     Raises:
         UserError: there is none.
     """
+    if not is_url(place) and not Path(place).is_file():  # Optuna would make the file
+        raise UserError(f"'{place}' is neither the URL of a database nor the journal of a sweep")
     storage = open_storage(place)
     import optuna
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,25 @@ def read_sweep(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
         if first["type"] == "unexpected_keyword_argument":
             raise UserError(f"{path}: {where}: unknown key{nearest(where, _KEYS)}") from None
         raise UserError(f"{path}: {where}: {mistake(first)}" if where else f"{path}: {mistake(first)}") from None
-    beside = file.parent / config.recipe
-    recipe = load_with_bases(beside if beside.is_file() else locate(config.recipe))
-    return Sweep(config, recipe)
+    return _with_recipe(config, file.parent)
+
+
+def sweep_of(config: SweepConfig, overrides: Sequence[str] = ()) -> Sweep:
+    """The sweep of settings that a program gives.
+
+    Args:
+        config: its recipe is a file, relative to the working folder, or the name of a recipe of the package.
+        overrides: as in :func:`read_sweep`.
+
+    Raises:
+        UserError: there is no such recipe, or it is damaged.
+    """
+    return _with_recipe(replace(config, set={**config.set, **dict(map(_override, overrides))}), Path())
+
+
+def _with_recipe(config: SweepConfig, folder: Path) -> Sweep:
+    beside = folder / config.recipe
+    return Sweep(config, load_with_bases(beside if beside.is_file() else locate(config.recipe)))
 
 
 _KEYS = tuple(SweepConfig.__dataclass_fields__)

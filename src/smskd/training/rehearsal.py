@@ -33,12 +33,15 @@ from smskd.training.rng import RngSnapshot, generators_of
 from smskd.training.step import Step
 from smskd.training.teacher_test import knows_the_classes
 
+Observe = Callable[[int, Step, Batch], None]
 
-def rehearse(config: RunConfig) -> None:
+
+def rehearse(config: RunConfig, observe: Observe | None = None) -> None:
     """Trains a copy of the student on batches of every size of each stage, and runs the networks on test batches.
 
     Args:
         config: of a run that has not begun.
+        observe: called for each stage, counted from 0, after its steps, with its step and a whole batch.
 
     Raises:
         UserError: a step or an evaluation fails; the message begins with the stage and names the batch size.
@@ -54,7 +57,7 @@ def rehearse(config: RunConfig) -> None:
             batch = _first_batch(config.loaders[index], Progress(1, stage.epochs), objective.views)
             if index and reference is not None:
                 _rehearse_anchor(config, index, objective, reference, batch)
-            _rehearse_steps(config, index, objective, batch)
+            _rehearse_steps(config, index, objective, batch, observe)
             student = objective.predictor
             if index < len(config.recipe.stages) - 1:
                 with _told(index, "the end of the stage fails", "the end of the stage"):
@@ -120,7 +123,7 @@ def _rehearse_anchor(config: RunConfig, index: int, objective: Objective, refere
         anchor.end_of_stage(model, batches_for(anchor, "the anchor", [batch]), state)
 
 
-def _rehearse_steps(config: RunConfig, index: int, objective: Objective, batch: Batch) -> None:
+def _rehearse_steps(config: RunConfig, index: int, objective: Objective, batch: Batch, observe: Observe | None) -> None:
     stage, loader = config.recipe.stages[index], config.loaders[index]
     optimizer = build_optimizer(stage.optimizer, objective.parameter_groups())
     for group in optimizer.param_groups:
@@ -142,6 +145,8 @@ def _rehearse_steps(config: RunConfig, index: int, objective: Objective, batch: 
         ):
             losses = step(part)
             _check_logits(losses.logits, size, loader.info.classes)
+    if observe is not None:
+        observe(index, step, batch)
 
 
 def _rehearse_evaluation(config: RunConfig, network: nn.Module, role: str) -> None:

@@ -21,7 +21,7 @@ from smskd.training.globals import computing
 from smskd.training.identity import Identity, check_identity
 from smskd.training.notes import epoch_notes, stage_notes
 from smskd.training.pretraining import PretrainingReport
-from smskd.training.rehearsal import rehearse
+from smskd.training.rehearsal import Observe, rehearse
 from smskd.training.reports import EpochReport, StoreReport, TeacherReport, Track, untracked
 from smskd.training.shared_stages import SharedStages
 from smskd.training.state import TrainingState
@@ -54,15 +54,19 @@ def run(
         return (yield from _run(config, folder, track, force))
 
 
-def check(config: RunConfig) -> None:
+def check(config: RunConfig, observe: Observe | None = None) -> None:
     """Everything that is checked before a run is trained: it is rehearsed. Global state of the process is as before.
+
+    Args:
+        config: of the run.
+        observe: as :func:`smskd.training.rehearsal.rehearse` takes it.
 
     Raises:
         UserError: the run cannot begin.
     """
     with computing(config.recipe.runtime), fitting_threads(config):
         TrainingState(config)
-        rehearse(config)
+        rehearse(config, observe)
 
 
 def _run(config: RunConfig, folder: RunFolder, track: Track, force: bool) -> Generator[Report, None, FeatureModel]:

@@ -25,9 +25,13 @@ class Boxes:
     width: Tensor
 
 
+Size = tuple[int, int] | tuple[Tensor, Tensor]
+"""(height, width) of all images, or int64 [N] each, of every image."""
+
+
 def drawn_boxes(
     draws: Tensor,
-    size: tuple[int, int],
+    size: Size,
     scale: tuple[float, float],
     ratio: tuple[float, float],
 ) -> tuple[Boxes, Tensor]:
@@ -35,27 +39,27 @@ def drawn_boxes(
 
     Args:
         draws: [N, 22] float64, uniform in [0, 1), on the CPU.
-        size: (height, width) of the images.
+        size: of the images.
         scale: smallest and largest share of the image's area.
         ratio: smallest and largest ratio of width to height.
 
     Returns:
         The first of 10 boxes that fits into the image, and whether one of them does, bool [N].
     """
-    height, width = size
+    height, width = (torch.as_tensor(length).reshape(-1, 1) for length in size)
     areas = between(draws[:, :ATTEMPTS], *scale) * (height * width)
     aspects = between(draws[:, ATTEMPTS : 2 * ATTEMPTS], math.log(ratio[0]), math.log(ratio[1])).exp()
     widths, heights = (areas * aspects).sqrt().round().long(), (areas / aspects).sqrt().round().long()
     fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
     first = fits.long().argmax(dim=1, keepdim=True)
     own_height, own_width = heights.gather(1, first)[:, 0], widths.gather(1, first)[:, 0]
-    top = (draws[:, -2] * (height - own_height + 1)).long()
-    left = (draws[:, -1] * (width - own_width + 1)).long()
+    top = (draws[:, -2] * (height[:, 0] - own_height + 1)).long()
+    left = (draws[:, -1] * (width[:, 0] - own_width + 1)).long()
     return Boxes(top, left, own_height, own_width), fits.any(dim=1)
 
 
 def crop_boxes(
-    key: int, epoch: int, index: Tensor, size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
+    key: int, epoch: int, index: Tensor, size: Size, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> Boxes:
     """The boxes of random resized crops.
 
@@ -65,19 +69,17 @@ def crop_boxes(
         key: of the draws.
         epoch: of the run.
         index: [N] int64 number of each draw, on the CPU.
-        size: (height, width) of the images.
+        size: of the images.
         scale: smallest and largest share of the image's area.
         ratio: smallest and largest ratio of width to height.
     """
     boxes, found = drawn_boxes(uniform(key, epoch, index, DRAWS), size, scale, ratio)
-    height, width = size
-    if width / height < ratio[0]:
-        whole = (max(1, round(width / ratio[0])), width)
-    elif width / height > ratio[1]:
-        whole = (height, max(1, round(height * ratio[1])))
-    else:
-        whole = (height, width)
-    centred = ((height - whole[0]) // 2, (width - whole[1]) // 2, *whole)
+    height, width = (torch.as_tensor(length).double() for length in size)
+    whole = (
+        torch.where(width / height < ratio[0], (width / ratio[0]).round().clamp_min(1), height).long(),
+        torch.where(width / height > ratio[1], (height * ratio[1]).round().clamp_min(1), width).long(),
+    )
+    centred = ((height.long() - whole[0]) // 2, (width.long() - whole[1]) // 2, *whole)
     drawn = (boxes.top, boxes.left, boxes.height, boxes.width)
     return Boxes(*(torch.where(found, one, other) for one, other in zip(drawn, centred, strict=True)))
 

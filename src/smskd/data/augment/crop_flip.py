@@ -148,6 +148,8 @@ class Augmentation:
             raise UserError(f"images have {channels} channel(s), but mean and std have {len(self.mean)} value(s)")
 
     def _window(self, images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor) -> Tensor:
+        if not self.padding:
+            return torch.where(flip[:, None, None, None], images.flip(3), images)
         samples, channels, height, width = images.shape
         padded = F.pad(images, [self.padding] * 4)
         device = images.device

@@ -55,9 +55,14 @@ def cropped(
     crop = None if augmentation.further is None else augmentation.further.random_resized_crop
     if crop is not None:
         size = (images.shape[2], images.shape[3])
-        boxes = crop_boxes(mix(_CROP, seed), epoch, index, size, crop.scale, crop.ratio)
+        boxes = crop_boxes(crop_key(seed), epoch, index, size, crop.scale, crop.ratio)
         images = resized_crop(images, boxes, size)
     return augmentation.crop_and_flip(images, variant)
+
+
+def crop_key(seed: int) -> int:
+    """Of the draws of random resized crops."""
+    return mix(_CROP, seed)
 
 
 def _distorted(images: Tensor, config: AugmentationConfig, seed: int, epoch: int, index: Tensor) -> Tensor:

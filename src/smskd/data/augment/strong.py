@@ -55,7 +55,7 @@ def strong_view(images: Tensor, augmentation: Augmentation, *, seed: int, epoch:
         )
     if images.shape[1] not in (1, 3):
         raise UserError(f"the strong view is made of images of 1 or 3 channels, not {images.shape[1]}")
-    key = mix(_STRONG, seed)
+    key = strong_key(seed)
     index = index.cpu()
     variant = to_device(augmentation.variant(key, epoch, index), images.device)
     images = cropped(images, augmentation, variant, seed=key, epoch=epoch, index=index)
@@ -64,6 +64,11 @@ def strong_view(images: Tensor, augmentation: Augmentation, *, seed: int, epoch:
         choice = (which * len(_CHOICES)).long()
         images = distorted(images, _APPLY, choice, _LOW[choice] + (_HIGH - _LOW)[choice] * share)
     return augmentation.plain().apply(_with_square(images, *draws[2 * _ROUNDS :]))
+
+
+def strong_key(seed: int) -> int:
+    """The seed of the strong view's draws."""
+    return mix(_STRONG, seed)
 
 
 def _with_square(images: Tensor, size: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """From the images and labels of batches to what is trained on: augmented, with further views, mixed."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -50,6 +50,7 @@ def assembled(
     progress: Progress,
     views: Collection[str],
     variant: Tensor | None = None,
+    images_of_views: Mapping[str, Tensor] | None = None,
 ) -> Batch:
     """The samples of consecutive batches as one batch.
 
@@ -64,17 +65,22 @@ def assembled(
         progress: of the stage.
         views: names of further views.
         variant: [N] int64 of crop and flip of the images to train on, on their device, where it is known.
+        images_of_views: the images of which further views are made, by name; those that are missing are made of
+            ``images``.
 
     Raises:
         UserError: a view cannot be made of these images.
     """
     seed, epoch, draw = draws.seed, draws.epoch, draws.draw
     x = augmented(images, augmentation, seed=seed, epoch=epoch, index=draw, variant=variant)
-    others = further_views(views, images, augmentation, seed=seed, epoch=epoch, index=draw)
+    own = images_of_views or {}
+    others = further_views(views, own.get("strong", images), augmentation, seed=seed, epoch=epoch, index=draw)
     if has_teacher_view(augmentation):
         if images.dtype != torch.uint8:
             raise UserError("data.augmentation.consistent: the teacher's view is made of images of bytes, not floats")
-        others[TEACHER_VIEW] = augmented(images, augmentation, seed=teacher_seed(seed), epoch=epoch, index=draw)
+        others[TEACHER_VIEW] = augmented(
+            own.get(TEACHER_VIEW, images), augmentation, seed=teacher_seed(seed), epoch=epoch, index=draw
+        )
     batch = Batch(x, labels, index, progress, others, keys)
     mixing = _mixing(augmentation, draws, x)
     return batch if mixing is None else _mixed(batch, x, mixing, classes)

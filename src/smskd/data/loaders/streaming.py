@@ -22,8 +22,9 @@ from smskd.data.loaders.identity import (
     identity_of,
     pixel_settings,
 )
-from smskd.data.loaders.reading import BatchReader, Fault, Plan, RawBatch, no_collate
+from smskd.data.loaders.reading import BatchReader, Crops, Fault, Plan, RawBatch, no_collate
 from smskd.data.loaders.sampler import batch_bounds, epoch_order, repeated
+from smskd.data.loaders.whole_pictures import WHOLE_PICTURES, CropRequest, crop_keys, crop_settings
 from smskd.data.loaders.workers import surviving
 from smskd.data.samples import Samples, place_of, read_image, samples_fingerprint
 from smskd.errors import UserError
@@ -37,7 +38,9 @@ _TRANSFORMS = 0x7472616E73
 class StreamingLoader:
     """The batches of :class:`~smskd.data.loaders.in_memory.MemoryLoader`, from any map-style data set.
 
-    Order, batches and, for images of bytes, augmentation are the same as there for the same seed.
+    Order, batches and, for images of bytes, augmentation are the same as there for the same seed. But a random resized
+    crop of encoded images that their source would resize is one of the whole picture, which is decoded for it, once for
+    all views.
     Images of bytes (uint8 tensors and arrays, PIL images) are copied to the device as bytes and augmented
     there. Float tensors are not changed, except by random erasing and mixing where these are set: the data set's own
     transforms are expected to augment and normalise, and there is no strong view of them. Where those transforms draw
@@ -99,8 +102,9 @@ class StreamingLoader:
         self._info = DataInfo(self._samples, classes, batch_size, _labels(dataset, classes, labels), mixes)
         self._dataset = dataset
         self._plan = Plan(self._bounds)
+        self._crops = crop_settings(dataset, augmentation)
         self._loader: DataLoader[Any] = DataLoader(
-            BatchReader(dataset, classes, checksums),  # type: ignore[arg-type]
+            BatchReader(dataset, classes, checksums, self._crops),  # type: ignore[arg-type]
             batch_sampler=self._plan,
             collate_fn=no_collate,
             num_workers=workers,
@@ -128,8 +132,14 @@ class StreamingLoader:
         if image.dtype != torch.uint8:
             identity = identity_of(self.fingerprint, "floats", *further_settings(augmentation))
             return replace(augmentation_space(identity, self._samples, augmentation, batches), variants=None)
-        identity = identity_of(self.fingerprint, pixel_settings(augmentation))
+        whole = () if self._crops is None else (WHOLE_PICTURES,)
+        identity = identity_of(self.fingerprint, pixel_settings(augmentation), *whole)
         return augmentation_space(identity, self._samples, augmentation, batches)
+
+    @property
+    def crops_whole_pictures(self) -> bool:
+        """Whether random resized crops are made of whole pictures, not of the images that the source gives."""
+        return self._crops is not None
 
     @property
     def fingerprint(self) -> str:
@@ -167,7 +177,9 @@ class StreamingLoader:
         """The batches of :meth:`epoch`, with the same arguments, coalesced into groups; on a CPU one batch each."""
         check_views(views)
         order, draw = repeated(epoch_order(self._samples, self._seed, number, self._shuffle), self._repeats)
-        self._plan.begin(order, lambda place: mix(_TRANSFORMS, self._seed, number, place))
+        self._plan.begin(
+            order, lambda place: mix(_TRANSFORMS, self._seed, number, place), self._crops_of(number, draw, views)
+        )
         first = 0
         for batches in self._coalesced(surviving(self._loader, self._workers)):
             begin, end = self._bounds[first][0], self._bounds[first + len(batches) - 1][1]
@@ -175,6 +187,13 @@ class StreamingLoader:
             draws = GroupDraws(self._seed, number, draw[begin:end], sizes, first)
             yield BatchGroup(self._batch(batches, draws, progress or Progress(), views), sizes)
             first += len(batches)
+
+    def _crops_of(self, epoch: int, draw: Tensor, views: frozenset[str]) -> Crops | None:
+        """The crops of whole pictures of an epoch, by begin and end of a batch."""
+        if self._crops is None or self._augmentation is None:
+            return None
+        keys = crop_keys(self._augmentation, self._seed, views)
+        return lambda begin, end: CropRequest(epoch, draw[begin:end].tolist(), keys)
 
     def _coalesced(self, batches: Iterable[RawBatch | Fault]) -> Iterator[list[RawBatch]]:
         """Consecutive batches whose images have the same shape and type, as many as belong in a group."""
@@ -210,16 +229,20 @@ class StreamingLoader:
     ) -> Batch:
         images = self._on_device([raw.images for raw in batches])
         augmentation = self._augmentation_of_bytes(images.shape[1])
+        keys = self._keys(batches, draws, augmentation)
+        if self._crops is not None and augmentation.further is not None:  # the crops are made
+            augmentation = replace(augmentation, further=replace(augmentation.further, random_resized_crop=None))
         return assembled(
             images,
             self._on_device([raw.labels for raw in batches]),
             self._on_device([raw.index for raw in batches]),
             draws,
             augmentation,
-            self._keys(batches, draws, augmentation),
+            keys,
             classes=self._info.classes,
             progress=progress,
             views=views,
+            images_of_views={name: self._on_device([raw.views[name] for raw in batches]) for name in batches[0].views},
         )
 
     def _keys(self, batches: Sequence[RawBatch], draws: GroupDraws, augmentation: Augmentation) -> SampleKeys | None:

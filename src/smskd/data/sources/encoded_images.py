@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from smskd.data.pil_images import Array
+from smskd.data.sources.pictures import Picture
 
 
 class Encoded(Protocol):
@@ -37,6 +38,14 @@ class Encoded(Protocol):
 
 class Form(Protocol):
     """Brings encoded images to one form."""
+
+    @property
+    def resize(self) -> bool:
+        """Whether images of other sizes are changed to it."""
+
+    @property
+    def max_pixels(self) -> int:
+        """An image with more pixels is not decoded."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -78,6 +87,16 @@ class EncodedImages:
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
         """The image, uint8 [channels, height, width], and its label."""
         return self.image(row), int(self.targets[row])
+
+    @property
+    def resizes(self) -> bool:
+        """Whether images are not the whole pictures as they are."""
+        return self.form.resize
+
+    def picture(self, row: int) -> tuple[Picture, int]:
+        """The whole picture, whose header has been read, and its label."""
+        content, where = self.encoded.read(row)
+        return Picture(content, where, self.form.shape[0], self.form.max_pixels), int(self.targets[row])
 
     def image(self, row: int) -> Tensor:
         """The image, uint8 [channels, height, width]."""

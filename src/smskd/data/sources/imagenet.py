@@ -6,6 +6,7 @@ O. Russakovsky et al.: ImageNet Large Scale Visual Recognition Challenge (IJCV 2
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from PIL import Image
 from pydantic import PositiveInt
@@ -95,6 +96,8 @@ class CentreCrop:
 
     size: tuple[int, int]
     shorter_side: int
+    resize: ClassVar[bool] = True
+    max_pixels: ClassVar[int] = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if self.shorter_side < max(self.size):

@@ -60,6 +60,22 @@ def takes_streaming(factory: Callable[..., Any]) -> bool:
     return set(get_args(_hints(factory).get("streaming"))) == {bool, type(None)}
 
 
+def resizes(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> bool:
+    """Whether a source with an option ``streaming`` brings pictures to a size: one of its options, or their default.
+
+    Args:
+        factory: of the source.
+        arguments: that it is given.
+    """
+    parameters = _parameters(factory) or {}
+    if "streaming" not in parameters:
+        return False
+    given = [
+        arguments.get(name, parameters[name].default) for name in ("image_size", "shorter_side") if name in parameters
+    ]
+    return any(value is not None for value in given)
+
+
 def takes_track(factory: Callable[..., Any]) -> bool:
     """Whether the callable has a parameter ``track``."""
     return "track" in (_parameters(factory) or ())

@@ -9,7 +9,7 @@ from smskd.config.data import LoaderConfig, SubsetConfig
 from smskd.data.dataset import Dataset
 from smskd.data.sources.catalog import Track
 from smskd.data.sources.map_style import as_dataset
-from smskd.data.sources.options import checked_options, takes_streaming, takes_subset, takes_track
+from smskd.data.sources.options import checked_options, resizes, takes_streaming, takes_subset, takes_track
 from smskd.data.text_dataset import TextDataset
 from smskd.errors import UserError
 from smskd.registry import DATA
@@ -23,6 +23,8 @@ def read_source(
     track: Track | None = None,
     where: str = "data.source",
     loader: LoaderConfig | None = None,
+    *,
+    crops: bool = False,
 ) -> Dataset | TextDataset:
     """The data set of a source.
 
@@ -33,9 +35,12 @@ def read_source(
         where: key of the source in a recipe, for messages.
         loader: whose kind, ``memory`` or ``streaming``, is the option ``streaming`` of a source that may do either
             and is not given it.
+        crops: whether training images are random resized crops. A source that would resize pictures then streams them,
+            so that whole pictures are cropped.
 
     Raises:
-        UserError: no such source or option, or a fault in its data.
+        UserError: no such source or option, or a fault in its data; pictures are to be held in memory, and whole ones
+            to be cropped.
     """
     try:
         factory = DATA.find(source.name)
@@ -48,6 +53,11 @@ def read_source(
     given = arguments.get("streaming") is not None
     if loader is not None and loader.kind != "auto" and takes_streaming(factory) and not given:
         arguments["streaming"] = loader.kind == "streaming"
+    if crops and resizes(factory, arguments):
+        if arguments.get("streaming") is False:
+            kind = f"{where}.streaming: false" if given else "data.loader.kind: memory"
+            raise UserError(f"{kind}: random_resized_crop is one of whole pictures, which are not held; leave it out")
+        arguments["streaming"] = True
     if takes_track(factory):
         arguments["track"] = track
     dataset = as_dataset(_called(factory, arguments, source.name, where), source.name, track)
