@@ -15,6 +15,7 @@ from smskd import session
 from smskd.errors import UserError
 from smskd.report import page
 from smskd.session import begin
+from smskd.sweeps.beginning import begin as begin_sweep
 from smskd.sweeps.board import Board
 from smskd.sweeps.crew import train_sweep
 from smskd.sweeps.storage import journal_of
@@ -24,7 +25,7 @@ from smskd.sweeps.totals import totals
 from smskd.training import summary
 from smskd.training.reports import EpochReport
 from tests.support import postgres, sweeps
-from tests.support.program import fine, same_weights
+from tests.support.program import same_weights
 
 RUNS = ["fitnet-kd", "fitnet-sp", "at-kd", "at-sp"]
 
@@ -199,7 +200,8 @@ def test_a_sweep_from_python_is_that_of_the_command(taught: Path, tmp_path: Path
     settings = smskd.SweepConfig(str(tmp_path / "short.yaml"), name="small", values={"methods": (["fitnet"], ["kd"])})
     seen: list[Told] = []
     result = smskd.sweep(settings, out=tmp_path / "python", on_message=seen.append)
-    fine("sweep", file, "--out", tmp_path / "command", "--quiet")
+    (tmp_path / "command").mkdir()
+    work(begin_sweep(read_sweep(file), tmp_path / "command", None), tmp_path / "command", lambda told: None)
     assert sorted(row.label for row in result.rows) == ["fitnet", "kd"]
     assert (result.folder, result.totals.runs, result.totals.epochs) == (tmp_path / "python", 2, 8)
     assert Counter(told.kind for told in seen) == {"epoch": 8, "finished": 2}

@@ -56,6 +56,30 @@ def print_step(options: Mapping[str, Any], target: Path | None) -> None:
         console.print(f"\nthe baseline loop does not implement {case.method}", style="dim", highlight=False)
 
 
+def print_data(options: Mapping[str, Any], target: Path | None) -> None:
+    """Times the reading of pictures and prints the result.
+
+    Args:
+        options: fields of :class:`smskd.bench.data.DataCase`.
+        target: as in :func:`print_step`.
+
+    Raises:
+        UserError: the pictures cannot be read, or the file cannot be written.
+    """
+    _check(target)
+    from smskd.bench.data import DataCase, bench_data
+
+    case = DataCase(**options)
+    with _waiting(f"reading pictures, {case.turns} times each"):
+        result = bench_data(case)
+    if _written(result, target):
+        return
+    console = SafeConsole()
+    console.print(f"{result['images_per_second']:.0f} images a second", highlight=False)
+    console.print(f"{result['baseline']:.0f} with ImageFolder, Pillow and DataLoader of torchvision", highlight=False)
+    console.print(f"\n{result['ratio']:.2f} times as fast as the usual loop", style="bold", highlight=False)
+
+
 def print_run(recipe: str | None, overrides: Sequence[str], target: Path | None) -> None:
     """Trains a recipe and prints the duration of its parts.
 

@@ -1,4 +1,4 @@
-"""The commands `smskd bench step` and `smskd bench run`."""
+"""The commands `smskd bench step`, `smskd bench run` and `smskd bench data`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -85,3 +85,33 @@ def bench_run(
     from smskd.cli.bench import print_run
 
     print_run(recipe, overrides or [], as_json)
+
+
+@bench.command("data", epilog="Example: smskd bench data --workers 2")
+def bench_data(
+    root: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help=r"With train/CLASS and val/CLASS.  \[default: made pictures]")
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=4, help="Number of pictures that are made.")] = 512,
+    height: Annotated[int, typer.Option(min=1, help="Of the pictures that are made.")] = 375,
+    width: Annotated[int, typer.Option(min=1, help="Of the pictures that are made.")] = 500,
+    image_size: Annotated[int, typer.Option(min=1, help="Height and width of the crops.")] = 224,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 64,
+    workers: Annotated[int, typer.Option(min=0, help="Processes of each loop.")] = 2,
+    turns: Annotated[int, typer.Option(min=1, help="Epochs of each loop, in turn.")] = 3,
+    as_json: JsonFile = None,
+) -> None:
+    """Time random resized crops of JPEG files, alternating with the usual loop of torchvision."""
+    from smskd.cli.bench import print_data
+
+    options = {
+        "root": root,
+        "pictures": pictures,
+        "height": height,
+        "width": width,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "workers": workers,
+        "turns": turns,
+    }
+    print_data(options, as_json)

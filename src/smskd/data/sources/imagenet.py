@@ -40,9 +40,10 @@ def imagenet(
 
     Training and test images alike are resized so that their shorter side has ``shorter_side`` pixels, bilinear with
     antialiasing, and cropped at the centre to ``image_size``, as ``Resize`` and ``CenterCrop`` of torchvision do. By
-    default training images are mirrored, but not cropped at random: random resized crops of whole images need a source
-    with transforms of torchvision. The test part is ``val``: the labels of ``test`` were never published. The classes
-    are the ids of WordNet, such as ``n01440764``, in ascending order. Mean and standard deviation are the usual ones.
+    default training images are mirrored, but not cropped at random; with ``data.augmentation.random_resized_crop`` they
+    are random resized crops of the whole pictures, which have to be streamed. The test part is ``val``: the labels of
+    ``test`` were never published. The classes are the ids of WordNet, such as ``n01440764``, in ascending order. Mean
+    and standard deviation are the usual ones.
 
     Args:
         root: the folder that contains ``train/ID/*.JPEG`` and either ``val/ID/*.JPEG`` or ``val/*.JPEG``.
