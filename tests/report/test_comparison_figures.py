@@ -10,7 +10,7 @@ import pytest
 from smskd.analysis.compare import Row, compare
 from smskd.analysis.paired import with_differences
 from smskd.errors import UserError
-from smskd.report.comparison_figures import comparison_figures
+from smskd.report.comparison_figures import comparison_figures, numbered
 from smskd.report.figures import printed, save_figures
 from smskd.runs.reader import find_runs
 from tests.support.run_folders import PLAIN, write_run
@@ -100,6 +100,18 @@ def test_more_than_six_recipes_become_small_charts_with_the_baseline_in_each(tmp
     assert baseline == dict.fromkeys(last, pytest.approx(60.5))
     band = next(r for r in records(gallery) if (r["series"], r["epoch"]) == ("recipe0 · 60.50", 6))
     assert band["high"] - band["mean"] == pytest.approx(0.5**0.5)
+
+
+def test_long_labels_have_numbers_since_charts_cut_them(tmp_path: Path) -> None:
+    long = "fitnet,ends_after=5-8,carry=ema,reference=ema"
+    found, _ = with_differences(rows(tmp_path, {f"{long}-{n}": {} for n in range(7)}), f"{long}-0")
+    named = numbered(found)
+    assert [row.label for row in named[:2]] == [f"1. {long}-0", f"2. {long}-1"]
+    assert named[1].against is not None
+    assert named[1].against.baseline == f"1. {long}-0"
+    assert {r["kind"] for r in records(chart(named, "curves"))} == {"recipe", "baseline"}
+    short = rows(tmp_path / "short", {"kd": {}, "at": {}})
+    assert [row.label for row in numbered(short)] == ["at", "kd"]
 
 
 def test_only_recipes_that_no_cheaper_one_reaches_are_marked(tmp_path: Path) -> None:

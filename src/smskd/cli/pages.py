@@ -89,11 +89,11 @@ def _write_figures(
 ) -> None:
     """The charts of the comparison, or of a single run."""
     from smskd.report.charts import run_charts
-    from smskd.report.comparison_figures import comparison_figures
+    from smskd.report.comparison_figures import comparison_figures, numbered
     from smskd.report.figures import COLUMN, save_figures
 
     if len(runs) > 1:
-        charts = {figure.name: figure.chart for figure in comparison_figures(rows)}
+        charts = {figure.name: figure.chart for figure in comparison_figures(numbered(rows))}
     else:
         analysis = analyses.get(runs[0].path)
         charts = run_charts(runs[0]) | {figure.name: figure.chart for figure in (analysis.figures if analysis else ())}

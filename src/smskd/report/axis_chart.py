@@ -79,7 +79,9 @@ def _chart(records: Sequence[Record], names: Sequence[str], title: str, heading:
         "x:Q",
         title=title,
         scale=alt.Scale(zero=False, nice=False, padding=14),
-        axis=alt.Axis(tickMinStep=1, format="d") if whole else alt.Axis(tickCount=6),
+        axis=alt.Axis(values=sorted({record["x"] for record in records}), format="d")
+        if whole
+        else alt.Axis(tickCount=6),
     )
     scale = percent_scale(ends)
     small = len(names) > MOST_LINES

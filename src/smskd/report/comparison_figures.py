@@ -1,6 +1,7 @@
 """All charts of a comparison with headings and captions; each is there only where the runs have what it needs."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from smskd.analysis.compare import Row
 from smskd.analysis.series import Group, axes, followers, groups, has_orders
@@ -12,6 +13,9 @@ from smskd.report.gain_chart import gain_chart
 from smskd.report.gallery_chart import gallery_chart
 from smskd.report.marks import MOST_LINES
 from smskd.report.orders_chart import orders_chart
+
+_LONG_LABEL = 32
+"""Characters of a label from which it may be cut in a chart."""
 
 _SEEDS = "Test accuracy after the last epoch. Diamond and line: mean and standard deviation. Dots: the seeds."
 _GAINS = (
@@ -45,6 +49,26 @@ def comparison_figures(rows: Sequence[Row]) -> list[Figure]:
             (:func:`smskd.analysis.paired.with_differences`).
     """
     return [*_accuracies(rows), *_by_group(rows), *_costs(rows)]
+
+
+def numbered(rows: Sequence[Row]) -> list[Row]:
+    """The rows with numbers before their labels where charts have no space for these: ``3. fitnet,ends_after=56,...``.
+
+    Args:
+        rows: the comparison.
+    """
+    if max(len(row.label) for row in rows) <= _LONG_LABEL:
+        return list(rows)
+    new = {row.label: f"{number}. {row.label}" for number, row in enumerate(rows, start=1)}
+    return [
+        replace(
+            row,
+            label=new[row.label],
+            baseline=row.baseline and new[row.baseline],
+            against=row.against and replace(row.against, name=new[row.label], baseline=new[row.against.baseline]),
+        )
+        for row in rows
+    ]
 
 
 def _accuracies(rows: Sequence[Row]) -> Iterator[Figure]:

@@ -55,7 +55,7 @@ def cost_chart(rows: Sequence[Row], cost: Cost) -> Chart:
     named = [record for record in records if record["best"]]
     labels = [
         base(own)
-        .mark_text(align="right" if right else "left", dx=-9 if right else 9, fontSize=11, limit=170)
+        .mark_text(align="right" if right else "left", dx=-9 if right else 9, fontSize=11, limit=120)
         .encode(x=x, y=y, text="recipe:N")
         for right in (False, True)
         if (own := [record for record in named if (record["x"] > middle) is right])

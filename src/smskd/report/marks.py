@@ -20,7 +20,7 @@ Chart = alt.LayerChart | alt.FacetChart
 
 WIDTH, HEIGHT = 680, 300
 
-SMALL_WIDTH, SMALL_HEIGHT, SMALL_SPACE, SMALL_AXIS = 150, 110, 16, 44
+SMALL_WIDTH, SMALL_HEIGHT, SMALL_SPACE, SMALL_AXIS = 130, 110, 16, 44
 """Of many small charts, in pixels: least width, height, the space between them, and the width of a vertical axis."""
 
 MOST_LINES = 6
@@ -127,7 +127,7 @@ def recipe_axis(names: Sequence[str]) -> alt.Y:
 
 def row_height(recipes: int) -> int:
     """Height in pixels of the line of a recipe: with many of them, less."""
-    return 46 if recipes <= 16 else 30
+    return 46 if recipes <= 16 else 40
 
 
 def finite(value: float | None) -> float | None:

@@ -10,7 +10,7 @@ from smskd.analysis.compare import Row, compare, notes
 from smskd.errors import UserError
 from smskd.report import theme
 from smskd.report.charts import run_charts
-from smskd.report.comparison_figures import comparison_figures
+from smskd.report.comparison_figures import comparison_figures, numbered
 from smskd.report.engine import EngineError, library
 from smskd.report.environment import embedded, environment
 from smskd.report.figure import Analysis
@@ -126,6 +126,7 @@ def _html(
     comparison, listed = None, []
     if len(runs) > 1:
         rows = compare(runs) if rows is None else rows
+        rows = numbered(rows)
         figures = comparison_figures(rows)
         comparison = {**comparison_section(rows), "figures": figures, "count": len(runs)}
         labels = {id(run): row.label for row in rows for run in row.runs}
