@@ -213,6 +213,18 @@ def test_the_examples_of_a_page_run(page: str, folder: Path) -> None:
         reader.follow(block)
     if page == "guide/runs.md":
         check_keys(path.read_text(encoding="utf-8"), reader.namespace)
+    if page == "tutorial.md":
+        check_tutorial()
+
+
+def check_tutorial() -> None:
+    """Teacher and student have learned, and the exported files are there."""
+    for name in ("teacher", "student"):
+        summary = json.loads(Path("runs", name, "summary.json").read_text(encoding="utf-8"))
+        assert summary["student"]["top1_last"] > 50, f"the {name} of the tutorial is hardly better than guessing"
+    assert [stage["methods"] for stage in summary["stages"]] == [["fitnet"], ["kd"]]
+    for path in ("report.html", "student.onnx", "student/README.md", "student/model.safetensors"):
+        assert Path(path).is_file(), path
 
 
 def check_keys(page: str, namespace: dict[str, Any]) -> None:
