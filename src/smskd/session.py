@@ -24,6 +24,8 @@ from smskd.runs.file_names import OF_RUNS, RECIPE, SEEDS
 from smskd.runs.folder import RunFolder
 from smskd.strategies.resolve import resolve
 from smskd.strategies.resolved import ResolvedRecipe
+from smskd.trackers.following import Trackers
+from smskd.trackers.names import check_trackers
 from smskd.training.config import RunConfig
 from smskd.training.globals import preserved_globals
 from smskd.training.host import device_of, environment
@@ -79,13 +81,14 @@ class Run:
         Raises:
             UserError: another process trains this run, a file cannot be written, or training cannot go on.
         """
+        check_trackers(config.recipe.runtime.track)
         if self.folder.finished:  # its folder may be read-only
             student = yield from run(config, self.folder, track=track, force=self.force)
         else:
             with self.folder.locked(), lost_workers_told():
                 try:
                     self._rewrite_recipe()
-                    student = yield from run(config, self.folder, track=track, force=self.force)
+                    student = yield from self._followed(config, track)
                     self.folder.conclude()
                 except Exception:
                     if self.fresh:
@@ -94,6 +97,23 @@ class Run:
         if report:
             self.make_missing_page()
         return student
+
+    def _followed(self, config: RunConfig, track: Track) -> Generator[Report, None, FeatureModel]:
+        """Trains, and tells the trackers of each report."""
+        trackers = Trackers(config, self.folder.path, self.problems)
+        reports = run(config, self.folder, track=track, force=self.force)
+        try:
+            while True:
+                try:
+                    report = next(reports)
+                except StopIteration as end:
+                    student: FeatureModel = end.value
+                    return student
+                trackers.report(report)
+                yield report
+        finally:
+            reports.close()
+            trackers.finish()
 
     def make_missing_page(self) -> bool:
         """Makes the page of the finished run where there is none; whether there was none.
@@ -151,6 +171,7 @@ def begin(recipe: Recipe, out: Path) -> Run:
         UserError: the recipe cannot be run, or the folder holds another run.
     """
     resolved = resolve(absolute_paths(recipe))
+    check_trackers(resolved.runtime.track)
     folder = RunFolder(out)
     runtime = resolved.runtime
     folder.create(to_yaml(resolved.as_mapping()), environment(device_of(runtime.device), tf32=runtime.tf32))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "bf16", "fp16"]
 Compile = Literal["auto", "on", "off"]
 OnNan = Literal["stop", "skip"]
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio", "aim", "comet"]
 
 _TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """Names of torch's types."""
@@ -60,6 +61,8 @@ class RuntimeConfig(ComputeConfig):
             or gradients hold NaN or Inf is not taken; the run ends after 25 such steps in a row, or an epoch of them.
         store: folder in which the ends of stages are kept. A stage that is there already, with the same data, weights,
             settings and code, is taken from it instead of being trained; null: every stage is trained.
+        track: trackers that are told of each epoch: ``tensorboard``, ``wandb``, ``mlflow``, ``trackio``, ``aim``,
+            ``comet``. They write into the run's folder, or as their own environment variables say.
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -69,3 +72,4 @@ class RuntimeConfig(ComputeConfig):
     keep_checkpoints: Annotated[int, Field(ge=1, le=100)] = 1
     on_nan: OnNan = "stop"
     store: Annotated[str, Field(min_length=1)] | None = None
+    track: tuple[Tracker, ...] = ()

@@ -29,6 +29,7 @@ _IRRELEVANT = (
     "runtime.checkpoint_minutes",
     "runtime.keep_checkpoints",
     "runtime.store",
+    "runtime.track",
 )
 """Keys that change nothing of what has been trained: where no step was skipped, none would have been, and a run that
 NaN has stopped may go on with its steps skipped."""
