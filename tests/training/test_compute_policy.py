@@ -10,8 +10,10 @@ import torch
 
 from smskd.anchors.reference_kl import ReferenceKL
 from smskd.config.cache import CacheMode
+from smskd.config.runtime import ComputeConfig
 from smskd.config.stage import StageConfig
 from smskd.models import compiled_frozen, macs
+from smskd.models.frozen import Frozen
 from smskd.objective.weighted_sum import WeightedSum
 from smskd.training import compute_policy
 from smskd.training.config import RunConfig
@@ -57,6 +59,22 @@ def test_long_stages_of_large_networks_compile(monkeypatch: pytest.MonkeyPatch) 
     ):
         monkeypatch.setattr(compute_policy, "WORTHWHILE", least)
         assert choices(made()) == [(False, *frozen) for frozen in expected]
+
+
+def test_students_do_in_long_stages_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    least = 3 * 100 * macs(tiny.student(), tiny.SHAPE)
+    monkeypatch.setattr(compute_policy, "device_of", lambda example: torch.device("cuda"))
+    monkeypatch.setattr(compute_policy, "TRAINING_WORTHWHILE_ON_A_GPU", least)
+    for compile_mode, images, expected in (
+        ("auto", 99, False),
+        ("auto", 100, True),
+        ("on", 1, True),
+        ("off", 100, False),
+    ):
+        compute = ComputeConfig(precision="bf16", compile=compile_mode)
+        policy = compute_policy.CompilePolicy(compute, tiny.EXAMPLE, images)
+        assert (policy.student(tiny.student()) is not None) == expected
+        assert not policy.frozen(Frozen(tiny.teacher(), tiny.EXAMPLE))
 
 
 def test_students_do_in_long_stages(monkeypatch: pytest.MonkeyPatch) -> None:

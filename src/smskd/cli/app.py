@@ -9,13 +9,16 @@ import typer
 from smskd.cli import bench_commands, catalog_commands, completion
 from smskd.cli.arguments import (
     AsJson,
+    AtMost,
     Baseline,
     Overrides,
     PublishedFile,
     Quiet,
     RecipeArgument,
     Runs,
+    Together,
     Trust,
+    beside_each_other,
     named_folder,
     parse_seeds,
 )
@@ -45,6 +48,8 @@ def train(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     seeds: Annotated[str | None, typer.Option(help="One run per seed, in OUT/seed<seed>.", metavar="0,1,2")] = None,
+    together: Together = False,
+    at_most: AtMost = None,
     out: Annotated[
         Path | None,
         typer.Option(parser=named_folder, metavar="PATH", help=r"Folder of the run.  \[default: runs/<name>]"),
@@ -57,9 +62,12 @@ def train(
 
     wanted = read(recipe, overrides or [])
     several = None if seeds is None else parse_seeds(seeds)
+    beside = beside_each_other(together=together, at_most=at_most)
+    if beside is not None and several is None:
+        raise UserError("--together needs --seeds with several seeds")
     from smskd.cli.train import train_recipe  # imports torch, which takes seconds: mistakes are found before
 
-    train_recipe(wanted, several, out, quiet=quiet, as_json=as_json)
+    train_recipe(wanted, several, out, quiet=quiet, as_json=as_json, beside=beside)
 
 
 @app.command(epilog="Example: smskd resume runs/digits")
@@ -73,14 +81,17 @@ def resume(
             "(runtime.device, runtime.compile, runtime.checkpoint_every, training.test_batch_size), or in more epochs.",
         ),
     ] = False,
+    together: Together = False,
+    at_most: AtMost = None,
     trust: Trust = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Resume unfinished runs from their last checkpoints, with the same result as without the interruption."""
+    beside = beside_each_other(together=together, at_most=at_most)
     from smskd.cli.train import resume_runs
 
-    resume_runs(run, force=force, trust=trust, quiet=quiet, as_json=as_json)
+    resume_runs(run, force=force, trust=trust, quiet=quiet, as_json=as_json, beside=beside)
 
 
 @app.command("eval", epilog="Example: smskd eval runs/digits runs/digits/seed0/stages/1/student.safetensors")

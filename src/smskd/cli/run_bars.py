@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from rich.progress import TaskID
 
 from smskd.cli.progress import Display
-from smskd.cli.train import epochs_done
+from smskd.cli.run_results import epochs_done
 from smskd.runs.folder import RunFolder
 from smskd.session import Run
 from smskd.sweeps.workers import Progress

@@ -11,10 +11,13 @@ import typer
 
 from smskd.build import Provided
 from smskd.builder.trust import foreign_name
+from smskd.cli.arguments import Beside
+from smskd.cli.beside import train_beside
 from smskd.cli.exits import INTERRUPTED, end
 from smskd.cli.feature_lines import feature_lines
 from smskd.cli.printing import SafeConsole
 from smskd.cli.progress import Display
+from smskd.cli.run_results import epochs_done, name_of, say_result
 from smskd.config.data import DataConfig
 from smskd.data import Dataset, TextDataset
 from smskd.errors import UserError
@@ -26,7 +29,15 @@ from smskd.training.config import RunConfig
 from smskd.training.host import device_of, keep_freed_memory
 
 
-def train_recipe(recipe: Recipe, seeds: list[int] | None, out: Path | None, *, quiet: bool, as_json: bool) -> None:
+def train_recipe(
+    recipe: Recipe,
+    seeds: list[int] | None,
+    out: Path | None,
+    *,
+    quiet: bool,
+    as_json: bool,
+    beside: Beside | None = None,
+) -> None:
     """Trains a recipe, once or for each seed.
 
     Args:
@@ -35,6 +46,7 @@ def train_recipe(recipe: Recipe, seeds: list[int] | None, out: Path | None, *, q
         out: folder; None: ``runs/<name of the recipe>``.
         quiet: print nothing.
         as_json: print the summary as JSON, of several seeds a list, and nothing else.
+        beside: whether the seeds are trained beside each other.
 
     Raises:
         UserError: a mistake in the recipe, or the folder contains another run.
@@ -46,12 +58,20 @@ def train_recipe(recipe: Recipe, seeds: list[int] | None, out: Path | None, *, q
     with no_empty_folders(folders):
         runs = [begin(recipe, folder)] if seeds is None else begin_seeds(recipe, seeds, folder)
         trust = "" if foreign_name(recipe) is None else " --trust"
-        train_all(runs, display, f"smskd resume {_quoted(folder)}{trust}")
+        train_all(runs, display, f"smskd resume {_quoted(folder)}{trust}{_options(beside)}", beside=beside)
     if as_json:
         _print_json(runs, several=seeds is not None)
 
 
-def resume_runs(path: Path, *, force: bool = False, trust: bool = False, quiet: bool, as_json: bool) -> None:
+def resume_runs(
+    path: Path,
+    *,
+    force: bool = False,
+    trust: bool = False,
+    quiet: bool,
+    as_json: bool,
+    beside: Beside | None = None,
+) -> None:
     """Resumes the unfinished runs in and below a folder.
 
     Args:
@@ -60,6 +80,7 @@ def resume_runs(path: Path, *, force: bool = False, trust: bool = False, quiet: 
         trust: import the Python objects that the recipes in the folder name.
         quiet: print nothing.
         as_json: print the summaries as JSON, and nothing else.
+        beside: whether the runs are trained beside each other.
 
     Raises:
         UserError: there is no unfinished run, or one cannot be resumed.
@@ -79,16 +100,23 @@ def resume_runs(path: Path, *, force: bool = False, trust: bool = False, quiet: 
         display.say(
             f"{len(finished)} of {len(found)} runs in {path} {'is' if len(finished) == 1 else 'are'} already finished"
         )
-    train_all(runs, display, f"smskd resume {_quoted(path)}{' --trust' if trust else ''}", problems, damages)
+    again = f"smskd resume {_quoted(path)}{' --trust' if trust else ''}{_options(beside)}"
+    train_all(runs, display, again, problems, damages, beside=beside)
     if as_json and runs:
         _print_json(runs, several=found[0].folder.path != path)
 
 
 def train_all(
-    runs: list[Run], display: Display, again: str, problems: Sequence[UserError] = (), damages: Sequence[str] = ()
+    runs: list[Run],
+    display: Display,
+    again: str,
+    problems: Sequence[UserError] = (),
+    damages: Sequence[str] = (),
+    *,
+    beside: Beside | None = None,
 ) -> None:
-    """Trains runs one after another and prints the accuracy of each. One that cannot go on does not keep the others
-    from training.
+    """Trains runs, one after another unless ``beside`` is given, and prints the accuracy of each. One that cannot go on
+    does not keep the others from training.
 
     Args:
         runs: to be trained or resumed.
@@ -96,29 +124,19 @@ def train_all(
         again: the command that resumes all of them, for the message after Ctrl-C.
         problems: of further runs, which are told at the end.
         damages: to finished runs, which are told at the end as well.
+        beside: whether they are trained beside each other.
 
     Raises:
         UserError: a run could not be trained, or a finished one is damaged. If a new run cannot begin at all, none
             does, and the folders of the new runs without an epoch are discarded.
     """
     failed = list(problems)
-    loaded: tuple[DataConfig, Dataset | TextDataset] | None = None
     try:
         with display.shown():
-            for run in runs:
-                try:
-                    if loaded is None or loaded[0] != run.recipe.data:
-                        loaded = run.recipe.data, run.load(display.reading)
-                    config = _built(run, loaded[1])
-                except UserError as error:
-                    if run.fresh:  # a mistake in the recipe, which the others share
-                        raise
-                    failed.append(error)
-                    continue
-                try:
-                    _train(run, config, display)
-                except UserError as error:
-                    failed.append(error)
+            if beside is None or len(runs) < 2:
+                _one_after_another(runs, display, failed)
+            else:
+                train_beside(runs, display, failed, beside.most)
     except KeyboardInterrupt:
         end(f"stopped; resume with: {again}", INTERRUPTED)
     except UserError:
@@ -129,6 +147,25 @@ def train_all(
     told = [str(told_together(failed, len(runs) + len(problems)))] if failed else []
     if told or damages:
         raise UserError("; ".join((*told, *damages)))
+
+
+def _one_after_another(runs: list[Run], display: Display, failed: list[UserError]) -> None:
+    """Trains runs; what keeps one of them from training is added to the errors."""
+    loaded: tuple[DataConfig, Dataset | TextDataset] | None = None
+    for run in runs:
+        try:
+            if loaded is None or loaded[0] != run.recipe.data:
+                loaded = run.recipe.data, run.load(display.reading)
+            config = _built(run, loaded[1])
+        except UserError as error:
+            if run.fresh:  # a mistake in the recipe, which the others share
+                raise
+            failed.append(error)
+            continue
+        try:
+            _train(run, config, display)
+        except UserError as error:
+            failed.append(error)
 
 
 def told_together(failed: Sequence[UserError], runs: int) -> UserError:
@@ -198,32 +235,16 @@ def no_empty_folders(folders: list[Path]) -> Iterator[None]:
         raise
 
 
-def epochs_done(run: Run) -> int:
-    """The number of epochs in the metrics of a run."""
-    path = run.folder.path / METRICS
-    return len(path.read_bytes().splitlines()) if path.exists() else 0
-
-
 def _built(run: Run, dataset: Dataset | TextDataset) -> RunConfig:
     keep_freed_memory(device_of(run.recipe.runtime.device))
     return run.build(Provided(dataset=dataset))
 
 
 def _train(run: Run, config: RunConfig, display: Display) -> None:
-    name = f"{run.recipe.name} seed {run.recipe.runtime.seed}"
     for line in feature_lines(config):
         display.say(line)
-    display.epochs(run.train(config, display.track), name, config.recipe.stages, epochs_done(run))
-    for problem in run.problems:
-        display.say(problem)
-    summary = _summary(run)
-    for note in summary.get("notes", ()):
-        display.say(f"{name}: note: {note}")
-    student = summary["student"]
-    accuracy = f"top-1 {student['top1_last']:.2f}% (last epoch)"
-    if student["top1_best"] is not None:
-        accuracy += f", {student['top1_best']:.2f}% (best epoch by validation)"
-    display.say(f"{name}: {accuracy}  {run.folder.path / PAGE}")
+    display.epochs(run.train(config, display.track), name_of(run), config.recipe.stages, epochs_done(run))
+    say_result(run, display)
 
 
 def _check_level(folder: Path, seeds: list[int] | None) -> None:
@@ -241,6 +262,12 @@ def _print_json(runs: list[Run], *, several: bool) -> None:
 
 def _summary(run: Run) -> dict[str, Any]:
     return run.folder.load_summary()
+
+
+def _options(beside: Beside | None) -> str:
+    if beside is None:
+        return ""
+    return " --together" if beside.most is None else f" --together --at-most {beside.most}"
 
 
 def _quoted(path: Path) -> str:

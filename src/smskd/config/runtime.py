@@ -26,9 +26,9 @@ class ComputeConfig(Config):
     Attributes:
         precision: ``fp32``; ``bf16`` or ``fp16``: mixed precision, in which weights and losses stay float32.
         compile: ``on``: the student is compiled, and on a CPU in float32 teacher and reference too (about half a minute
-            at the start of each stage); ``off``; ``auto``: as ``on`` on a CPU in float32, in stages that are long
-            enough (:mod:`smskd.training.compute_policy`). On a GPU, unless it is ``off``, steps are captured as CUDA
-            graphs and replayed.
+            at the start of each stage); ``off``; ``auto``: as ``on``, on a CPU in float32, and on
+            a GPU the student, in stages that are long enough (:mod:`smskd.training.compute_policy`). On a GPU, unless
+            it is ``off``, steps are captured as CUDA graphs and replayed.
         tf32: whether a GPU may round the factors of float32 products to TF32 (10 bits of mantissa), which is much
             faster.
     """

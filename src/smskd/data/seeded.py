@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
 from torch.utils.data import get_worker_info
+
+from smskd.turns import held
 
 
 @contextmanager
@@ -16,6 +18,11 @@ def seeded(seed: int) -> Iterator[None]:
     Afterwards the random state of the program's own process is restored; a loading worker's own does not matter.
     """
     keep = get_worker_info() is None
+    with held() if keep else nullcontext():
+        yield from _seeded(seed, keep)
+
+
+def _seeded(seed: int, keep: bool) -> Iterator[None]:
     before = (random.getstate(), np.random.get_state(), torch.get_rng_state()) if keep else None
     random.seed(seed)
     np.random.seed(seed % 2**32)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from smskd.interfaces.inputs import InputForm, Inputs, X, mapped_inputs, repeated
+from smskd.turns import held
 
 
 @contextmanager
@@ -62,13 +63,14 @@ def preserved_random_state(model: nn.Module) -> Iterator[None]:
         model: the network that is run within.
     """
     gpus = {weight.device for weight in model.parameters() if weight.device.type == "cuda"}
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(list(gpus)):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+    with held():
+        python, numpy = random.getstate(), np.random.get_state()
+        try:
+            with torch.random.fork_rng(list(gpus)):
+                yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 def blank_inputs(model: nn.Module, form: InputForm, count: int) -> Inputs:

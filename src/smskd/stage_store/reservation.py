@@ -7,16 +7,18 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import get_ident
 
 from filelock import FileLock, Timeout
 
 from smskd.runs.atomic_files import write_json
+from smskd.turns import waiting
 
 POLL = 0.25
 """Seconds between two attempts to get a lock."""
 
-_held: set[Path] = set()
-"""Locks of this process: it would wait for itself for ever."""
+_held: dict[Path, int] = {}
+"""Locks of this process, with the thread that has each: it would wait for itself for ever."""
 
 
 class Reservation:
@@ -37,16 +39,17 @@ class Reservation:
         Yields:
             the process that has it, each time after waiting a moment: ``process 4242 on host``.
         """
-        while self._path not in _held:
+        while _held.get(self._path) != get_ident():
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:
                 yield self._holder()
-                time.sleep(POLL)
+                with waiting():
+                    time.sleep(POLL)
             except OSError:
                 return
             else:
-                _held.add(self._path)
+                _held[self._path] = get_ident()
                 self._write_holder()
                 return
 
@@ -56,7 +59,7 @@ class Reservation:
     def __exit__(self, *error: object) -> None:
         if not self._lock.is_locked:
             return
-        _held.discard(self._path)
+        _held.pop(self._path, None)
         for path in (self._note, self._path):
             # While it is held: who waits for the lock is told by filelock that the file is gone, and takes a new one.
             with suppress(OSError):

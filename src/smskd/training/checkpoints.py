@@ -12,6 +12,7 @@ from smskd.training.config import RunConfig
 from smskd.training.host import environment
 from smskd.training.identity import Identity, check_identity
 from smskd.training.state import TrainingState
+from smskd.turns import current
 
 _COMPARED = ("smskd", "torch", "processor", "device", "device_name")
 """The facts of a machine that change the rounding of a run."""
@@ -89,6 +90,11 @@ class Checkpoints:
         begun = {} if self._newest is None else self._newest.values.get("environment", {})
         threads = begun.get("threads")
         if isinstance(threads, int) and 0 < threads <= _MOST_THREADS and threads != torch.get_num_threads():
+            if current() is not None:
+                raise UserError(
+                    f"{self._folder.path} was begun with {threads} threads, and the runs beside it have "
+                    f"{torch.get_num_threads()}: resume it without --together"
+                )
             torch.set_num_threads(threads)
         now = environment(self._config.device, tf32=self._runtime.tf32)
         changed = [f"{key} {begun[key]}, now {now[key]}" for key in _COMPARED if begun.get(key, now[key]) != now[key]]

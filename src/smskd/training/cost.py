@@ -6,6 +6,7 @@ from typing import Any
 from smskd.objective.weighted_sum import WeightedSum
 from smskd.training.host import peak_memory
 from smskd.training.step import Step
+from smskd.turns import current
 
 
 def stage_cost(step: Step) -> dict[str, Any] | None:
@@ -15,7 +16,8 @@ def stage_cost(step: Step) -> dict[str, Any] | None:
         return None
     return {
         **asdict(cost),
-        "peak_memory_bytes": peak_memory(step.device),
+        # Beside other runs there is only the memory of all of them.
+        "peak_memory_bytes": peak_memory(step.device) if current() is None else None,
         "compiled": _compiled(step),
         "replayed": step.replays,
     }

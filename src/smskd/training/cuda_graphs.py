@@ -16,6 +16,7 @@ import torch
 from smskd.data.loaders.batching import mapped, tensors
 from smskd.interfaces.batch import Batch
 from smskd.training.rng import RngSnapshot
+from smskd.turns import held
 
 _logger = logging.getLogger(__name__)
 
@@ -52,6 +53,10 @@ class CudaGraph:
 
     def capture(self, function: Callable[[], None]) -> None:
         """See :meth:`Graph.capture`. The random state is as before if it fails."""
+        with held():
+            self._capture(function)
+
+    def _capture(self, function: Callable[[], None]) -> None:
         generators = list(self._generators())
         rng = RngSnapshot(generators)
         graph = torch.cuda.CUDAGraph()

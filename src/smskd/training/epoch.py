@@ -19,6 +19,7 @@ from smskd.training.optimizer import learning_rate, set_learning_rate
 from smskd.training.reports import EpochReport, Track, untracked
 from smskd.training.rng import seed_everything, seed_kept
 from smskd.training.step import Step
+from smskd.turns import opened, steps
 
 
 def train_epochs(
@@ -142,7 +143,8 @@ def _report(
 
 def _accuracy(step: Step, config: RunConfig, loader: Loader, track: Track, what: str) -> Accuracy:
     batches = track(loader.epoch(0), len(loader), what)
-    return evaluate(step.objective.predictor, batches, classes=config.classes, compute=step.compute)
+    with opened():
+        return evaluate(step.objective.predictor, batches, classes=config.classes, compute=step.compute)
 
 
 def train_batches(
@@ -168,9 +170,11 @@ def train_batches(
         metrics.add(losses.parts, losses.logits, batch.y, step.skipped)
 
     train_on = step.graphed(train, timed=bool(timed))
-    for batch in step.clock.steps(batches, timed):
-        train_on(batch)
-        metrics.samples += len(batch.y)
-        if ema is not None:
-            ema.update(step.objective.predictor)
+    with steps() as turn:
+        for batch in step.clock.steps(batches, timed):
+            train_on(batch)
+            metrics.samples += len(batch.y)
+            if ema is not None:
+                ema.update(step.objective.predictor)
+            turn.step_done()
     return metrics

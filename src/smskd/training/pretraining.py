@@ -19,6 +19,7 @@ from smskd.training.not_finite import cause_in_inputs
 from smskd.training.optimizer import build_optimizer, set_learning_rate
 from smskd.training.reports import Track, untracked
 from smskd.training.rng import seed_everything, seed_kept
+from smskd.turns import steps
 
 _PRETRAIN = 0x50524550
 """Sets the draws of these epochs apart from those of the stages."""
@@ -108,13 +109,15 @@ class PhaseTrainer:
         samples = 0
         self._open()
         try:
-            for batch in track(batches, len(loader), f"pretraining {self.phase.name}, epoch {epoch}"):
-                with self._compute.autocast(batch.y.device):
-                    parts = self.phase.loss(batch)
-                self._step(torch.stack(list(parts.values())).sum())
-                samples += len(batch.y)
-                for name, loss in parts.items():
-                    sums[name] = sums.get(name, torch.zeros_like(loss)) + loss.detach() * len(batch.y)
+            with steps() as turn:
+                for batch in track(batches, len(loader), f"pretraining {self.phase.name}, epoch {epoch}"):
+                    with self._compute.autocast(batch.y.device):
+                        parts = self.phase.loss(batch)
+                    self._step(torch.stack(list(parts.values())).sum())
+                    samples += len(batch.y)
+                    for name, loss in parts.items():
+                        sums[name] = sums.get(name, torch.zeros_like(loss)) + loss.detach() * len(batch.y)
+                    turn.step_done()
         finally:
             self._close()
         means = {name: float(value) / samples for name, value in sums.items()}

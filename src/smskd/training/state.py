@@ -32,6 +32,7 @@ from smskd.training.pretraining import PhaseTrainer
 from smskd.training.reports import EpochReport
 from smskd.training.rng import seed_everything
 from smskd.training.step import Step
+from smskd.turns import current
 
 
 class TrainingState:
@@ -241,7 +242,8 @@ class TrainingState:
         self._ema = ExponentialMovingAverage(self.student, stage.ema_decay) if stage.keeps("ema") else None
         self.best = {}
         self.clock.reset()
-        reset_peak_memory(config.device)
+        if current() is None:  # the memory of the process is that of other runs too
+            reset_peak_memory(config.device)
 
     def _built_objective(self, index: int) -> Objective:
         config, stage = self.config, self.config.recipe.stages[index]

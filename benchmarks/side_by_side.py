@@ -1,0 +1,95 @@
+"""Measures what training several seeds beside each other gains over one alone: the time of an epoch of each."""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from smskd.recipe import parse
+from smskd.session import begin, with_seed
+from smskd.sweeps.side_by_side import Message, train_side_by_side
+from smskd.training.host import device_of, environment
+from smskd.training.reports import EpochReport
+
+
+class Watch:
+    """Notes when each run's epochs end."""
+
+    def __init__(self) -> None:
+        self.ends: dict[int, list[float]] = {}
+        self.notes: list[str] = []
+
+    def told(self, message: Message) -> None:
+        """Takes a message of a run."""
+        if message.kind == "failed":
+            raise RuntimeError(f"a run has failed: {message.content}")
+        if message.kind == "note":
+            self.notes.append(str(message.content))
+        if isinstance(message.content, EpochReport):
+            self.ends.setdefault(message.run.recipe.runtime.seed, []).append(time.perf_counter())
+
+
+def seconds(options: argparse.Namespace, runs: int, folder: Path) -> tuple[float, list[str]]:
+    """Of so many runs from the moment when all of them train to the last epoch's end, for one epoch of each.
+
+    The first epoch, in which the first run is alone and each warms up, does not count.
+    """
+    recipe = parse(
+        {
+            "name": "side-by-side",
+            "data": {"source": {"name": options.source}},
+            "student": options.student,
+            "training": {"epochs": options.epochs + 2, "batch_size": options.batch_size},
+            "schedule": {"decay_at": []},
+            "methods": [],
+            "runtime": {"device": options.device, "precision": options.precision},
+        }
+        | options.teacher
+    )
+    made = [begin(with_seed(recipe, seed), folder / f"{runs}-{seed}") for seed in range(runs)]
+    watch = Watch()
+    train_side_by_side(made, [(made[0].recipe.data, made[0].load())], runs, watch.told)
+    begun = max(ends[0] for ends in watch.ends.values())
+    ended = max(ends[-1] for ends in watch.ends.values())
+    epochs = sum(sum(end > begun for end in ends) for ends in watch.ends.values())
+    return (ended - begun) * runs / max(epochs, 1), watch.notes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=8, help="seeds beside each other")
+    parser.add_argument("--student", default="resnet8x4")
+    parser.add_argument("--teacher-name", default=None, help="a model of the zoo, with weights; none: plain training")
+    parser.add_argument("--teacher-weights", default=None)
+    parser.add_argument("--method", default="kd")
+    parser.add_argument("--source", default="cifar10", help="data of the recipe, such as digits, cifar10")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=3, help="timed epochs, after two others")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    options.teacher = {}
+    if options.teacher_name is not None:
+        cache = {"mode": "memory"}
+        options.teacher = {
+            "methods": [options.method],
+            "teacher": {"name": options.teacher_name, "weights": options.teacher_weights, "cache": cache},
+        }
+    with tempfile.TemporaryDirectory() as folder:
+        alone, _ = seconds(options, 1, Path(folder))
+        beside, notes = seconds(options, options.runs, Path(folder))
+    machine = environment(device_of(options.device), tf32=True)
+    result = {
+        "runs": options.runs,
+        "seconds_an_epoch_alone": round(alone, 3),
+        "seconds_an_epoch_of_each_together": round(beside, 3),
+        "ratio": round(beside / alone, 3),
+        "notes": notes,
+        "device": machine["device_name"] or machine["processor"],
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
