@@ -13,6 +13,7 @@ own: if it has moved, a run has drawn without its turn, and all that could have 
 A thread without a turn, as in a process that trains one run, is affected by none of this.
 """
 
+import copy
 import random
 import threading
 from collections.abc import Iterator
@@ -39,6 +40,12 @@ class RandomState:
     def __init__(self) -> None:
         self._gpus = [generator.clone_state() for generator in _gpu_generators()]
         self._on_cpu = _cpu_states()
+
+    def copy(self) -> "RandomState":
+        """Equal states of its own."""
+        other = copy.copy(self)
+        other._gpus = [generator.clone_state() for generator in self._gpus]
+        return other
 
     def load(self) -> None:
         """Makes the states those of the process."""
@@ -100,7 +107,7 @@ class Turn:
         self.keeps = keeps
         self.held = False
         self._turns = turns
-        self._state = RandomState()
+        self._state = turns._between.copy()
         self._drew = False
         self._left: int | None = None
         self._before: tuple[object, ...] = ()

@@ -226,7 +226,8 @@ class _Crew:
         """A stream of its own for this thread."""
         context: AbstractContextManager[Any] = nullcontext()
         if self._device.type == "cuda":
-            torch.cuda.set_device(self._device)
+            if self._device.index is not None:
+                torch.cuda.set_device(self._device)
             context = torch.cuda.stream(torch.cuda.Stream(self._device))  # type: ignore[no-untyped-call]
         with context:
             yield
