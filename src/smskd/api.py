@@ -24,6 +24,7 @@ from smskd.config.runtime import RuntimeConfig
 from smskd.config.stage import StageConfig
 from smskd.data import Augmentation, Images, Texts
 from smskd.data.samples import Samples
+from smskd.distributed.processes import join
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.interfaces.terms import Anchor, Method, WeightedMethod
@@ -185,7 +186,7 @@ def distill(
             folder = Path(temporary) / "run" if out is None else Path(out)
             run = session.resume(recipe, folder, force=force) if resume else session.begin(recipe, folder)
             trained = _trained(run, provided, on_epoch, report=out is not None)
-            summary = run.folder.load_summary()
+            summary = join().from_first(run.folder.load_summary)
     return Result(trained, summary, None if out is None else Path(out))
 
 
@@ -211,7 +212,8 @@ def train(
     with preserved_globals():
         run = session.begin(recipe if isinstance(recipe, Recipe) else read(recipe, overrides), Path(out))
         trained = _trained(run, None, on_epoch)
-    return Result(trained, run.folder.load_summary(), run.folder.path)
+        summary = join().from_first(run.folder.load_summary)
+    return Result(trained, summary, run.folder.path)
 
 
 def load(path: str | Path, *, model: nn.Module | None = None, trust: bool = False) -> nn.Module:

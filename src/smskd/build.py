@@ -7,6 +7,7 @@ from torch import nn
 
 from smskd.builder.augmentation import augmentation_of
 from smskd.builder.data import data_facts, load_data
+from smskd.builder.division import check_division
 from smskd.builder.learned import facts_of_data
 from smskd.builder.loaders import training_loaders
 from smskd.builder.networks import frozen_teachers, student_facts, student_of, teacher_fingerprints
@@ -16,6 +17,8 @@ from smskd.data.loaders.make import make_loader
 from smskd.data.loaders.streaming import StreamingLoader
 from smskd.data.loaders.whole_pictures import WHOLE_PICTURES
 from smskd.data.sources.catalog import Track as LoadTrack
+from smskd.distributed.processes import ALONE, Processes
+from smskd.distributed.sharing import Sharing
 from smskd.models.memory_format import safe_memory_format
 from smskd.strategies.resolved import ResolvedRecipe
 from smskd.teacher_cache.key import structure, weights
@@ -45,7 +48,12 @@ class Provided:
     augmentation: Augmentation | None = None
 
 
-def build(recipe: ResolvedRecipe, provided: Provided | None = None, track: LoadTrack | None = None) -> RunConfig:
+def build(
+    recipe: ResolvedRecipe,
+    provided: Provided | None = None,
+    track: LoadTrack | None = None,
+    processes: Processes = ALONE,
+) -> RunConfig:
     """Everything that a run of the recipe needs, on its device.
 
     It seeds the global random number generators and does not put them back; :mod:`smskd.session` does.
@@ -54,12 +62,14 @@ def build(recipe: ResolvedRecipe, provided: Provided | None = None, track: LoadT
         recipe: every setting.
         provided: Python objects in place of named ones.
         track: shows the progress of reading images.
+        processes: that train the run together.
 
     Raises:
         UserError: anything in the recipe that cannot be had or does not fit.
     """
     provided = provided or Provided()
-    device = device_of(recipe.runtime.device)
+    check_division(recipe, processes.count)
+    device = processes.device(device_of(recipe.runtime.device))
     dataset = provided.dataset or load_data(recipe.data, track)
     example = dataset.example(device)
     seed_everything(mix(recipe.runtime.seed, _STUDENT))
@@ -67,7 +77,7 @@ def build(recipe: ResolvedRecipe, provided: Provided | None = None, track: LoadT
     student = student_of(recipe, provided.student, dataset, data, example)
     memory_format = safe_memory_format(student, device)
     student.to(memory_format=memory_format)
-    teachers = frozen_teachers(recipe, provided.teacher, dataset, data, example)
+    teachers = frozen_teachers(recipe, provided.teacher, dataset, data, example, processes)
     augmentation = augmentation_of(recipe.data, dataset, provided.augmentation, memory_format)
     loaders, loader_seed = training_loaders(recipe, dataset, augmentation, teachers, device)
     plain = None if augmentation is None else augmentation.plain()
@@ -102,6 +112,7 @@ def build(recipe: ResolvedRecipe, provided: Provided | None = None, track: LoadT
         identity=Identity.of(recipe.as_mapping(), fingerprints),
         data=data_facts(dataset),
         student_metadata=student_facts(student, data).as_metadata(),
+        sharing=Sharing(processes, recipe.runtime.gather == "global", recipe.runtime.sync_batch_norm),
     )
 
 

@@ -13,6 +13,8 @@ from smskd.builder.trust import check_names
 from smskd.data import Dataset, TextDataset
 from smskd.data.loaders.workers import lost_workers_told
 from smskd.data.sources.catalog import Track as LoadTrack
+from smskd.distributed import environment as job
+from smskd.distributed.processes import join
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.recipe import Recipe, parse, read, to_yaml
@@ -22,6 +24,7 @@ from smskd.report.page import PAGE, write_run_report
 from smskd.runs import seeds_file
 from smskd.runs.file_names import OF_RUNS, RECIPE, SEEDS
 from smskd.runs.folder import RunFolder
+from smskd.runs.others_folder import OthersFolder
 from smskd.strategies.resolve import resolve
 from smskd.strategies.resolved import ResolvedRecipe
 from smskd.trackers.following import Trackers
@@ -54,8 +57,14 @@ class Run:
 
     def load(self, track: LoadTrack | None = None) -> Dataset | TextDataset:
         """The data of the recipe."""
+        processes = join()
         with self._discarded_on_error():
-            return load_data(self.recipe.data, track)
+            if not processes.first:  # what is downloaded is there then
+                processes.wait()
+            loaded = load_data(self.recipe.data, track)
+            if processes.first:
+                processes.wait()
+            return loaded
 
     def build(self, provided: Provided | None = None) -> RunConfig:
         """Everything that it needs.
@@ -64,7 +73,7 @@ class Run:
             provided: Python objects in place of what the recipe names, such as data that are loaded already.
         """
         with self._discarded_on_error(), preserved_globals(), lost_workers_told():
-            return build(self.recipe, provided)
+            return build(self.recipe, provided, processes=join())
 
     def train(
         self, config: RunConfig, track: Track = untracked, *, report: bool = True
@@ -82,7 +91,8 @@ class Run:
             UserError: another process trains this run, a file cannot be written, or training cannot go on.
         """
         check_trackers(config.recipe.runtime.track)
-        if self.folder.finished:  # its folder may be read-only
+        processes = config.sharing.processes
+        if processes.from_first(lambda: self.folder.finished):  # its folder may be read-only
             student = yield from run(config, self.folder, track=track, force=self.force)
         else:
             with self.folder.locked(), lost_workers_told():
@@ -94,7 +104,7 @@ class Run:
                     if self.fresh:
                         self.folder.discard()
                     raise
-        if report:
+        if report and processes.first:
             self.make_missing_page()
         return student
 
@@ -146,7 +156,7 @@ class Run:
         Raises:
             UserError: epochs have been trained already, with other settings.
         """
-        if self.folder.has_checkpoint or self.folder.finished:
+        if isinstance(self.folder, OthersFolder) or self.folder.has_checkpoint or self.folder.finished:
             return
         mapping = self.recipe.as_mapping()
         if self.folder.has_metrics:
@@ -172,9 +182,10 @@ def begin(recipe: Recipe, out: Path) -> Run:
     """
     resolved = resolve(absolute_paths(recipe))
     check_trackers(resolved.runtime.track)
-    folder = RunFolder(out)
+    folder = _folder(out)
     runtime = resolved.runtime
-    folder.create(to_yaml(resolved.as_mapping()), environment(device_of(runtime.device), tf32=runtime.tf32))
+    here = environment(device_of(runtime.device), tf32=runtime.tf32, processes=job.count())
+    folder.create(to_yaml(resolved.as_mapping()), here)
     return Run(resolved, folder, fresh=True)
 
 
@@ -187,6 +198,8 @@ def begin_seeds(recipe: Recipe, seeds: list[int], out: Path) -> list[Run]:
         UserError: as in :func:`begin`; then no run has begun.
     """
     recipes = {f"seed{seed}": with_seed(recipe, seed) for seed in seeds}
+    if not job.is_first():
+        return [begin(own, out / name) for name, own in recipes.items()]
     for name in recipes:
         RunFolder(out / name).check_free()
     resolved = {name: resolve(absolute_paths(own)).as_mapping() for name, own in recipes.items()}
@@ -237,7 +250,7 @@ def resume(recipe: Recipe, out: Path, *, force: bool = False) -> Run:
     """
     if not (out / RECIPE).is_file():
         raise UserError(f"{out} holds no run to go on with; leave out resume to begin one")
-    return Run(resolve(absolute_paths(recipe)), RunFolder(out), force=force)
+    return Run(resolve(absolute_paths(recipe)), _folder(out), force=force)
 
 
 def run_folders(path: Path) -> list[Path]:
@@ -282,4 +295,9 @@ def reopen_folder(folder: Path, *, force: bool = False, trust: bool = False) -> 
     recipe = read(folder / RECIPE)
     if not trust:
         check_names(recipe, str(folder / RECIPE))
-    return Run(resolve(recipe), RunFolder(folder), force=force)
+    return Run(resolve(recipe), _folder(folder), force=force)
+
+
+def _folder(path: Path) -> RunFolder:
+    """The folder of a run, which the first process of a job writes."""
+    return RunFolder(path) if job.is_first() else OthersFolder(path)

@@ -14,9 +14,10 @@ from smskd.builder.tokens import check_student, known_tokenizer, own_tensors, pr
 from smskd.config.given import is_given
 from smskd.config.models import ModelConfig, TeacherConfig
 from smskd.data import Dataset, TextDataset
+from smskd.distributed.processes import ALONE, Processes
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
-from smskd.interfaces.inputs import Inputs, device_of, form_of
+from smskd.interfaces.inputs import Inputs, device_of, form_of, mapped_inputs
 from smskd.models.as_learned import with_prefix
 from smskd.models.copying import copy_of
 from smskd.models.creation import create_with
@@ -137,7 +138,12 @@ def student_of(
 
 
 def frozen_teachers(
-    recipe: ResolvedRecipe, own: nn.Module | None, dataset: Dataset | TextDataset, data: Facts, example: Inputs
+    recipe: ResolvedRecipe,
+    own: nn.Module | None,
+    dataset: Dataset | TextDataset,
+    data: Facts,
+    example: Inputs,
+    processes: Processes = ALONE,
 ) -> tuple[Frozen | None, ...]:
     """The teacher of each stage; stages with the same teacher share it. One that no stage can read is not loaded.
 
@@ -147,6 +153,7 @@ def frozen_teachers(
         dataset: the data.
         data: what is known of them.
         example: images [N, channels, height, width], or samples of several tensors by name, on the device of training.
+        processes: that train the run together, over which a teacher may be spread.
     """
     made: list[tuple[TeacherConfig, Frozen]] = []
     result: list[Frozen | None] = []
@@ -158,7 +165,11 @@ def frozen_teachers(
         frozen = next((frozen for known, frozen in made if known.same_network(config)), None)
         if frozen is None:
             where = "teacher" if config.same_network(recipe.teacher) else f"stages.{index}.teacher"
-            frozen = _teacher(config, own if where == "teacher" else None, dataset, data, example, where)
+            given = own if where == "teacher" else None
+            if config.shard and not processes.alone:
+                frozen = _spread_teacher(config, given, dataset, data, example, where, processes)
+            else:
+                frozen = _teacher(config, given, dataset, data, example, where)
             made.append((config, frozen))
         result.append(frozen)
     return tuple(result)
@@ -185,6 +196,23 @@ def _teacher(
     with _named(where if own is not None or config.others else f"{where}.weights"):
         frozen = Frozen(model, example, copy=False)
     frozen.notes = (*frozen.notes, *notes)
+    return frozen
+
+
+def _spread_teacher(
+    config: TeacherConfig,
+    own: nn.Module | None,
+    dataset: Dataset | TextDataset,
+    data: Facts,
+    example: Inputs,
+    where: str,
+    processes: Processes,
+) -> Frozen:
+    """A teacher that is made on the CPU, and of which each process has its share on its device."""
+    here = mapped_inputs(example, lambda tensor: tensor.cpu())
+    frozen = _teacher(config, own, dataset, data, here, where)
+    with _named(where):
+        frozen.spread(device_of(example), processes)
     return frozen
 
 

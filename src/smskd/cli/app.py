@@ -12,6 +12,7 @@ from smskd.cli.arguments import (
     AtMost,
     Baseline,
     Overrides,
+    ProcessCount,
     PublishedFile,
     Quiet,
     RecipeArgument,
@@ -54,17 +55,22 @@ def train(
         Path | None,
         typer.Option(parser=named_folder, metavar="PATH", help=r"Folder of the run.  \[default: runs/<name>]"),
     ] = None,
+    processes: ProcessCount = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe; the run's folder gets weights, metrics and an HTML page."""
+    from smskd.cli.jobs import check_count, start_together
     from smskd.recipe import read
 
-    wanted = read(recipe, overrides or [])
+    check_count(processes)
+    given = [] if processes is None else [f"runtime.processes={processes}"]
+    wanted = read(recipe, [*(overrides or []), *given])
     several = None if seeds is None else parse_seeds(seeds)
     beside = beside_each_other(together=together, at_most=at_most)
     if beside is not None and several is None:
         raise UserError("--together needs --seeds with several seeds")
+    start_together(wanted.runtime.processes, beside=beside is not None)
     from smskd.cli.train import train_recipe  # imports torch, which takes seconds: mistakes are found before
 
     train_recipe(wanted, several, out, quiet=quiet, as_json=as_json, beside=beside)
@@ -83,12 +89,17 @@ def resume(
     ] = False,
     together: Together = False,
     at_most: AtMost = None,
+    processes: ProcessCount = None,
     trust: Trust = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Resume unfinished runs from their last checkpoints, with the same result as without the interruption."""
+    from smskd.cli.jobs import check_count, processes_of, start_together
+
     beside = beside_each_other(together=together, at_most=at_most)
+    check_count(processes)
+    start_together(processes or processes_of(run), beside=beside is not None)
     from smskd.cli.train import resume_runs
 
     resume_runs(run, force=force, trust=trust, quiet=quiet, as_json=as_json, beside=beside)
@@ -223,8 +234,11 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    from smskd.cli.jobs import check_joint
+
+    check_joint(context.invoked_subcommand)

@@ -56,6 +56,14 @@ Together = Annotated[
 AtMost = Annotated[
     int | None, typer.Option("--at-most", min=1, metavar="N", help="With --together, N runs beside each other.")
 ]
+ProcessCount = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Processes that train each run together, one for each GPU; short for runtime.processes=N.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 
 

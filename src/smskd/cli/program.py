@@ -9,6 +9,8 @@ import typer
 from smskd.cli.app import app
 from smskd.cli.exits import INTERRUPTED, MISTAKE, end
 from smskd.cli.streams import output_problem
+from smskd.distributed import environment
+from smskd.distributed.launch import LOST
 from smskd.errors import UserError
 
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
@@ -45,12 +47,13 @@ def run_program() -> NoReturn:
     except Exception as error:
         if _interrupted(error):
             end("stopped", INTERRUPTED)
-        message = _of_lost_workers(error) or _of_resources(error)
+        message = _of_lost_workers(error) or _of_resources(error) or _of_lost_processes(error)
         if message is None:
             raise
         end(message, MISTAKE)
     if code == INTERRUPTED:
         end("stopped", INTERRUPTED)
+    _leave()
     _end_of_writing()
     sys.exit(code)
 
@@ -63,6 +66,27 @@ def _of_lost_workers(error: Exception) -> str | None:
     while seen is not None and not isinstance(seen, UserError):
         seen = seen.__context__
     return "a worker process of the data loader has ended: resume the run" if seen is None else str(seen)
+
+
+def _leave() -> None:
+    """Takes leave of the other processes of a job."""
+    if environment.count() > 1:
+        from smskd.distributed.processes import leave
+
+        leave()
+
+
+def _of_lost_processes(error: Exception) -> str | None:
+    """The line for an error that says that another process of the job is gone; what has started them tells more."""
+    if environment.count() == 1:
+        return None
+    from smskd.distributed.processes import lost_another
+
+    if not lost_another(error):
+        return None
+    if environment.is_launched():
+        sys.exit(LOST)
+    return "another process of the job has ended; the run can be resumed (smskd resume)"
 
 
 def _end_of_writing(known: OSError | None = None) -> None:

@@ -20,6 +20,8 @@ from smskd.cli.progress import Display
 from smskd.cli.run_results import epochs_done, name_of, say_result
 from smskd.config.data import DataConfig
 from smskd.data import Dataset, TextDataset
+from smskd.distributed.environment import is_first
+from smskd.distributed.processes import join
 from smskd.errors import UserError
 from smskd.recipe import Recipe
 from smskd.report.page import PAGE
@@ -53,13 +55,13 @@ def train_recipe(
     """
     folder = out or Path("runs") / recipe.name
     _check_level(folder, seeds)
-    display = Display(SafeConsole(), quiet=quiet or as_json)
+    display = Display(SafeConsole(), quiet=quiet or as_json or not is_first())
     folders = [folder] if seeds is None else [folder / f"seed{seed}" for seed in seeds]
     with no_empty_folders(folders):
         runs = [begin(recipe, folder)] if seeds is None else begin_seeds(recipe, seeds, folder)
         trust = "" if foreign_name(recipe) is None else " --trust"
         train_all(runs, display, f"smskd resume {_quoted(folder)}{trust}{_options(beside)}", beside=beside)
-    if as_json:
+    if as_json and is_first():
         _print_json(runs, several=seeds is not None)
 
 
@@ -87,6 +89,9 @@ def resume_runs(
     """
     if path.is_file():
         raise UserError(f"{path} is a file; give the folder of a run, or one with runs in it")
+    if not is_first():
+        _resume_with_first(force=force, trust=trust)
+        return
     display = Display(SafeConsole(), quiet=quiet or as_json)
     found, problems = _reopened(path, force=force, trust=trust)
     finished = [run for run in found if run.folder.finished]
@@ -100,10 +105,19 @@ def resume_runs(
         display.say(
             f"{len(finished)} of {len(found)} runs in {path} {'is' if len(finished) == 1 else 'are'} already finished"
         )
+    join().from_first(lambda: [run.folder.path for run in runs])
     again = f"smskd resume {_quoted(path)}{' --trust' if trust else ''}{_options(beside)}"
     train_all(runs, display, again, problems, damages, beside=beside)
     if as_json and runs:
         _print_json(runs, several=found[0].folder.path != path)
+
+
+def _resume_with_first(*, force: bool, trust: bool) -> None:
+    """Trains the runs that the first process of the job has found, together with it."""
+    none: list[Path] = []
+    paths = join().from_first(lambda: none)
+    runs = [reopen_folder(path, force=force, trust=trust) for path in paths]
+    train_all(runs, Display(SafeConsole(), quiet=True), "")
 
 
 def train_all(
@@ -165,6 +179,8 @@ def _one_after_another(runs: list[Run], display: Display, failed: list[UserError
         try:
             _train(run, config, display)
         except UserError as error:
+            if not config.sharing.processes.alone:  # the others may be within the run
+                raise
             failed.append(error)
 
 
@@ -241,10 +257,11 @@ def _built(run: Run, dataset: Dataset | TextDataset) -> RunConfig:
 
 
 def _train(run: Run, config: RunConfig, display: Display) -> None:
-    for line in feature_lines(config):
+    for line in feature_lines(config) if is_first() else ():
         display.say(line)
     display.epochs(run.train(config, display.track), name_of(run), config.recipe.stages, epochs_done(run))
-    say_result(run, display)
+    if is_first():
+        say_result(run, display)
 
 
 def _check_level(folder: Path, seeds: list[int] | None) -> None:

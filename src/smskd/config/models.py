@@ -64,11 +64,14 @@ class TeacherConfig(ModelConfig):
     Attributes:
         name, weights, options, features: see :class:`ModelConfig`.
         cache: of its outputs.
+        shard: whether the weights are spread over the processes that train together (FSDP2), of which each then holds
+            its share: for a teacher that does not fit one GPU.
         others: further teachers of the same stage. Each method compares the student with each of the teachers, and the
             losses are averaged, weighted by ``weight``.
     """
 
     cache: CacheConfig = field(default_factory=CacheConfig)
+    shard: bool = False
     others: tuple[Annotated[FurtherTeacherConfig, BeforeValidator(ModelConfig.of)], ...] = ()
 
     def same_network(self, other: "Self | None") -> bool:

@@ -14,6 +14,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Compile = Literal["auto", "on", "off"]
 OnNan = Literal["stop", "skip"]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio", "aim", "comet"]
+Gather = Literal["global", "local"]
 
 _TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """Names of torch's types."""
@@ -63,6 +64,12 @@ class RuntimeConfig(ComputeConfig):
             settings and code, is taken from it instead of being trained; null: every stage is trained.
         track: trackers that are told of each epoch: ``tensorboard``, ``wandb``, ``mlflow``, ``trackio``, ``aim``,
             ``comet``. They write into the run's folder, or as their own environment variables say.
+        processes: that train the run together, each with its part of every batch: on GPUs one for each, on a CPU as
+            many as given. ``smskd train`` starts them, unless ``torchrun`` or ``accelerate launch`` has.
+        gather: what loss terms that relate samples see where several processes share a batch. ``global``: the whole
+            batch; ``local``: the rows of each process by themselves.
+        sync_batch_norm: whether batch norms in training take mean and variance of the whole batch where several
+            processes share it; otherwise each process takes those of its rows.
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -73,3 +80,6 @@ class RuntimeConfig(ComputeConfig):
     on_nan: OnNan = "stop"
     store: Annotated[str, Field(min_length=1)] | None = None
     track: tuple[Tracker, ...] = ()
+    processes: Annotated[int, Field(ge=1, le=1024)] = 1
+    gather: Gather = "global"
+    sync_batch_norm: bool = True

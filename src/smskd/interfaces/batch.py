@@ -1,7 +1,8 @@
 """A batch of training samples, and the outputs of the frozen networks for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
 
 from torch import Tensor
 
@@ -44,6 +45,73 @@ class SampleKeys:
 
 
 @dataclass(frozen=True)
+class Part:
+    """The rows of a batch that this process has, where several processes share it."""
+
+    sizes: tuple[int, ...]
+    """Number of rows of each process, one after the other in the batch."""
+    rank: int = 0
+    """Number of this process."""
+    whole: bool = False
+    """Whether every process has the whole batch: one too small to be shared, or of which nothing can be shared."""
+    continues: bool = False
+    """Whether the rows belong to the same step as those before them (gradient accumulation)."""
+    divided: "tuple[Part, ...]" = ()
+    """Of the pieces that a step takes one after another, where each of them is shared. The rows of this process are
+    then not consecutive in the batch."""
+
+    @property
+    def size(self) -> int:
+        """Number of rows of this process."""
+        return self.sizes[self.rank]
+
+    @property
+    def total(self) -> int:
+        """Number of rows of the batch."""
+        return self.sizes[0] if self.whole else sum(self.sizes)
+
+    @property
+    def rows(self) -> slice:
+        """Of the batch or piece, those of this process, where they are consecutive."""
+        if self.whole:
+            return slice(0, self.total)
+        begin = sum(self.sizes[: self.rank])
+        return slice(begin, begin + self.size)
+
+    @property
+    def share(self) -> float:
+        """The weight of this process's mean loss in that of the batch; those of all processes sum to 1."""
+        return 1 / len(self.sizes) if self.whole else self.size / self.total
+
+    @property
+    def counted(self) -> int:
+        """The rows that this process counts; every row is counted by one process."""
+        if self.whole:
+            return self.total if self.rank == 0 else 0
+        return self.size
+
+    def pieces(self, count: int) -> "list[tuple[slice, Part]]":
+        """The rows of this process in the pieces of a step, each with its place in the piece of all processes.
+
+        Args:
+            count: of the pieces, where the batch is not divided into them already; fewer where one would have less than
+                two rows.
+        """
+        parts = self.divided or tuple(
+            replace(self, sizes=(size,) * len(self.sizes), continues=piece > 0)
+            for piece, size in enumerate(in_pieces(self.size, max(1, min(count, self.size // 2))))
+        )
+        ends = list(accumulate(part.size for part in parts))
+        return [(slice(end - part.size, end), part) for part, end in zip(parts, ends, strict=True)]
+
+
+def in_pieces(size: int, count: int) -> list[int]:
+    """The sizes of so many pieces, as equal as can be."""
+    ends = [size * piece // count for piece in range(count + 1)]
+    return [end - begin for begin, end in pairwise(ends)]
+
+
+@dataclass(frozen=True)
 class FrozenOutputs:
     """The outputs of the frozen networks for the images of a batch, by tap, without gradient."""
 
@@ -69,6 +137,9 @@ class Batch:
     """Identifies the images of ``x``, for the cache of the teacher's outputs; None where the loader does not."""
     outputs: FrozenOutputs | None = None
     """Of teacher and reference, where they were computed beforehand; None: the objective computes them."""
+    part: Part | None = None
+    """Which rows of a batch these are, where several processes share it or a step takes several pieces; None: they are
+    the batch."""
 
     @property
     def token_mask(self) -> Tensor | None:

@@ -92,6 +92,13 @@ class Objective(nn.Module, ABC):
         no; a run with both is refused before training)."""
         return False
 
+    @property
+    def divides_batches(self) -> bool:
+        """Whether its loss of a batch is the mean, weighted by the numbers of rows, of what :meth:`forward` gives for
+        the parts of several processes (``Batch.part``). By default each process trains on the whole batch, which is
+        right for every loss, and no faster."""
+        return False
+
     @abstractmethod
     def parameter_groups(self) -> list[ParameterGroup]:
         """What the optimizer trains: the student's parameters, those of the terms, and the objective's own."""

@@ -6,12 +6,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from smskd.distributed.processes import Processes
 from smskd.interfaces.features import LOGITS, FeatureModel
-from smskd.interfaces.inputs import Inputs, dtype_of, tensors_of
+from smskd.interfaces.inputs import Inputs, dtype_of, mapped_inputs, tensors_of
 from smskd.models.bn_folding import folded
 from smskd.models.compiled_frozen import Extract, compiled_extract
 from smskd.models.copying import copy_of
 from smskd.models.frozen_checks import behaviour_of
+from smskd.models.sharding import check_agrees, refused_in_a_line, spread, storage_of
 
 
 class Frozen(nn.Module):
@@ -36,6 +38,8 @@ class Frozen(nn.Module):
         super().__init__()
         self.training = False
         self._example = example
+        self.spreads = False
+        """Whether the weights are spread over several processes, which then run the network at the same time."""
         self.compiles = False
         """Whether the features of whole batches are computed by a compiled program; those of others are not."""
         frozen = (copy_of(model) if copy else model).requires_grad_(False).eval()
@@ -69,6 +73,31 @@ class Frozen(nn.Module):
         self._networks = (model, running)
         self._forget_programs()
 
+    def spread(self, device: torch.device, processes: Processes) -> None:
+        """Spreads the weights of the network that runs over the processes; the unfolded network stays on the CPU.
+
+        From then on all processes run it at the same time.
+
+        Args:
+            device: of this process; the network is on the CPU.
+            processes: that run it together.
+
+        Raises:
+            UserError: the network does not work in this way.
+        """
+        if self._running is self.model:
+            self._networks = (self.model, copy_of(self.model))
+        names = (*self.model.feature_names, LOGITS)
+        example = self._example
+        wanted = None if example is None else self.extract(example, names)
+        with refused_in_a_line():
+            spread(self._running, device, processes)
+            self._forget_programs()
+            if wanted is not None and example is not None:
+                moved = mapped_inputs(example, lambda tensor: tensor.to(device))
+                check_agrees(self.extract(moved, names), wanted)
+        self.spreads = True
+
     def _note(self, sentence: str) -> None:
         if sentence not in self.notes:
             self.notes = (*self.notes, sentence)
@@ -78,7 +107,7 @@ class Frozen(nn.Module):
         self._last: Extract | None = None
         self._whole: tuple[torch.Size, tuple[int, ...], torch.dtype] | None = None
         weights = (*self._running.parameters(), *self._running.buffers())
-        self._weight_storages = frozenset(map(_storage, weights))
+        self._weight_storages = frozenset(map(storage_of, weights))
 
     @property
     def model(self) -> FeatureModel:
@@ -118,8 +147,8 @@ class Frozen(nn.Module):
         """
         with torch.no_grad():
             features = self._computed(x, names)
-            foreign = self._weight_storages.union(map(_storage, tensors_of(x)))
-            return {name: value.clone() if _storage(value) in foreign else value for name, value in features.items()}
+            foreign = self._weight_storages.union(map(storage_of, tensors_of(x)))
+            return {name: value.clone() if storage_of(value) in foreign else value for name, value in features.items()}
 
     def _computed(self, x: Inputs, names: Collection[str]) -> dict[str, Tensor]:
         if self.compiles and isinstance(x, Tensor):
@@ -200,7 +229,3 @@ def _converted(model: FeatureModel, dtype: torch.dtype) -> str | None:
     model._apply(lambda tensor: tensor.to(dtype) if tensor.dtype in others else tensor)  # type: ignore[no-untyped-call]
     names = " and ".join(sorted(str(other).removeprefix("torch.") for other in others))
     return f"Its {names} weights are converted to {str(dtype).removeprefix('torch.')}, the type of the images."
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

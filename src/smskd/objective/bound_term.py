@@ -82,13 +82,17 @@ class BoundTerm:
         """The term's share of the tensors of a batch, whose frozen outputs have been computed."""
         assert batch.outputs is not None
         return TermInputs(
-            without_labels(batch, self.name) if self.term.label_use == "none" else batch,
+            self.readable(batch),
             tapped_outputs(student, self.reads.student),
             self.teacher_outputs(batch.outputs.teacher),
             tapped_outputs(batch.outputs.reference, self.reads.reference),
             weights.student() if weights is not None and self.reads.weights else {},
             weights.reference if weights is not None and self.reads.weights else {},
         )
+
+    def readable(self, batch: Batch) -> Batch:
+        """The batch with the labels that the term declares to read."""
+        return without_labels(batch, self.name) if self.term.label_use == "none" else batch
 
     def weighted_losses(self, inputs: TermInputs) -> dict[str, Tensor]:
         """Its parts of the loss, averaged over the samples and weighted, by their names in the whole loss."""
@@ -116,6 +120,10 @@ class _Withheld(Batch):
                 "declare how: give its class the property label_use, 'mixed' or 'hard'"
             )
         return object.__getattribute__(self, name)
+
+    def __getattr__(self, name: str) -> Any:
+        """Is called for what the original has not read yet (:class:`smskd.objective.whole_batch.WholeBatch`)."""
+        return getattr(object.__getattribute__(self, "original"), name)
 
 
 def without_labels(batch: Batch, reader: str) -> Batch:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from smskd.distributed.sharing import UNSHARED, Sharing
 from smskd.interfaces.features import FeatureModel
 from smskd.interfaces.inputs import InputForm, Inputs, device_of, form_of
 from smskd.interfaces.terms import Anchor, DataInfo, WeightedMethod
@@ -37,6 +38,7 @@ class StageParts:
         extractor: computes the student's features in place of the student itself, compiled; None: the student.
         compiles: whether a frozen network, whose outputs are not cached, is compiled.
         anchor_state: of an equal anchor at the end of the previous stage, whose contents go on.
+        sharing: of batches, with other processes.
     """
 
     student: FeatureModel
@@ -52,6 +54,7 @@ class StageParts:
     extractor: Extractor | None = None
     compiles: Callable[[Frozen], bool] = _never
     anchor_state: nn.Module | None = None
+    sharing: Sharing = UNSHARED
 
     @property
     def input_form(self) -> InputForm:

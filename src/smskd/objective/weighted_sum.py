@@ -12,7 +12,7 @@ from smskd.interfaces.batch import Batch, FrozenOutputs
 from smskd.interfaces.features import LOGITS, FeatureLayout, FeatureModel, Reads, Tap, TappedOutputs
 from smskd.interfaces.inputs import Inputs
 from smskd.interfaces.objective import Losses, Objective, ParameterGroup, PretrainingPhase
-from smskd.interfaces.terms import Method, WeightedMethod
+from smskd.interfaces.terms import Method, TermInputs, WeightedMethod
 from smskd.models import describe
 from smskd.objective.bound_term import (
     BoundTerm,
@@ -29,6 +29,7 @@ from smskd.objective.moving_reference import MovingReference
 from smskd.objective.parts import StageParts
 from smskd.objective.student_head import StudentWithHead
 from smskd.objective.tapped_features import read, read_teacher, tapped_outputs
+from smskd.objective.whole_batch import TermsOfParts
 
 _LOGITS = Tap(LOGITS)
 
@@ -114,8 +115,13 @@ class WeightedSum(Objective):
         both = nn.ModuleList([self.student, self._states])  # yields a parameter once that is in both
         return [ParameterGroup(tuple(parameter for parameter in both.parameters() if parameter.requires_grad))]
 
+    @property
+    def divides_batches(self) -> bool:
+        return True
+
     def precompute(self, batch: Batch) -> FrozenOutputs:
-        return self.frozen.forward(batch)
+        with self.parts.sharing.synchronized(batch.part):
+            return self.frozen.forward(batch)
 
     def forward(self, batch: Batch | tuple[Inputs, Tensor]) -> Losses:
         """The losses of a batch.
@@ -123,14 +129,18 @@ class WeightedSum(Objective):
         Args:
             batch: a :class:`smskd.Batch`, or (images [N, channels, height, width] or tensors by name, labels [N]).
         """
-        batch, student = self.outputs(batch)
-        own = self._replace_head(student)
-        parts = {"ce": self.parts.ce_weight * self._cross_entropy(student, batch.labels)}
-        for term in self.terms:
-            inputs = term.inputs(batch, student, self._weights)
-            if term is self._head and own is not None:
-                inputs = replace(inputs, student=own)
-            parts |= term.weighted_losses(inputs)
+        batch = batch if isinstance(batch, Batch) else Batch(*batch)
+        with self.parts.sharing.synchronized(batch.part):
+            batch, student = self.outputs(batch)
+            own = self._replace_head(student)
+            ce = self.parts.ce_weight * self._cross_entropy(student, batch.labels)
+
+        def inputs(term: BoundTerm) -> TermInputs:
+            found = term.inputs(batch, student, self._weights)
+            return replace(found, student=own) if term is self._head and own is not None else found
+
+        losses = TermsOfParts(batch, self.parts.sharing).losses(self.terms, inputs)
+        parts = {"ce": ce, **losses}
         return Losses(torch.stack(list(parts.values())).sum(), parts, student[_LOGITS])
 
     def outputs(self, batch: Batch | tuple[Inputs, Tensor]) -> tuple[Batch, dict[Tap, Tensor]]:
@@ -140,9 +150,10 @@ class WeightedSum(Objective):
             batch: a :class:`smskd.Batch`, or (images, labels).
         """
         batch = batch if isinstance(batch, Batch) else Batch(*batch)
-        if self._average is not None:
+        if self._average is not None and (batch.part is None or not batch.part.continues):
             self._average.follow(self.predictor)
-        with self.parts.clock.part("student_forward"):
+        drawn = self.parts.sharing.drawn(batch.part, self.parts.device)
+        with self.parts.clock.part("student_forward"), drawn:
             student = read(self.parts.extractor or self.student, batch, self._student_taps)
         outputs = self.precompute(batch) if batch.outputs is None else batch.outputs
         if self._average is not None:
@@ -164,12 +175,16 @@ class WeightedSum(Objective):
             return []
 
         def loss(batch: Batch) -> dict[str, Tensor]:
-            with torch.set_grad_enabled(pretraining.trains_student):
-                student = read(self.student, batch, term.reads.student)
-            assert self.parts.teacher is not None
-            teacher = read_teacher(self.parts.teacher, batch, term.teacher_taps.values())
+            sharing = self.parts.sharing
+            with sharing.synchronized(batch.part):
+                drawn = sharing.drawn(batch.part, self.parts.device)
+                with torch.set_grad_enabled(pretraining.trains_student), drawn:
+                    student = read(self.student, batch, term.reads.student)
+                assert self.parts.teacher is not None
+                teacher = read_teacher(self.parts.teacher, batch, term.teacher_taps.values())
             inputs = term.inputs(replace(batch, outputs=FrozenOutputs(teacher)), student)
-            losses = method.pretraining_loss(inputs, term.state)
+            with TermsOfParts(batch, sharing).seen_by(term, inputs) as seen:
+                losses = method.pretraining_loss(seen, term.state)
             return {name: value.mean() if value.dim() else value for name, value in losses.items()}
 
         trained = method.pretrained(term.state)

@@ -44,11 +44,14 @@ class TrainingConfig(Config):
         epochs: of the whole run.
         batch_size: of training, at least 2.
         test_batch_size: of evaluation; it does not affect the result.
+        accumulate: number of pieces into which a batch is split; their gradients are added up before the weights are
+            updated. Batch norms, and loss terms that relate samples, see a piece. It divides the batch size.
     """
 
     epochs: Epochs = 240
     batch_size: BatchSize = 64
     test_batch_size: Count = 512
+    accumulate: Count = 1
 
 
 @dataclass(frozen=True)

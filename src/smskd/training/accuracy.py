@@ -1,6 +1,6 @@
 """Accuracy of a model, and the transitions of test samples between right and wrong from one stage to the next."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -59,9 +59,18 @@ def hits(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return matches[:, 0], matches.any(dim=1)
 
 
+def _itself(values: Tensor) -> Tensor:
+    return values
+
+
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, batches: Iterable[Batch], *, classes: int, compute: ComputeConfig | None = None
+    model: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    classes: int,
+    compute: ComputeConfig | None = None,
+    with_others: Callable[[Tensor], Tensor] = _itself,
 ) -> Accuracy:
     """The accuracy of a model, in eval mode; afterwards its modules are in the modes that they were in.
 
@@ -70,8 +79,10 @@ def evaluate(
         batches: of an epoch without shuffling.
         classes: number of classes.
         compute: its precision is that of the forward pass; None: float32.
+        with_others: from the results [n] of these batches to those [N] of all processes; default: there are no others.
     """
-    first, five = [], []
+    none = torch.zeros(0, dtype=torch.bool)
+    first, five = [none], [none]
     compute = compute or ComputeConfig()
     with in_eval_mode(model):
         for batch in batches:
@@ -80,9 +91,14 @@ def evaluate(
             top1, top5 = hits(logits, batch.y)
             first.append(top1)
             five.append(top5)
-    correct = torch.cat(first).cpu()
-    top5_share = percent(torch.cat(five).cpu()) if classes >= TOP5_CLASSES else None
+    correct = with_others(_on_cpu(first))
+    top5_share = percent(with_others(_on_cpu(five))) if classes >= TOP5_CLASSES else None
     return Accuracy(percent(correct), top5_share, correct)
+
+
+def _on_cpu(found: list[Tensor]) -> Tensor:
+    none, *batches = found
+    return torch.cat(batches).cpu() if batches else none
 
 
 def percent(correct: Tensor) -> float:

@@ -51,6 +51,8 @@ def _cache(config: RunConfig, teacher: Frozen) -> StageCache:
     options = stages[0].teacher.cache if stages[0].teacher is not None else None
     if options is None or options.mode == "off":
         return StageCache()
+    if not config.sharing.processes.alone:
+        return StageCache(note="The teacher's cache is not used with several processes.")
     layout = describe(teacher.model, config.input_form)
     student = describe(config.student, config.input_form)
     taps = (_taps(stage, config.recipe.strategy, student, teacher, layout, config.input_form) for stage in stages)

@@ -14,7 +14,7 @@ from smskd.training.identity import Identity, check_identity
 from smskd.training.state import TrainingState
 from smskd.turns import current
 
-_COMPARED = ("smskd", "torch", "processor", "device", "device_name")
+_COMPARED = ("smskd", "torch", "processor", "device", "device_name", "processes")
 """The facts of a machine that change the rounding of a run."""
 
 _MOST_THREADS = 1024
@@ -35,9 +35,8 @@ class Checkpoints:
     def __init__(self, config: RunConfig, folder: RunFolder) -> None:
         self._config, self._folder, self._runtime = config, folder, config.recipe.runtime
         self._last = 0.0
-        self._newest = folder.load_checkpoint()
+        self._newest = config.sharing.processes.from_first(lambda: _newest(config, folder))
         if self._newest is None:
-            _check_nothing_is_missing(config, folder)
             self._notes: list[str] = []
         else:
             self._notes = [self._newest.note] if self._newest.note else []
@@ -67,6 +66,8 @@ class Checkpoints:
 
     def save(self, state: TrainingState) -> None:
         """Writes a checkpoint."""
+        if not self._config.sharing.processes.first:
+            return
         tensors, counters = saved_parts(state)
         identity = self._config.identity
         values = {
@@ -89,25 +90,40 @@ class Checkpoints:
         """The environment, after taking the number of threads that the run was begun with."""
         begun = {} if self._newest is None else self._newest.values.get("environment", {})
         threads = begun.get("threads")
-        if isinstance(threads, int) and 0 < threads <= _MOST_THREADS and threads != torch.get_num_threads():
+        sharing = self._config.sharing
+        before = {"processes": 1} if begun else {}
+        begun = {**before, **begun}
+        alike = begun.get("processes") == sharing.processes.count
+        if alike and isinstance(threads, int) and 0 < threads <= _MOST_THREADS and threads != torch.get_num_threads():
             if current() is not None:
                 raise UserError(
                     f"{self._folder.path} was begun with {threads} threads, and the runs beside it have "
                     f"{torch.get_num_threads()}: resume it without --together"
                 )
             torch.set_num_threads(threads)
-        now = environment(self._config.device, tf32=self._runtime.tf32)
+        now = environment(self._config.device, tf32=self._runtime.tf32, processes=sharing.processes.count)
         changed = [f"{key} {begun[key]}, now {now[key]}" for key in _COMPARED if begun.get(key, now[key]) != now[key]]
         if changed:
+            more = "" if alike or (sharing.gathers and sharing.synchronizes) else "more than "
             self._notes.append(
-                f"The run was begun with {'; '.join(changed)}: its result may differ by rounding from that of an "
+                f"The run was begun with {'; '.join(changed)}: its result may differ by {more}rounding from that of an "
                 "uninterrupted run."
             )
         return now
 
     def _missing_students(self, stages: int) -> list[str]:
+        if not self._config.sharing.processes.first:
+            return []
         problems = [self._folder.problem_of_student(stage) for stage in range(1, stages + 1)]
         return [f"When the run was resumed: {problem}." for problem in problems if problem]
+
+
+def _newest(config: RunConfig, folder: RunFolder) -> Checkpoint | None:
+    """The checkpoint to go on from, which must be there if there are results."""
+    found = folder.load_checkpoint()
+    if found is None:
+        _check_nothing_is_missing(config, folder)
+    return found
 
 
 def _check_nothing_is_missing(config: RunConfig, folder: RunFolder) -> None:

@@ -31,7 +31,7 @@ def check_stages(config: RunConfig) -> None:
             try:
                 reads = reads_of(name, term, student, own.teacher_layout)
                 if index and not reads.reference:
-                    bind(name, term, weight, reads, own, config.loaders[index].info)
+                    bind(name, term, weight, reads, own, config.data_of(index))
             except UserError as error:
                 raise UserError(f"stages.{index}: {error}" if index else str(error)) from None
 

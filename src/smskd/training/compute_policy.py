@@ -75,7 +75,7 @@ class CompilePolicy:
 
     def frozen(self, network: Frozen) -> bool:
         """Whether a frozen network is compiled."""
-        if not self._possible:
+        if not self._possible or network.spreads:
             return False
         return self._mode == "on" or self._images * macs(network.model, self._form) >= WORTHWHILE
 

@@ -14,10 +14,11 @@ from smskd.training.accuracy import TOP5_CLASSES, Accuracy, evaluate
 from smskd.training.config import RunConfig
 from smskd.training.ema import ExponentialMovingAverage
 from smskd.training.metrics import EpochMetrics
-from smskd.training.not_finite import broken_weight, cause_in_inputs, not_finite
+from smskd.training.not_finite import broken_weight, cause_in_inputs, not_finite, statistics
 from smskd.training.optimizer import learning_rate, set_learning_rate
+from smskd.training.pieces import counted
 from smskd.training.reports import EpochReport, Track, untracked
-from smskd.training.rng import seed_everything, seed_kept
+from smskd.training.rng import seed_processes
 from smskd.training.step import Step
 from smskd.turns import opened, steps
 
@@ -43,12 +44,11 @@ def train_epochs(
         cache: of the teacher's outputs, for its share of hits.
         track: shows progress within an epoch.
     """
-    settings, loader = config.recipe.stages[stage], config.loaders[stage]
+    settings, loader = config.recipe.stages[stage], own_loader(step, config, stage)
     group = coalesced_batches(step.device, settings.batch_size, config.input_form)
     for epoch in range(first, settings.last + 1):
         started = time.perf_counter()
-        seed_everything(mix(config.recipe.runtime.seed, epoch))
-        seed_kept(step.objective.predictor, mix(config.recipe.runtime.seed, epoch))
+        seed_processes(mix(config.recipe.runtime.seed, epoch), step.objective.predictor, step.processes)
         rate = learning_rate(
             settings.optimizer.learning_rate, config.recipe.schedule, config.recipe.training.epochs, settings, epoch
         )
@@ -61,6 +61,8 @@ def train_epochs(
             cache_hits = cache.share_of_hits() if cache else None
         except OutputsNotFiniteError as error:
             raise UserError(_cause(step, config, stage, epoch, images_only=True) or str(error)) from None
+        if not config.sharing.synchronizes:  # the statistics of the first process count
+            step.processes.same(statistics(step.objective))
         trained = time.perf_counter()
         _check(step, config, stage, epoch, metrics)
         yield _report(step, config, epoch, stage, rate, metrics, started, trained, cache_hits, track)
@@ -84,8 +86,9 @@ def _cause(step: Step, config: RunConfig, stage: int, epoch: int, *, images_only
     """What the networks were given in an epoch, where that is not finite."""
     settings = config.recipe.stages[stage]
     progress = Progress(epoch - settings.first + 1, settings.epochs)
-    groups = config.loaders[stage].groups(epoch, progress, step.objective.views)
-    cause = cause_in_inputs(groups, None if images_only else step.frozen_forward)
+    groups = own_loader(step, config, stage).groups(epoch, progress, step.objective.views)
+    own = cause_in_inputs(groups, None if images_only else step.frozen_forward)
+    cause = next(filter(None, step.processes.all_of(own)), None)
     return cause and f"the loss of epoch {epoch} is not finite, because {cause}"
 
 
@@ -142,9 +145,21 @@ def _report(
 
 
 def _accuracy(step: Step, config: RunConfig, loader: Loader, track: Track, what: str) -> Accuracy:
-    batches = track(loader.epoch(0), len(loader), what)
+    own, count = config.batches.tested(loader)
+    batches = track(own, count, what)
     with opened():
-        return evaluate(step.objective.predictor, batches, classes=config.classes, compute=step.compute)
+        return evaluate(
+            step.objective.predictor,
+            batches,
+            classes=config.classes,
+            compute=step.compute,
+            with_others=config.batches.all_tested,
+        )
+
+
+def own_loader(step: Step, config: RunConfig, stage: int) -> Loader:
+    """The loader of this process's part of the batches of a stage, counted from 0."""
+    return config.batches.of(config.loaders[stage], divides=step.objective.divides_batches)
 
 
 def train_batches(
@@ -167,14 +182,15 @@ def train_batches(
 
     def train(batch: Batch) -> None:
         losses = step(batch)
-        metrics.add(losses.parts, losses.logits, batch.y, step.skipped)
+        metrics.add(losses.parts, losses.logits, batch.y, step.skipped, counted(batch))
 
     train_on = step.graphed(train, timed=bool(timed))
     with steps() as turn:
         for batch in step.clock.steps(batches, timed):
             train_on(batch)
-            metrics.samples += len(batch.y)
+            metrics.samples += counted(batch)
             if ema is not None:
                 ema.update(step.objective.predictor)
             turn.step_done()
+    metrics.add_others(step.processes)
     return metrics

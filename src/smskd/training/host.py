@@ -33,8 +33,8 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def environment(device: torch.device, *, tf32: bool) -> dict[str, Any]:
-    """Versions, machine and device."""
+def environment(device: torch.device, *, tf32: bool, processes: int = 1) -> dict[str, Any]:
+    """Versions, machine, device, and the number of processes that train together."""
     return {
         "smskd": metadata.version("smskd"),
         "python": platform.python_version(),
@@ -46,6 +46,7 @@ def environment(device: torch.device, *, tf32: bool) -> dict[str, Any]:
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "tf32": tf32,
+        "processes": processes,
     }
 
 

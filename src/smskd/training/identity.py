@@ -30,6 +30,7 @@ _IRRELEVANT = (
     "runtime.keep_checkpoints",
     "runtime.store",
     "runtime.track",
+    "runtime.processes",
 )
 """Keys that change nothing of what has been trained: where no step was skipped, none would have been, and a run that
 NaN has stopped may go on with its steps skipped."""
@@ -39,6 +40,9 @@ _ADDED: Mapping[str, Any] = {
         f"data.augmentation.{key}": None
         for key in ("random_resized_crop", "rotation", "policy", "color_jitter", "random_erasing", "mixup", "cutmix")
     },
+    "training.accumulate": 1,
+    "runtime.gather": "global",
+    "runtime.sync_batch_norm": True,
     "data.augmentation.repeats": 1,
     "data.augmentation.consistent": True,
 }
@@ -46,6 +50,8 @@ _ADDED: Mapping[str, Any] = {
 identity, so that those runs can be resumed."""
 
 _CACHE = re.compile(r"(?:teacher|stages\.\d+\.teacher)\.cache\.(?:folder|limit)")
+
+_SHARD = re.compile(r"(?:stages\.\d+\.)?teacher\.shard")
 
 _OTHERS = re.compile(r"(?:stages\.\d+\.)?teacher\.others")
 
@@ -155,7 +161,7 @@ def _matters(key: str, value: Any) -> bool:
         return False
     if key in _ADDED and value == _ADDED[key] and type(value) is type(_ADDED[key]):
         return False
-    return not (key in _IRRELEVANT or _FINGERPRINTED.fullmatch(key) or _CACHE.fullmatch(key))
+    return not (key in _IRRELEVANT or _FINGERPRINTED.fullmatch(key) or _CACHE.fullmatch(key) or _SHARD.fullmatch(key))
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

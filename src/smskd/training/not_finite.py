@@ -94,6 +94,12 @@ def broken_weight(objective: Objective) -> str | None:
     return broken[0] if broken else None
 
 
+def statistics(objective: Objective) -> list[Tensor]:
+    """The running statistics of the batch norms that are trained."""
+    modules = objective.predictor, objective.term_states
+    return [tensor for own in modules for name, tensor in own.named_buffers() if name.endswith(STATISTICS)]
+
+
 def _first_row(values: Tensor, largest: float) -> int | None:
     """The first row whose values are not all finite and at most ``largest``."""
     fine = (values.detach().flatten(1).abs() <= largest).all(dim=1) & values.detach().flatten(1).isfinite().all(dim=1)

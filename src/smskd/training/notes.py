@@ -31,6 +31,13 @@ def stage_notes(step: Step, config: RunConfig, stage: int, no_cache: str | None 
         )
     if config.recipe.runtime.compile == "on" and not isinstance(config.example, Tensor):
         yield "Networks are not compiled for texts, whose lengths differ from batch to batch."
+    if config.recipe.runtime.compile == "on" and not config.sharing.processes.alone:
+        yield "The student is not compiled with several processes."
+    if not config.sharing.processes.alone and not step.objective.divides_batches:
+        yield (
+            f"Every process trains on the whole of each batch in stage {stage + 1}: {type(step.objective).__name__} "
+            "does not divide batches (divides_batches), so that several processes are no faster than one."
+        )
     yield from step.notes
     if not isinstance(step.objective, WeightedSum):
         return

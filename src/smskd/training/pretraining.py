@@ -12,13 +12,16 @@ from torch import Tensor
 from smskd.config.optimization import OptimizerConfig
 from smskd.config.runtime import RuntimeConfig
 from smskd.data import Loader, mix
+from smskd.distributed.gradients import GradientSum
 from smskd.errors import UserError
 from smskd.interfaces.batch import Progress
 from smskd.interfaces.objective import Objective, ParameterGroup, PretrainingPhase
 from smskd.training.not_finite import cause_in_inputs
 from smskd.training.optimizer import build_optimizer, set_learning_rate
+from smskd.training.pieces import counted
 from smskd.training.reports import Track, untracked
-from smskd.training.rng import seed_everything, seed_kept
+from smskd.training.rng import seed_processes
+from smskd.training.shared_batches import SharedBatches
 from smskd.turns import steps
 
 _PRETRAIN = 0x50524550
@@ -62,6 +65,7 @@ class PhaseTrainer:
         optimizer: settings of the optimizer.
         runtime: of the run. In float16 these phases run in bfloat16, since they do not scale gradients.
         stage: number of the stage, from 1.
+        batches: of the run.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class PhaseTrainer:
         optimizer: OptimizerConfig,
         runtime: RuntimeConfig,
         stage: int,
+        batches: SharedBatches,
     ) -> None:
         self.phase = phase
         self.place = place
@@ -83,6 +88,9 @@ class PhaseTrainer:
         self._trained = tuple(parameter for module in phase.modules for parameter in module.parameters())
         self._flags = [parameter.requires_grad for parameter in self._trained]
         self.optimizer = build_optimizer(optimizer, [ParameterGroup(self._trained)]) if self._trained else None
+        self._batches = batches
+        self._processes = batches.processes
+        self._sum = GradientSum(self._trained, batches.processes)
 
     @property
     def epochs(self) -> int:
@@ -102,8 +110,8 @@ class PhaseTrainer:
 
     def _epoch(self, loader: Loader, epoch: int, track: Track) -> dict[str, float]:
         key = mix(_PRETRAIN, self.stage, self.place, epoch)
-        seed_everything(mix(self._seed, key))
-        seed_kept(self._objective.predictor, mix(self._seed, key))
+        seed_processes(mix(self._seed, key), self._objective.predictor, self._processes)
+        loader = self._batches.of(loader, divides=self._objective.divides_batches)
         batches = loader.epoch(key, Progress(epoch, self.epochs), self._objective.views)
         sums: dict[str, Tensor] = {}
         samples = 0
@@ -113,17 +121,21 @@ class PhaseTrainer:
                 for batch in track(batches, len(loader), f"pretraining {self.phase.name}, epoch {epoch}"):
                     with self._compute.autocast(batch.y.device):
                         parts = self.phase.loss(batch)
-                    self._step(torch.stack(list(parts.values())).sum())
-                    samples += len(batch.y)
+                    share = 1.0 if batch.part is None else batch.part.share
+                    self._step(torch.stack(list(parts.values())).sum() * share)
+                    samples += counted(batch)
                     for name, loss in parts.items():
-                        sums[name] = sums.get(name, torch.zeros_like(loss)) + loss.detach() * len(batch.y)
+                        sums[name] = sums.get(name, torch.zeros_like(loss)) + loss.detach() * counted(batch)
                     turn.step_done()
         finally:
             self._close()
+        samples = sum(self._processes.all_of(samples))
+        sums = {name: self._processes.add(value) for name, value in sums.items()}
         means = {name: float(value) / samples for name, value in sums.items()}
         broken = [name for name, value in means.items() if not math.isfinite(value)]
         if broken:
-            cause = cause_in_inputs(loader.groups(key, Progress(epoch, self.epochs), self._objective.views))
+            own = cause_in_inputs(loader.groups(key, Progress(epoch, self.epochs), self._objective.views))
+            cause = next(filter(None, self._processes.all_of(own)), None)
             raise UserError(
                 f"the loss is no longer finite before stage {self.stage}, in the pretraining of {self.phase.name} "
                 f"({', '.join(broken)}): {cause or 'lower optimizer.learning_rate'}"
@@ -135,6 +147,7 @@ class PhaseTrainer:
             return
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
+        self._sum()
         self.optimizer.step()
 
     def _open(self) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from smskd.data import Loader
 from smskd.data.loaders.batching import mapped, split
+from smskd.data.loaders.division import Division
 from smskd.errors import UserError
 from smskd.interfaces.batch import Batch, Progress
 from smskd.interfaces.features import FeatureModel
@@ -54,7 +55,8 @@ def rehearse(config: RunConfig, observe: Observe | None = None) -> None:
             if stage.anchor is not None:
                 reference = start if stage.anchor.refers_to == "start" else Frozen(student, config.example)
             objective = _objective(config, index, student, reference)
-            batch = _first_batch(config.loaders[index], Progress(1, stage.epochs), objective.views)
+            own = config.batches.of(config.loaders[index], divides=objective.divides_batches)
+            batch = _first_batch(own, Progress(1, stage.epochs), objective.views)
             if index and reference is not None:
                 _rehearse_anchor(config, index, objective, reference, batch)
             _rehearse_steps(config, index, objective, batch, observe)
@@ -100,8 +102,9 @@ def _objective(config: RunConfig, index: int, student: FeatureModel, reference: 
         methods=stage.methods,
         anchor=stage.anchor,
         ce_weight=stage.ce_weight,
-        data=config.loaders[index].info,
+        data=config.data_of(index),
         example=config.example,
+        sharing=config.sharing,
     )
     with _told(index, "its modules cannot be built", "the modules of its methods: lower their sizes"):
         objective = config.recipe.strategy.objective(parts)
@@ -128,14 +131,18 @@ def _rehearse_steps(config: RunConfig, index: int, objective: Objective, batch: 
     optimizer = build_optimizer(stage.optimizer, objective.parameter_groups())
     for group in optimizer.param_groups:
         group["lr"] = 0.0
-    step = Step(objective, optimizer, config.recipe.runtime, IDLE, config.device)
+    processes, accumulate = config.sharing.processes, config.recipe.training.accumulate
+    step = Step(
+        objective, optimizer, config.recipe.runtime, IDLE, config.device, processes=processes, accumulate=accumulate
+    )
     for phase in objective.pretraining_phases():
         with _told(index, f"the pretraining of {phase.name} fails", f"the pretraining of {phase.name}"):
             phase.loss(batch)
     objective.train()
-    for size in _sizes(loader, len(batch.y)):
-        part = replace(mapped(batch, lambda tensor, rows=size: tensor[:rows]), keys=None)  # type: ignore[misc]
-        last = "the last, smaller batch of an epoch" if size < len(batch.y) else "a batch"
+    whole = len(batch.y) if batch.part is None else batch.part.total
+    for size in _sizes(loader, whole):
+        part = _resized(batch, size, config.batches.division(whole=not objective.divides_batches))
+        last = "the last, smaller batch of an epoch" if size < whole else "a batch"
         images = f"{last} ({_samples(size, config)})"
         with _told(
             index,
@@ -144,7 +151,7 @@ def _rehearse_steps(config: RunConfig, index: int, objective: Objective, batch: 
             lambda: _needed_size(objective.predictor, batch),
         ):
             losses = step(part)
-            _check_logits(losses.logits, size, loader.info.classes)
+            _check_logits(losses.logits, len(part.y), loader.info.classes)
     if observe is not None:
         observe(index, step, batch)
 
@@ -167,6 +174,14 @@ def _rehearse_evaluation(config: RunConfig, network: nn.Module, role: str) -> No
 def _samples(count: int, config: RunConfig) -> str:
     noun = "image" if isinstance(config.example, Tensor) else "text"
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _resized(batch: Batch, size: int, division: Division) -> Batch:
+    """This process's part of a batch of another size, from its rows of the first batch."""
+    part = None if batch.part is None else division.part(size)
+    count = size if part is None else part.size
+    rows = torch.arange(count, device=batch.y.device) % len(batch.y)
+    return replace(mapped(batch, lambda tensor: tensor[rows]), keys=None, part=part)
 
 
 def _first_batch(loader: Loader, progress: Progress, views: frozenset[str]) -> Batch:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from smskd.data import mix
+from smskd.distributed.processes import Processes
 
 
 def seed_everything(seed: int) -> None:
@@ -16,6 +17,20 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def seed_processes(seed: int, network: nn.Module, processes: Processes) -> None:
+    """Seeds the global generators alike in all processes, and what a network draws for each row differently.
+
+    Args:
+        seed: of an epoch.
+        network: whose own generators are seeded.
+        processes: that train together.
+    """
+    seed_everything(seed)
+    own = seed if processes.alone else mix(seed, processes.rank)
+    seed_kept(network, own)
+    processes.draws.seed(own)
 
 
 def seed_kept(module: nn.Module, seed: int) -> None:

@@ -70,7 +70,8 @@ def check(config: RunConfig, observe: Observe | None = None) -> None:
 
 
 def _run(config: RunConfig, folder: RunFolder, track: Track, force: bool) -> Generator[Report, None, FeatureModel]:
-    if folder.finished:
+    processes = config.sharing.processes
+    if processes.from_first(lambda: folder.finished):
         return _load_result(config, folder, force)
     checkpoints = Checkpoints(config, folder)
     state, carried = TrainingState(config), None
@@ -98,7 +99,8 @@ def _run(config: RunConfig, folder: RunFolder, track: Track, force: bool) -> Gen
         folder.save_terms(state.objective.term_states.state_dict(), reference, 2 * state.student_bytes(), index + 1)
     assert carried is not None
     folder.save_student(state.student.wrapped, state.metadata())
-    folder.save_summary(summary(config, state, carried, track))
+    if processes.first:
+        folder.save_summary(summary(config, state, carried, track))
     return state.student
 
 
@@ -166,8 +168,13 @@ def _end_stage(state: TrainingState) -> Accuracy:
     state.end_stage()
     carried = state.accuracy_of_last() if stage.carry == "last" else None
     if carried is None:
-        compute = config.recipe.runtime
-        carried = evaluate(state.student, config.test.epoch(0), classes=config.classes, compute=compute)
+        carried = evaluate(
+            state.student,
+            config.batches.tested(config.test)[0],
+            classes=config.classes,
+            compute=config.recipe.runtime,
+            with_others=config.batches.all_tested,
+        )
     change = _NO_TRANSITIONS if state.known is None else asdict(transitions(state.known, carried.correct))
     held = stage.anchor is not None and stage.anchor.weight > 0
     counters.stages.append(

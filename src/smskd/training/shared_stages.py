@@ -39,6 +39,9 @@ class SharedStages:
         """Empty: the store is not used."""
         if config.recipe.runtime.store is None:
             return
+        if not config.sharing.processes.alone:
+            self._note("The store of stages is not used with several processes.")
+            return
         self._store = StageStore(Path(config.recipe.runtime.store))
         self._store.create()
         try:

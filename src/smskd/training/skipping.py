@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from smskd.distributed.processes import ALONE, Processes
 from smskd.errors import UserError
 
 LONGEST = 25
@@ -22,12 +23,20 @@ class SkippingUpdate:
         module: whose buffers a forward pass changes.
         optimizer: of the trained parameters.
         scaler: of float16 gradients, which skips updates of its own where a scaled gradient overflows.
+        processes: that update their weights together, or not at all.
     """
 
-    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        processes: Processes = ALONE,
+    ) -> None:
         self._module = module
         self._optimizer = optimizer
         self._scaler = scaler
+        self._processes = processes
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self._fused = all(group.get("fused") for group in optimizer.param_groups)
         self._before: dict[str, Tensor] = {}
@@ -52,6 +61,7 @@ class SkippingUpdate:
             bad = bad | ~_finite([weight.grad for weight in self._parameters if weight.grad is not None], total)
         buffers = {name: buffer for name, buffer in self._module.named_buffers() if name in self._before}
         bad = bad | ~_finite([buffer for name, buffer in buffers.items() if name.endswith(STATISTICS)], total)
+        bad = self._processes.most(bad.to(torch.uint8)).bool()
         self._update(bad)
         for name, buffer in buffers.items():
             buffer.copy_(torch.where(bad, self._before[name], buffer))
@@ -132,6 +142,10 @@ class SkipCounts:
         self._counts.copy_(
             torch.stack([steps + skipped, skipped_samples + samples * skipped, now, torch.maximum(longest, now)])
         )
+
+    def add_others(self, processes: Processes) -> None:
+        """Adds the samples that the other processes counted in the same steps."""
+        processes.add(self._counts[1:2])
 
     def read(self) -> Skipped:
         """The counts; waits for the device."""

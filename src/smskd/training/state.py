@@ -234,11 +234,22 @@ class TrainingState:
         optimizer = build_optimizer(stage.optimizer, objective.parameter_groups())
         runtime = config.recipe.runtime
         skips = runtime.on_nan == "skip"
-        self._step = Step(objective, optimizer, runtime, self.clock, config.device, skips=skips)
+        processes, accumulate = config.sharing.processes, config.recipe.training.accumulate
+        self._step = Step(
+            objective,
+            optimizer,
+            runtime,
+            self.clock,
+            config.device,
+            skips=skips,
+            processes=processes,
+            accumulate=accumulate,
+        )
         self._phases = [
-            PhaseTrainer(objective, phase, place, stage.optimizer, config.recipe.runtime, index + 1)
+            PhaseTrainer(objective, phase, place, stage.optimizer, config.recipe.runtime, index + 1, config.batches)
             for place, phase in enumerate(objective.pretraining_phases())
         ]
+        processes.same([*objective.parameters(), *objective.buffers()])
         self._ema = ExponentialMovingAverage(self.student, stage.ema_decay) if stage.keeps("ema") else None
         self.best = {}
         self.clock.reset()
@@ -247,7 +258,7 @@ class TrainingState:
 
     def _built_objective(self, index: int) -> Objective:
         config, stage = self.config, self.config.recipe.stages[index]
-        data = config.loaders[index].info
+        data = config.data_of(index)
         policy = CompilePolicy(config.recipe.runtime, config.example, stage.epochs * data.samples)
         equal = self._anchor_state is not None and self._anchor_state[0] == stage.anchor
         objective = config.recipe.strategy.objective(
@@ -262,9 +273,10 @@ class TrainingState:
                 example=config.example,
                 cache=self.caches[index].cache,
                 clock=self.clock,
-                extractor=policy.student(self.student),
+                extractor=policy.student(self.student) if config.sharing.processes.alone else None,
                 compiles=policy.frozen,
                 anchor_state=self._anchor_state[1] if equal and self._anchor_state is not None else None,
+                sharing=config.sharing,
             )
         )
         if stage.anchor is not None and objective.anchor_state is not None:

@@ -59,12 +59,13 @@ def summary(config: RunConfig, state: TrainingState, carried: Accuracy, track: T
 
 def _costs(config: RunConfig, state: TrainingState, track: Track) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The costs of the student, and of the last stage's teacher that there is."""
-    networks = [(config.recipe.student.name, state.student)]
+    networks = [(config.recipe.student.name, state.student, True)]
     found = last_teacher(config)
-    if found is not None:
-        networks.append((found[1].name, found[0].model))
+    if found is not None:  # one that is spread over processes may not fit this one's device
+        networks.append((found[1].name, found[0].model, not found[0].spreads))
     costs = [
-        _cost(_model_name(name), model, config) for name, model in track(networks, len(networks), "measuring latency")
+        _cost(_model_name(name), model, config, timed=timed)
+        for name, model, timed in track(networks, len(networks), "measuring latency")
     ]
     return costs[0], costs[1] if found is not None else None
 
@@ -79,13 +80,13 @@ def _model_name(name: str) -> str:
     return name[1:-1].rpartition(".")[2] if is_given(name) else name
 
 
-def _cost(name: str, model: FeatureModel, config: RunConfig) -> dict[str, Any]:
+def _cost(name: str, model: FeatureModel, config: RunConfig, *, timed: bool) -> dict[str, Any]:
     return {
         "model": name,
         "parameters": parameters(model.wrapped),
         "macs": macs(model.wrapped, config.input_form),
         "features": _features(model, config),
-        "latency_milliseconds": latency(_channels_last(model, config), config.example),
+        "latency_milliseconds": latency(_channels_last(model, config), config.example) if timed else None,
     }
 
 

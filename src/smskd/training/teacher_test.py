@@ -8,7 +8,7 @@ from smskd.config.models import TeacherConfig
 from smskd.data import mix
 from smskd.models import describe
 from smskd.models.frozen import Frozen
-from smskd.training.accuracy import evaluate
+from smskd.training.accuracy import Accuracy, evaluate
 from smskd.training.config import RunConfig
 from smskd.training.reports import TeacherReport, Track
 from smskd.training.rng import seed_everything
@@ -41,11 +41,22 @@ def test_of_teacher(config: RunConfig, track: Track) -> TeacherReport | None:
         return None
     started = time.perf_counter()
     seed_everything(mix(config.recipe.runtime.seed, _TEST))
-    batches = track(config.test.epoch(0), len(config.test), "testing the teacher")
-    accuracy = evaluate(found[0], batches, classes=config.classes, compute=config.recipe.runtime)
+    accuracy = _accuracy(found[0], config, track)
     seconds = round(time.perf_counter() - started, 3)
     near = near_chance(accuracy.top1, config.classes, len(accuracy.correct))
     return TeacherReport(accuracy.top1, accuracy.top5, seconds, 100 / config.classes if near else None)
+
+
+def _accuracy(teacher: Frozen, config: RunConfig, track: Track) -> Accuracy:
+    """Its test accuracy. A network that is spread runs in all processes at once: each evaluates all images."""
+    compute, classes, what = config.recipe.runtime, config.classes, "testing the teacher"
+    if teacher.spreads:
+        batches = track(config.test.epoch(0), len(config.test), what)
+        return evaluate(teacher, batches, classes=classes, compute=compute)
+    own, count = config.batches.tested(config.test)
+    return evaluate(
+        teacher, track(own, count, what), classes=classes, compute=compute, with_others=config.batches.all_tested
+    )
 
 
 def near_chance(top1: float, classes: int, samples: int) -> bool:

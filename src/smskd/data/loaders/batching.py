@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from smskd.interfaces.batch import Batch, FrozenOutputs
+from smskd.interfaces.batch import Batch, FrozenOutputs, Part
 from smskd.interfaces.inputs import InputForm, mapped_inputs
 
 Change = Callable[[Tensor], Tensor]
@@ -21,10 +21,12 @@ class BatchGroup:
     Attributes:
         batch: the samples of all the batches, one batch after the other.
         sizes: number of samples in each batch; they add up to the samples of ``batch``.
+        parts: of each batch, where several processes share it; None: the batches are whole.
     """
 
     batch: Batch
     sizes: tuple[int, ...]
+    parts: tuple[Part, ...] | None = None
 
 
 def split(group: BatchGroup) -> Iterator[Batch]:
@@ -33,13 +35,14 @@ def split(group: BatchGroup) -> Iterator[Batch]:
     They have no ``keys``: these are for looking up the frozen networks' outputs of the whole group, and lie on the CPU.
     """
     batch = replace(group.batch, keys=None)
+    parts = group.parts or (None,) * len(group.sizes)
     if len(group.sizes) == 1:
-        yield batch
+        yield replace(batch, part=parts[0])
         return
     begin = 0
-    for size in group.sizes:
+    for size, part in zip(group.sizes, parts, strict=True):
         rows = slice(begin, begin + size)
-        yield mapped(batch, lambda tensor, rows=rows: tensor[rows])  # type: ignore[misc]
+        yield replace(mapped(batch, lambda tensor, rows=rows: tensor[rows]), part=part)  # type: ignore[misc]
         begin += size
 
 

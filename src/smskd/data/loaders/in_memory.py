@@ -1,6 +1,8 @@
 """Batches of images that lie on the device as bytes."""
 
+import copy
 from collections.abc import Iterator
+from typing import Self
 
 import torch
 
@@ -9,6 +11,7 @@ from smskd.data.augment.views import check_views
 from smskd.data.images import Images
 from smskd.data.loaders.assembly import GroupDraws, assembled, teacher_variant
 from smskd.data.loaders.batching import BatchGroup, coalesced_batches, split
+from smskd.data.loaders.division import Cut, Division
 from smskd.data.loaders.identity import AugmentationSpace, augmentation_space, identity_of, pixel_settings
 from smskd.data.loaders.sampler import batch_bounds, epoch_order, repeated
 from smskd.interfaces.batch import Batch, Progress, SampleKeys
@@ -59,6 +62,7 @@ class MemoryLoader:
         self._augmentation = augmentation
         self._seed = seed
         self._shuffle = shuffle
+        self._cut: Cut | None = None
 
     @property
     def info(self) -> DataInfo:
@@ -87,6 +91,21 @@ class MemoryLoader:
         """Number of batches in an epoch."""
         return len(self._bounds)
 
+    def divided(self, division: Division) -> Self | None:
+        """A loader of this process's rows of each batch; None where images are mixed with others of their batch."""
+        if self._mixes:
+            return None
+        own = copy.copy(self)
+        own._cut = division.cut(self._bounds)
+        own._bounds = own._cut.bounds
+        return own
+
+    def some(self, batches: range) -> Self:
+        """A loader of some consecutive batches of an epoch."""
+        own = copy.copy(self)
+        own._bounds = self._bounds[batches.start : batches.stop]
+        return own
+
     def epoch(
         self, number: int, progress: Progress | None = None, views: frozenset[str] = frozenset()
     ) -> Iterator[Batch]:
@@ -111,6 +130,8 @@ class MemoryLoader:
         progress = progress or Progress()
         device = self._images.pixels.device
         order, draw = repeated(epoch_order(len(self._images), self._seed, number, self._shuffle), self._repeats)
+        if self._cut is not None:
+            order, draw = order[self._cut.places], draw[self._cut.places]
         variant = self._augmentation.variant(self._seed, number, draw)
         order_on_device, variant_on_device = order.to(device), variant.to(device)
         of_teacher = teacher_variant(self._augmentation, self._seed, number, draw)
@@ -133,7 +154,7 @@ class MemoryLoader:
                 views=views,
                 variant=variant_on_device[rows],
             )
-            yield BatchGroup(batch, sizes)
+            yield BatchGroup(batch, sizes, None if self._cut is None else self._cut.parts[first : first + count])
 
     @property
     def _repeats(self) -> int:

@@ -67,10 +67,12 @@ class Plan:
 
     Args:
         bounds: begin and end of each batch in the order of an epoch.
+        first: number of the first of them in the epoch.
     """
 
-    def __init__(self, bounds: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, bounds: Sequence[tuple[int, int]], first: int = 0) -> None:
         self._bounds = bounds
+        self._first = first
         self._order = torch.empty(0, dtype=torch.int64)
         self._seed: Callable[[int], int] = int
         self._crops: Crops = _none
@@ -87,7 +89,7 @@ class Plan:
 
     def __iter__(self) -> Iterator[list[BatchRequest]]:
         # One request at a time: lists of all samples of a large data set would take long before the first batch.
-        for number, (begin, end) in enumerate(self._bounds):
+        for number, (begin, end) in enumerate(self._bounds, self._first):
             yield [BatchRequest(self._seed(number), self._order[begin:end].tolist(), self._crops(begin, end))]
 
     def __len__(self) -> int:

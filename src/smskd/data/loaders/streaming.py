@@ -1,8 +1,9 @@
 """Batches from a data set that gives one sample at a time: for large data, or transforms of your own."""
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from smskd.data.images import Images
 from smskd.data.listed import known_labels
 from smskd.data.loaders.assembly import GroupDraws, assembled, teacher_variant
 from smskd.data.loaders.batching import BatchGroup, coalesced_batches, split
+from smskd.data.loaders.division import Cut, Division
 from smskd.data.loaders.identity import (
     AugmentationSpace,
     augmentation_space,
@@ -101,18 +103,40 @@ class StreamingLoader:
         mixes = further is not None and further.mixes
         self._info = DataInfo(self._samples, classes, batch_size, _labels(dataset, classes, labels), mixes)
         self._dataset = dataset
-        self._plan = Plan(self._bounds)
         self._crops = crop_settings(dataset, augmentation)
+        self._reader = BatchReader(dataset, classes, checksums, self._crops)
+        self._cut: Cut | None = None
+        self._read_by(Plan(self._bounds))
+
+    def _read_by(self, plan: Plan) -> None:
+        self._plan = plan
         self._loader: DataLoader[Any] = DataLoader(
-            BatchReader(dataset, classes, checksums, self._crops),  # type: ignore[arg-type]
-            batch_sampler=self._plan,
+            self._reader,  # type: ignore[arg-type]
+            batch_sampler=plan,
             collate_fn=no_collate,
-            num_workers=workers,
-            persistent_workers=workers > 0,
+            num_workers=self._workers,
+            persistent_workers=self._workers > 0,
             pin_memory=self._device.type == "cuda",
             # A generator of its own: without one the loader draws from the program's global random state.
             generator=torch.Generator(),
         )
+
+    def divided(self, division: Division) -> Self | None:
+        """A loader of this process's rows of each batch; None where images are mixed with others of their batch."""
+        if self._info.mixed_labels:
+            return None
+        own = copy.copy(self)
+        own._cut = division.cut(self._bounds)
+        own._bounds = own._cut.bounds
+        own._read_by(Plan(own._bounds))
+        return own
+
+    def some(self, batches: range) -> Self:
+        """A loader of some consecutive batches of an epoch."""
+        own = copy.copy(self)
+        own._bounds = self._bounds[batches.start : batches.stop]
+        own._read_by(Plan(own._bounds, batches.start))
+        return own
 
     @property
     def info(self) -> DataInfo:
@@ -177,6 +201,8 @@ class StreamingLoader:
         """The batches of :meth:`epoch`, with the same arguments, coalesced into groups; on a CPU one batch each."""
         check_views(views)
         order, draw = repeated(epoch_order(self._samples, self._seed, number, self._shuffle), self._repeats)
+        if self._cut is not None:
+            order, draw = order[self._cut.places], draw[self._cut.places]
         self._plan.begin(
             order, lambda place: mix(_TRANSFORMS, self._seed, number, place), self._crops_of(number, draw, views)
         )
@@ -185,7 +211,8 @@ class StreamingLoader:
             begin, end = self._bounds[first][0], self._bounds[first + len(batches) - 1][1]
             sizes = tuple(len(raw.labels) for raw in batches)
             draws = GroupDraws(self._seed, number, draw[begin:end], sizes, first)
-            yield BatchGroup(self._batch(batches, draws, progress or Progress(), views), sizes)
+            parts = None if self._cut is None else self._cut.parts[first : first + len(batches)]
+            yield BatchGroup(self._batch(batches, draws, progress or Progress(), views), sizes, parts)
             first += len(batches)
 
     def _crops_of(self, epoch: int, draw: Tensor, views: frozenset[str]) -> Crops | None:

@@ -85,6 +85,10 @@ class SpotAdaptiveObjective(WeightedSum):
             self.term_states.append(self.agent.to(parts.device))
 
     @property
+    def divides_batches(self) -> bool:
+        return False
+
+    @property
     def learns(self) -> bool:
         """Whether a policy is trained."""
         return self.settings.decisions != "random"
