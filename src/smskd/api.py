@@ -24,6 +24,7 @@ from smskd.config.runtime import RuntimeConfig
 from smskd.config.stage import StageConfig
 from smskd.data import Augmentation, Images, Texts
 from smskd.data.samples import Samples
+from smskd.distributed import environment
 from smskd.distributed.processes import join
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
@@ -158,6 +159,7 @@ def distill(
     if resume and out is None:
         raise UserError("resume needs out, the folder of the run to go on with")
     runtime = _with(runtime or RuntimeConfig(), seed=seed, device=None if device is None else str(device))
+    _check_processes(runtime)
     cache = teacher_cache if isinstance(teacher_cache, CacheConfig) else CacheConfig(teacher_cache)
     recipe = Recipe(
         name=name,
@@ -209,8 +211,10 @@ def train(
     Raises:
         UserError: what is wrong with the recipe, in a line.
     """
+    recipe = recipe if isinstance(recipe, Recipe) else read(recipe, overrides)
+    _check_processes(recipe.runtime)
     with preserved_globals():
-        run = session.begin(recipe if isinstance(recipe, Recipe) else read(recipe, overrides), Path(out))
+        run = session.begin(recipe, Path(out))
         trained = _trained(run, None, on_epoch)
         summary = join().from_first(run.folder.load_summary)
     return Result(trained, summary, run.folder.path)
@@ -257,6 +261,16 @@ def _trained(
                 on_epoch(found)
     finally:
         reports.close()  # puts global state back now, and not when a traceback that holds the generator is freed
+
+
+def _check_processes(runtime: RuntimeConfig) -> None:
+    """Refuses a number of processes that this program was not started with."""
+    wanted, started = runtime.processes, environment.count()
+    if wanted not in (1, started):
+        raise UserError(
+            f"runtime.processes: {wanted}, but this program was started in {started}: start it with "
+            f"torchrun --nproc-per-node {wanted}"
+        )
 
 
 def _with(settings: Any, **values: Any) -> Any:

@@ -19,6 +19,7 @@ from smskd.distributed.sharing import Sharing
 from smskd.interfaces.terms import Method
 from smskd.methods.crd import CRD
 from smskd.methods.semckd import SemCKD
+from smskd.models import sharding
 from smskd.registry import ANCHORS, METHODS
 from smskd.training.epoch import train_epochs
 from smskd.training.globals import computing
@@ -42,6 +43,7 @@ class Case:
         batch_size: of it.
         training: further fields of the recipe's ``training``.
         runtime: fields of the recipe's ``runtime``.
+        spread: whether the teacher's weights are spread over the processes.
     """
 
     stages: tuple[tuple[str, ...], ...]
@@ -49,6 +51,7 @@ class Case:
     batch_size: int = BATCH
     training: tuple[tuple[str, Any], ...] = ()
     runtime: tuple[tuple[str, Any], ...] = ()
+    spread: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,18 @@ def cases() -> dict[str, Case]:
     further = {
         "several methods": Case((("rkd", "at", "crd"),)),
         "accumulated": Case((("kd", "rkd"),), batch_size=20, training=(("accumulate", 2),)),
+        "teacher that is spread": Case((("fitnet",),), spread=True),
+        "steps that may be skipped": Case((("kd",),), runtime=(("on_nan", "skip"),)),
     }
     return {**methods, **anchors, **further}
+
+
+def unshared() -> dict[str, Case]:
+    """Trainings in which not everything is shared, so that two processes do something else than one."""
+    return {
+        "batch norm": Case((("kd",),), runtime=(("sync_batch_norm", False),)),
+        "relations": Case((("rkd",),), batch_size=20, runtime=(("gather", "local"),)),
+    }
 
 
 def method(name: str) -> Method:
@@ -104,6 +117,10 @@ def trained(case: Case, processes: Processes = ALONE) -> Trained:
     source = tiny.student(seed=2) if {("fsp",), ("kdsvd",)} & {*case.stages} else None  # equal numbers of channels
     made = tiny.built(recipe, source=source)
     config = replace(made, sharing=Sharing(processes, made.sharing.gathers, made.sharing.synchronizes))
+    if case.spread and not processes.alone:
+        sharding.LEAST = 1  # the networks are small
+        assert config.teachers[0] is not None
+        config.teachers[0].spread(config.device, processes)
     with computing(config.recipe.runtime):
         return _trained(TrainingState(config))
 

@@ -21,7 +21,7 @@ says nothing of it."""
 _POLL = 0.1
 """Seconds between two looks at the processes."""
 
-_GRACE = 5.0
+GRACE = 5.0
 """Seconds in which the others may end by themselves after one has: to say why, or because they are done too."""
 
 
@@ -31,20 +31,21 @@ class Job:
     Args:
         command: of every process, such as ``[sys.executable, "-m", "smskd", "train", ...]``.
         count: of processes.
-        env: further variables of the environment.
+        silent: whether what the first prints on stderr is kept too, and nothing is shown.
     """
 
-    def __init__(self, command: Sequence[str], count: int, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, command: Sequence[str], count: int, *, silent: bool = False) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="smskd-job-")
         meeting = str(Path(self._folder.name) / "meeting")
         self._errors = [Path(self._folder.name) / f"stderr{rank}" for rank in range(count)]
         threads = str(max(1, (os.cpu_count() or 1) // count))
-        shared = {"OMP_NUM_THREADS": threads, **os.environ, **(env or {})}
+        shared = {"OMP_NUM_THREADS": threads, **os.environ}
+        self._shown = None if silent else 0
         self._processes: list[subprocess.Popen[bytes]] = []
         for rank in range(count):
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
             variables = {**shared, **own, environment.RENDEZVOUS: meeting}
-            if rank == 0:
+            if rank == self._shown:
                 started = subprocess.Popen(command, env=variables)
             else:
                 with self._errors[rank].open("wb") as errors:
@@ -66,7 +67,7 @@ class Job:
             if all(process.poll() == 0 for process in self._processes):
                 return 0, None
             time.sleep(_POLL)
-        end = time.monotonic() + _GRACE
+        end = time.monotonic() + GRACE
         while any(process.poll() is None for process in self._processes) and time.monotonic() < end:
             time.sleep(_POLL)
         codes = [process.poll() for process in self._processes]
@@ -76,7 +77,7 @@ class Job:
         """The exit code and the message, from those of the processes that have ended by themselves."""
         first = codes[0]
         if first is not None and first > 0 and first != LOST:
-            return first, None
+            return first, None if self._shown == 0 else self._last_words(0, first)
         count = len(codes)
         for rank, code in enumerate(codes):
             if code is not None and code < 0:
@@ -92,7 +93,7 @@ class Job:
 
     def _last_words(self, rank: int, code: int) -> str:
         """The last line that a process has printed on stderr; the lines before it are printed if they tell of a bug."""
-        text = self._errors[rank].read_text(encoding="utf-8", errors="replace") if rank else ""
+        text = self._errors[rank].read_text(encoding="utf-8", errors="replace") if rank != self._shown else ""
         *others, last = [line for line in text.splitlines() if line.strip()] or [""]
         if code != MISTAKE and others:
             print(*others, sep="\n", file=sys.stderr)
@@ -100,7 +101,7 @@ class Job:
 
     def interrupt(self) -> None:
         """Lets the processes end by Ctrl-C."""
-        end = time.monotonic() + _GRACE
+        end = time.monotonic() + GRACE
         for process in self._processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
@@ -114,7 +115,7 @@ class Job:
                 process.terminate()
         for process in self._processes:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE)
+                process.wait(GRACE)
                 continue
             process.kill()
             process.wait()
@@ -123,7 +124,7 @@ class Job:
 
 
 def run_job(
-    command: Sequence[str], count: int, *, watch: Callable[[], None] | None = None, env: Mapping[str, str] | None = None
+    command: Sequence[str], count: int, *, watch: Callable[[], None] | None = None, silent: bool = False
 ) -> tuple[int, str | None]:
     """Runs a job to its end; see :meth:`Job.wait`. An exception that passes through ends its processes.
 
@@ -131,10 +132,10 @@ def run_job(
         command: of every process.
         count: of processes.
         watch: is called again and again while it runs.
-        env: further variables of the environment.
+        silent: see :class:`Job`.
     """
     with _ended_by_sigterm():
-        job = Job(command, count, env)
+        job = Job(command, count, silent=silent)
         try:
             while watch is not None and job.runs:
                 watch()

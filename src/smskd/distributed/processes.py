@@ -156,6 +156,8 @@ def join() -> Processes:
     if count == 1 or not _joined.alone:
         return _joined
     if not dist.is_initialized():
+        if environment.is_launched():
+            threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         file = os.environ.get(environment.RENDEZVOUS)
         method = "env://" if file is None else f"file://{file}"
@@ -167,8 +169,6 @@ def join() -> Processes:
             reason = str(error).strip().partition("\n")[0]
             raise UserError(f"the {count} processes of this job do not find each other: {reason}") from error
     _joined = Processes(dist.get_rank(), dist.get_world_size())
-    if environment.is_launched():
-        threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     return _joined
 
 

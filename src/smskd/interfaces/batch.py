@@ -137,9 +137,6 @@ class Batch:
     """Identifies the images of ``x``, for the cache of the teacher's outputs; None where the loader does not."""
     outputs: FrozenOutputs | None = None
     """Of teacher and reference, where they were computed beforehand; None: the objective computes them."""
-    part: Part | None = None
-    """Which rows of a batch these are, where several processes share it or a step takes several pieces; None: they are
-    the batch."""
 
     @property
     def token_mask(self) -> Tensor | None:
@@ -149,6 +146,9 @@ class Batch:
 
     targets: Tensor | None = None
     """[N, classes] class probabilities of mixed images (mixup, CutMix), float32; None where images are not mixed."""
+    part: Part | None = None
+    """Which rows of a batch these are, where several processes share it or a step takes several pieces; None: they are
+    the batch."""
 
     @property
     def labels(self) -> Tensor:

@@ -2,11 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from smskd.build import Provided
 from smskd.errors import UserError
@@ -16,6 +16,7 @@ from smskd.runs.file_names import RECIPE
 from smskd.session import Run, begin, reopen_folder
 from smskd.strategies.resolve import resolve
 from smskd.sweeps.board import Board, Job
+from smskd.sweeps.joint_runs import train_together
 from smskd.sweeps.run_queue import BEAT
 from smskd.sweeps.space import Point
 from smskd.sweeps.workers import Loaded, dataset_of
@@ -118,6 +119,8 @@ def _train(
     if run.folder.finished:
         queue.tell(job.number, ready=[stage.digest for stage in stages])
         return _accuracy(run)
+    if run.recipe.runtime.processes > 1:
+        return _trained_together(job, board, run, told)
     config = run.build(Provided(dataset=dataset_of(run, loaded)))
     ends = {stage.last: index for index, stage in enumerate(run.recipe.stages)}
     trained, ready = 0, list[str]()
@@ -146,6 +149,23 @@ def _train(
     finally:
         reports.close()
     return _accuracy(run)
+
+
+def _trained_together(job: Job, board: Board, run: Run, told: Callable[[Told], None]) -> float | None:
+    """As :func:`_train`, by several processes, which do not share stages with other runs."""
+    trained = 0
+
+    def on_epoch(metrics: Mapping[str, Any]) -> bool:
+        nonlocal trained
+        trained += 1
+        last, accuracy = metrics["epoch"], metrics.get("validation_top1")
+        board.queue.tell(job.number, epoch=last, trained=trained)
+        told(Told(job.point.folder, "epoch", 1))
+        if board.search is None or accuracy is None or last == run.recipe.epochs:
+            return True
+        return not board.queue.should_prune(job.number, last, accuracy)
+
+    return _accuracy(run) if train_together(run, on_epoch) else None
 
 
 def opened(recipe: Recipe, folder: Path) -> Run:
