@@ -64,15 +64,15 @@ class TeacherConfig(ModelConfig):
     Attributes:
         name, weights, options, features: see :class:`ModelConfig`.
         cache: of its outputs.
-        shard: whether the weights are spread over the processes that train together (FSDP2), of which each then holds
-            its share: for a teacher that does not fit one GPU.
         others: further teachers of the same stage. Each method compares the student with each of the teachers, and the
             losses are averaged, weighted by ``weight``.
+        shard: whether the weights are spread over the processes that train together (FSDP2), of which each then holds
+            its share: for a teacher that does not fit one GPU.
     """
 
     cache: CacheConfig = field(default_factory=CacheConfig)
-    shard: bool = False
     others: tuple[Annotated[FurtherTeacherConfig, BeforeValidator(ModelConfig.of)], ...] = ()
+    shard: bool = False
 
     def same_network(self, other: "Self | None") -> bool:
         """Whether another configuration stands for the same network with the same weights."""
