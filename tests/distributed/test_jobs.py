@@ -56,7 +56,7 @@ def test_a_job_that_was_killed_goes_on_in_one_process(tmp_path: Path, capfd: pyt
     assert "Traceback" not in capfd.readouterr().err
     assert json.loads((folder / "environment.json").read_text())["processes"] == 2
     assert processes_of(folder) == 2
-    resumed = Job([sys.executable, "-m", "smskd", "resume", str(folder), "--quiet"], 1)
+    resumed = Job([sys.executable, "-m", "smskd", "resume", str(folder), "--processes", "1", "--quiet"], 1)
     assert resumed.wait() == (0, None)
     resumed.end()
     for one, two in zip(lines(alone), lines(folder), strict=True):
