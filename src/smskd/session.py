@@ -98,7 +98,10 @@ class Run:
             with self.folder.locked(), lost_workers_told():
                 try:
                     self._rewrite_recipe()
-                    student = yield from self._followed(config, track)
+                    if processes.first:
+                        student = yield from self._followed(config, track)
+                    else:
+                        student = yield from run(config, self.folder, track=track, force=self.force)
                     self.folder.conclude()
                 except Exception:
                     if self.fresh:
