@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from smskd.runs.checkpoint_files import Checkpoint
 from smskd.runs.folder import RunFolder
@@ -44,6 +44,13 @@ class OthersFolder(RunFolder):
 
     def save_student(self, module: nn.Module, metadata: Mapping[str, str], stage: int | None = None) -> None:
         """Likewise."""
+
+    def save_terms(self, terms: Mapping[str, Tensor], reference: Mapping[str, Tensor], limit: int, stage: int) -> None:
+        """Likewise."""
+
+    def restore_student(self) -> str | None:
+        """Likewise."""
+        return None
 
     def save_summary(self, summary: Mapping[str, Any]) -> None:
         """Likewise."""
