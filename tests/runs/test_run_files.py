@@ -194,7 +194,7 @@ class TestSyntheticRuns:
     def test_metrics(self, folder: Path, synthetic: Path) -> None:
         assert tiny.metrics(synthetic)[0].keys() == tiny.metrics(folder)[0].keys()
         with_validation = write_run(synthetic.parent / "validation", best=60.0)
-        optional = {"cache_hits", "skipped_steps"}
+        optional = {"cache_hits", "skipped_steps", "transitions"}
         names = {field.name for field in fields(EpochReport)} - {"test", "validation"} - optional
         assert tiny.metrics(with_validation)[0].keys() == names
 

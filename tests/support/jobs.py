@@ -7,7 +7,7 @@ from pathlib import Path
 
 from smskd.distributed.environment import RENDEZVOUS
 
-LONGEST = 300
+LONGEST = 1200
 """Seconds after which a job is given up."""
 
 

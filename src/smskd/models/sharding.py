@@ -31,6 +31,7 @@ def spread(network: nn.Module, device: torch.device, processes: Processes) -> in
     from torch.distributed.fsdp import fully_shard  # not before it is needed: it takes long to import
 
     mesh = init_device_mesh(device.type, (processes.count,))
+    network.to(memory_format=torch.contiguous_format)  # FSDP refuses weights in other formats
     units = list(_units(network))
     for unit in units:
         fully_shard(unit, mesh=mesh, reshard_after_forward=True)
