@@ -20,8 +20,7 @@ ROUNDING = 1e-6
 def by_two(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Trained]:
     file = tmp_path_factory.mktemp("two") / "results.pt"
     run_together("tests.support.shared_training", str(file))
-    found: Mapping[str, Trained] = torch.load(file, weights_only=False)
-    return found
+    return {name: Trained(**values) for name, values in torch.load(file, weights_only=False).items()}
 
 
 @pytest.mark.parametrize("name", cases())

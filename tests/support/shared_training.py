@@ -158,13 +158,13 @@ def _main(file: Path) -> None:
     processes = join()
     wanted = sys.argv[2:]
     results = {}
-    for name, case in cases().items():
+    for name, case in {**cases(), **unshared()}.items():
         if wanted and name not in wanted:
             continue
         print(name, processes.rank, flush=True)
         results[name] = trained(case, processes)
     if processes.first:
-        torch.save(results, file)
+        torch.save({name: vars(result) for name, result in results.items()}, file)
     leave()
 
 
