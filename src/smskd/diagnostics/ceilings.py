@@ -9,8 +9,9 @@ from torch import Tensor
 from smskd.analysis.configurations import configuration
 from smskd.diagnostics.ceiling import Ceiling, CeilingPoint, ceiling_of_seeds, fewest_sufficient
 from smskd.diagnostics.result import PartAnalysis, RunAnalysis, StageAnalysis
-from smskd.diagnostics.transfer import transfer
+from smskd.diagnostics.transfer import mcnemar
 from smskd.runs.reader import load_run
+from smskd.training.accuracy import transitions
 
 _SAME = ("fingerprints.train", "fingerprints.test", "fingerprints.validation", "fingerprints.student_structure",
          "fingerprints.teacher")  # fmt: skip
@@ -95,5 +96,5 @@ def _point(stages: Sequence[StageAnalysis], seeds: Sequence[int]) -> CeilingPoin
 
 def _p_of_gain(before: Tensor, after: Tensor) -> float | None:
     """McNemar's exact test; None where no more is learned than forgotten."""
-    found = transfer(before, after, before.long(), ())
-    return found.p if found.all.learned > found.all.forgotten else None
+    found = transitions(before, after)
+    return mcnemar(found) if found.learned > found.forgotten else None

@@ -37,6 +37,12 @@ class Transfer:
         return self.all.forgotten > self.all.learned and self.p < LEVEL
 
 
+def mcnemar(changes: Transitions) -> float:
+    """Two-sided p value of McNemar's exact test that as many samples are forgotten as are learned; 1 without either."""
+    changed = changes.forgotten + changes.learned
+    return float(binomtest(changes.forgotten, changed).pvalue) if changed else 1.0
+
+
 def transfer(before: Tensor, predicted: Tensor, y: Tensor, class_names: Sequence[str]) -> Transfer:
     """Compares the predictions at the start and at the end of a stage.
 
@@ -49,7 +55,6 @@ def transfer(before: Tensor, predicted: Tensor, y: Tensor, class_names: Sequence
     after = predicted == y
     found = transitions(before, after)
     forgotten = torch.nonzero(before & ~after)[:, 0]
-    changed = found.forgotten + found.learned
     by_class = {}
     for label, name in enumerate(class_names):
         rows = y == label
@@ -59,5 +64,5 @@ def transfer(before: Tensor, predicted: Tensor, y: Tensor, class_names: Sequence
         by_class=by_class,
         forgotten=tuple(forgotten.tolist()),
         mistaken_for=tuple(predicted[forgotten].tolist()),
-        p=float(binomtest(found.forgotten, changed).pvalue) if changed else 1.0,
+        p=mcnemar(found),
     )
