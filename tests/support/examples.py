@@ -130,6 +130,8 @@ class Reader:
             check(arguments)
             if not example.long and (self.runs_commands or arguments[0] in QUICK):
                 run(arguments)
+        elif program in ("torchrun", "accelerate"):
+            check(arguments[arguments.index("smskd") + 1 :])
         else:
             assert words == ["pip", "install", "."], f"{self.name}, line {example.line}: {line}"
 
