@@ -79,14 +79,15 @@ def test_forgotten_images_are_shown_at_the_end_of_a_stage(tmp_path: Path) -> Non
     assert percent[4] > 0, "nothing was forgotten; take another learning rate"
 
 
-def test_results_do_not_depend_on_trackers(tmp_path: Path) -> None:
+def test_results_do_not_depend_on_trackers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from accelerate.state import PartialState
+
+    monkeypatch.setattr(PartialState, "_shared_state", {})
     train(tmp_path / "with", "runtime.track=[tensorboard]")
     train(tmp_path / "without")
     assert same_weights(tmp_path / "with" / "student.safetensors", tmp_path / "without" / "student.safetensors")
     one, other = (load_run(tmp_path / name).summary["digest"] for name in ("with", "without"))
     assert one == other
-    from accelerate.state import PartialState
-
     assert PartialState._shared_state == {}
 
 

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from smskd.analysis.format import MINUS, NONE, count, duration, memory, milliseconds, part_name, percent, probability
+from smskd.analysis.format import MINUS, NONE, count, duration, memory, milliseconds, part_name, percent
 from smskd.analysis.visible import one_line
-from smskd.diagnostics import PartAnalysis, RunAnalysis, StageAnalysis
-from smskd.diagnostics.gradients import WHOLE, Cosine, PairConflict
-from smskd.diagnostics.transfer import Transfer
+from smskd.diagnostics import RunAnalysis, StageAnalysis
+from smskd.diagnostics.gradients import WHOLE, PairConflict
+from smskd.diagnostics.wording import cosine_text, findings, quality_cells, transfer_cells
 
 _QUALITY = ("stage", "part", "images", "top-1", "NLL", "ECE", "agree", "KL", "TCP")
 _QUALITY_CAPTION = "top-1 and agree in percent; agree, KL: with the teacher; TCP: mean true class probability"
@@ -40,9 +40,9 @@ def print_analysis(console: Console, found: RunAnalysis) -> None:
         for stage in found.stages
         for part, each in stage.parts.items()
     ]
-    quality = [(stage, part, *_quality(each)) for stage, part, each in rows]
+    quality = [(stage, part, *quality_cells(each)) for stage, part, each in rows]
     console.print(_table(_QUALITY, _QUALITY_CAPTION, quality), highlight=False)
-    moved = [(stage, part, *_moved(each.transfer)) for stage, part, each in rows if each.transfer is not None]
+    moved = [(stage, part, *transfer_cells(each.transfer)) for stage, part, each in rows if each.transfer is not None]
     if moved:
         console.print(_table(_TRANSFER, _TRANSFER_CAPTION, moved), highlight=False)
     compared = [
@@ -64,22 +64,6 @@ def _table(titles: Sequence[str], caption: str, rows: Sequence[Sequence[str]]) -
     return table
 
 
-def _quality(each: PartAnalysis) -> Iterator[str]:
-    yield str(each.images)
-    yield percent(each.top1)
-    yield f"{each.calibration.nll:.3f}"
-    yield f"{each.calibration.ece:.3f}"
-    yield NONE if each.agreement is None else percent(each.agreement.top1)
-    yield NONE if each.agreement is None else f"{each.agreement.kl:.3f}"
-    yield f"{each.tcp.mean:.3f}"
-
-
-def _moved(found: Transfer) -> Iterator[str]:
-    for name in ("retained", "forgotten", "learned", "never_known"):
-        yield str(getattr(found.all, name))
-    yield probability(found.p)
-
-
 def _remarks(found: RunAnalysis) -> Iterator[str]:
     for stage in found.stages:
         for text, similar in (
@@ -89,17 +73,7 @@ def _remarks(found: RunAnalysis) -> Iterator[str]:
             if similar:
                 values = ", ".join(f"{one_line(name)} {value:.2f}" for name, value in similar.items())
                 yield f"Stage {stage.stage}: linear CKA with the {text}: {values}."
-        yield from _conflicts(stage)
-        if stage.negative_transfer:
-            part = "validation" if "validation" in stage.parts else "test"
-            moved = stage.parts[part].transfer
-            assert moved is not None
-            yield (
-                f"Negative transfer: stage {stage.stage} ends below its start on the {part} images: "
-                f"{moved.all.forgotten} forgotten, {moved.all.learned} learned (McNemar's test, p = {moved.p:.2g})."
-            )
-    if found.ceiling is not None:
-        yield found.ceiling.sentence
+    yield from findings(found)
     assert found.cost is not None
     networks = [("student", found.cost.student), *([("teacher", found.cost.teacher)] if found.cost.teacher else [])]
     for role, network in networks:
@@ -116,27 +90,9 @@ def _pairs(stage: StageAnalysis) -> tuple[PairConflict, ...]:
 
 
 def _cosines(pair: PairConflict) -> Iterator[str]:
-    whole = pair.cosines.get(WHOLE)
-    yield NONE if whole is None else _cosine(whole)
+    yield cosine_text(pair.cosines.get(WHOLE))
     layers = {name: found for name, found in pair.cosines.items() if name != WHOLE}
     yield ", ".join(f"{name} {found.mean:+.2f}".replace("-", MINUS) for name, found in layers.items()) or NONE
-
-
-def _cosine(found: Cosine) -> str:
-    width = "" if found.half_width is None else f" ± {found.half_width:.2f}"
-    return f"{found.mean:+.2f}".replace("-", MINUS) + width
-
-
-def _conflicts(stage: StageAnalysis) -> Iterator[str]:
-    for pair in _pairs(stage):
-        if pair.fights:
-            found = pair.cosines[WHOLE]
-            yield (
-                f"Conflict: in stage {stage.stage} {one_line(pair.parts[0])} and {one_line(pair.parts[1])} fight: the "
-                f"cosine of their gradients is {_cosine(found)} (mean and 95 % interval, {found.batches} batches)."
-            )
-    for part, reason in ({} if stage.conflict is None else stage.conflict.left_out).items():
-        yield f"Stage {stage.stage}: gradients of {one_line(part)} are not compared: {one_line(reason)}."
 
 
 def _costs(found: RunAnalysis) -> Iterator[Sequence[str]]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from smskd.analysis.format import MINUS, NONE, percent, probability
 from smskd.diagnostics.analyse import analyse
 from smskd.diagnostics.forgotten_samples import forgotten_samples
-from smskd.diagnostics.gradients import WHOLE, Cosine
+from smskd.diagnostics.gradients import WHOLE
 from smskd.diagnostics.page_figures import figures
 from smskd.diagnostics.result import PartAnalysis, RunAnalysis, StageAnalysis
+from smskd.diagnostics.wording import cosine_text, findings, quality_cells, transfer_cells
 from smskd.report.figure import Analysis, Table
 from smskd.runs.reader import Run
 from smskd.training.reports import Track, untracked
@@ -44,7 +44,7 @@ def page_analysis(run: Run, *, trust: bool = False, track: Track = untracked) ->
     """
     found = analyse(run.path, trust=trust, track=track)
     return Analysis(
-        remarks=tuple(_remarks(found)),
+        remarks=tuple(findings(found)),
         tables=tuple(_tables(found)),
         figures=tuple(figures(run, found)),
         pictures=tuple(forgotten_samples(run, found, trust=trust)),
@@ -52,16 +52,24 @@ def page_analysis(run: Run, *, trust: bool = False, track: Track = untracked) ->
 
 
 def _tables(found: RunAnalysis) -> Iterator[Table]:
-    quality = [(*_place(stage, part), *_quality(each)) for stage, part, each in _parts(found)]
+    quality = [(*_place(stage, part), *quality_cells(each)) for stage, part, each in _parts(found)]
     yield Table("Students of the stages", _QUALITY, 2, quality, _QUALITY_NOTE)
-    moved = [(*_place(stage, part), *_moved(each)) for stage, part, each in _parts(found) if each.transfer is not None]
+    moved = [
+        (*_place(stage, part), *transfer_cells(each.transfer))
+        for stage, part, each in _parts(found)
+        if each.transfer is not None
+    ]
     if moved:
         yield Table("Retained and forgotten", _MOVED, 2, moved, _MOVED_NOTE)
     pairs = [(stage, pair) for stage in found.stages if stage.conflict is not None for pair in stage.conflict.pairs]
     if pairs:
         groups = [*dict.fromkeys(group for _, pair in pairs for group in pair.cosines if group != WHOLE)]
         rows = [
-            (_label(stage), " × ".join(pair.parts), *(_cosine(pair.cosines.get(group)) for group in (WHOLE, *groups)))
+            (
+                _label(stage),
+                " × ".join(pair.parts),
+                *(cosine_text(pair.cosines.get(group)) for group in (WHOLE, *groups)),
+            )
             for stage, pair in pairs
         ]
         yield Table("Conflict of gradients", ("Stage", "Parts", "All", *groups), 2, rows, _CONFLICT_NOTE)
@@ -79,47 +87,3 @@ def _place(stage: StageAnalysis, part: str) -> tuple[str, str]:
 
 def _label(stage: StageAnalysis) -> str:
     return f"{stage.stage} · {' + '.join(stage.methods) or 'plain'}"
-
-
-def _cosine(found: Cosine | None) -> str:
-    if found is None:
-        return NONE
-    width = "" if found.half_width is None else f" ± {found.half_width:.2f}"
-    return f"{found.mean:+.2f}".replace("-", MINUS) + width
-
-
-def _quality(each: PartAnalysis) -> Iterator[str]:
-    yield f"{each.images:,}"
-    yield percent(each.top1)
-    yield f"{each.calibration.nll:.3f}"
-    yield f"{each.calibration.ece:.3f}"
-    yield NONE if each.agreement is None else percent(each.agreement.top1)
-    yield NONE if each.agreement is None else f"{each.agreement.kl:.3f}"
-    yield f"{each.tcp.mean:.3f}"
-
-
-def _moved(each: PartAnalysis) -> Iterator[str]:
-    assert each.transfer is not None
-    for name in ("retained", "forgotten", "learned", "never_known"):
-        yield f"{getattr(each.transfer.all, name):,}"
-    yield probability(each.transfer.p)
-
-
-def _remarks(found: RunAnalysis) -> Iterator[str]:
-    for stage in found.stages:
-        for pair in stage.conflict.pairs if stage.conflict is not None else ():
-            if pair.fights:
-                yield (
-                    f"Conflict: in stage {stage.stage} {pair.parts[0]} and {pair.parts[1]} fight: the cosine of their "
-                    f"gradients is {_cosine(pair.cosines[WHOLE])}."
-                )
-        part = "validation" if "validation" in stage.parts else "test"
-        moved = stage.parts[part].transfer
-        if stage.negative_transfer and moved is not None:
-            yield (
-                f"Negative transfer: stage {stage.stage} ends below its start on the {part} images: "
-                f"{moved.all.forgotten:,} forgotten, {moved.all.learned:,} learned (McNemar's test, "
-                f"p {'' if moved.p < 0.001 else '= '}{probability(moved.p)})."
-            )
-    if found.ceiling is not None:
-        yield found.ceiling.sentence

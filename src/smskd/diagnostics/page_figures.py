@@ -1,6 +1,6 @@
 """The charts of an analysis, with their headings and captions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from smskd.diagnostics.confidence import Distribution
@@ -77,7 +77,7 @@ def _probabilities(run: Run, found: RunAnalysis, title: str, labels: list[str]) 
     weights = {
         label: each
         for position, label in enumerate(labels)
-        if (each := _weights(run.recipe["stages"][position].get("anchor"), position, found)) is not None
+        if (each := _weights(run.recipe["stages"], position, found)) is not None
     }
     if weights:
         heading = "Weights of the reference loss"
@@ -85,12 +85,13 @@ def _probabilities(run: Run, found: RunAnalysis, title: str, labels: list[str]) 
 
 
 def _weights(
-    anchor: Mapping[str, Any] | None, position: int, found: RunAnalysis
+    stages: Sequence[Mapping[str, Any]], position: int, found: RunAnalysis
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Shares of the samples and of their weights in the reference loss of a stage; None where it has no weights."""
+    anchor = stages[position].get("anchor")
     if not anchor or position == 0 or anchor.get("tcp") not in ("probability", "complement"):
         return None
-    source = _source(anchor, position, found)
+    source = _source(anchor, stages[position - 1], position, found)
     if source is None:
         return None
     if anchor["tcp"] == "probability":
@@ -102,10 +103,15 @@ def _weights(
     return source.histogram, tuple((share - weight * source.mean) / left for share, weight in pairs)
 
 
-def _source(anchor: Mapping[str, Any], position: int, found: RunAnalysis) -> Distribution | None:
-    """The true class probabilities that weight the samples of a stage."""
+def _source(
+    anchor: Mapping[str, Any], before: Mapping[str, Any], position: int, found: RunAnalysis
+) -> Distribution | None:
+    """The true class probabilities that weight the samples of a stage; None where another student than the one that
+    was carried on is the reference, whose probabilities are not known."""
     if anchor.get("tcp_from") == "teacher":
         return found.teacher_tcp.get("train")
+    if before.get("reference") != before.get("carry"):
+        return None
     return found.stages[position - 1].parts["train"].tcp
 
 
