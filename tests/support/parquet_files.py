@@ -39,5 +39,13 @@ def write(path, images, labels, image="image", label="label", names=None, struct
     pq.write_table(table, path, row_group_size=group)
 
 
+def plain_parquet(root):
+    """Eleven training images of three classes in two files, in groups of four rows, and five test images."""
+    write(root / "train-00000-of-00002.parquet", pixels(6), [0, 1, 2, 0, 1, 2], names=NAMES)
+    write(root / "train-00001-of-00002.parquet", pixels(5, seed=1), [2, 1, 0, 1, 2], names=NAMES)
+    write(root / "test.parquet", pixels(5, seed=2), [2, 1, 0, 1, 2], names=NAMES)
+    return root
+
+
 def arrays(images):
     return images.pixels.permute(0, 2, 3, 1).numpy()

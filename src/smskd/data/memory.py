@@ -47,8 +47,7 @@ def allocate_images(count: int, shape: tuple[int, int, int], part: str) -> Tenso
     channels, height, width = shape
     content = f"the {part} images ({count:,} of {channels}x{height}x{width})"
     advice = (
-        "take a smaller image_size or data.subset, or a source of your own whose map-style data sets read one image "
-        "at a time"
+        "take a smaller image_size or data.subset, or a source that streams its images (data.loader.kind: streaming)"
     )
     size = count * channels * height * width
     require_memory(size, content, advice)

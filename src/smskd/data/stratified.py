@@ -18,12 +18,15 @@ def stratified_mask(labels: Tensor, classes: int, wanted: int, *key: int) -> Ten
         wanted: number of rows, 0 to N.
         key: of the hash, such as a seed; default: none.
     """
-    rank = mix_tensor(*key, torch.arange(len(labels)))
-    quotas = _quotas(torch.bincount(labels, minlength=classes).tolist(), wanted)
+    counts = torch.bincount(labels, minlength=classes)
+    quotas = torch.tensor(_quotas(counts.tolist(), wanted), dtype=torch.int64)
+    order = mix_tensor(*key, torch.arange(len(labels))).argsort(stable=True)
+    order = order[labels[order].argsort(stable=True)]  # class by class, by the hash within a class
+    sorted_labels = labels[order]
+    begins = counts.cumsum(0) - counts
+    places = torch.arange(len(labels)) - begins[sorted_labels]
     chosen = torch.zeros(len(labels), dtype=torch.bool)
-    for label, quota in enumerate(quotas):
-        rows = (labels == label).nonzero()[:, 0]
-        chosen[rows[rank[rows].argsort(stable=True)[:quota]]] = True
+    chosen[order[places < quotas[sorted_labels]]] = True
     return chosen
 
 

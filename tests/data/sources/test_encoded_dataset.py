@@ -10,13 +10,20 @@ from smskd.data import validation
 from smskd.data.sources import encoded_dataset
 from smskd.errors import UserError
 from tests.support.labelled_folders import pixels, plain_folder, write_folder
+from tests.support.parquet_files import plain_parquet
 from tests.support.shards import write_shards
 from tests.support.tiny_imagenet_files import write_tiny_imagenet
 
 
-@pytest.fixture(params=["image_folder", "tiny_imagenet", "webdataset"])
-def source(request, tmp_path):
-    write = {"image_folder": plain_folder, "tiny_imagenet": write_tiny_imagenet, "webdataset": write_shards}
+@pytest.fixture(params=["image_folder", "tiny_imagenet", "webdataset", "parquet"])
+def source(request, tmp_path, monkeypatch):
+    monkeypatch.setenv("SMSKD_CACHE", str(tmp_path / "cache"))
+    write = {
+        "image_folder": plain_folder,
+        "tiny_imagenet": write_tiny_imagenet,
+        "webdataset": write_shards,
+        "parquet": plain_parquet,
+    }
     return ComponentConfig(request.param, {"root": str(write[request.param](tmp_path / "data"))})
 
 

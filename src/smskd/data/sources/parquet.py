@@ -14,6 +14,7 @@ from smskd.data.dataset import Dataset
 from smskd.data.images import Images
 from smskd.data.memory import allocate_images
 from smskd.data.sources.catalog import Track
+from smskd.data.sources.encoded_dataset import encoded_dataset, streams
 from smskd.data.sources.image_decoding import (
     MAX_PIXELS,
     Channels,
@@ -26,6 +27,7 @@ from smskd.data.sources.image_decoding import (
 )
 from smskd.data.sources.parquet_columns import Columns, find_columns
 from smskd.data.sources.parquet_files import find_splits
+from smskd.data.sources.parquet_images import parquet_images
 from smskd.data.sources.parquet_reading import Cell, read_cells
 from smskd.data.sources.parquet_rows import ImageRows, labelled_rows
 from smskd.data.statistics import whole_statistics
@@ -38,6 +40,7 @@ def parquet(
     image_size: ImageSize | None = None,
     channels: Channels = 3,
     max_pixels: MaxPixels = MAX_PIXELS,
+    streaming: bool | None = None,
     *,
     subset: SubsetConfig | None = None,
     track: Track | None = None,
@@ -46,8 +49,8 @@ def parquet(
 
     Classes are those of the whole training part, and so are mean and standard deviation, whatever subset is used. Of
     more than 4,096 images these are taken from a fixed choice of 4,096 in which each class has its share. Files that
-    list the classes in different orders are matched by the classes' names. All images are decoded and kept in memory
-    as bytes, as a viewer displays them: see :func:`smskd.data.pil_images.as_bytes`.
+    list the classes in different orders are matched by the classes' names. Images are decoded as a viewer displays
+    them: see :func:`smskd.data.pil_images.as_bytes`.
 
     Args:
         root: folder with files or subfolders of each part: ``train`` and ``test``, or ``validation`` where
@@ -60,12 +63,17 @@ def parquet(
         channels: 3 converts every image to RGB, 1 to gray; default 3.
         max_pixels: an encoded image with more pixels is refused, since a file of some kilobytes can decode to
             gigabytes; default 67,108,864 (8192x8192), at most 178,956,970, the limit of Pillow.
+        streaming: decode an image whenever it is needed, instead of keeping all in memory as bytes; the results are the
+            same. The encoded images of the files, which Parquet compresses in groups, are then copied once to the
+            folder ``parquet`` of ``SMSKD_CACHE``, or of ``smskd`` in the user's folder for caches, where each can be
+            read alone. Default: where their pixels take more than 512 MiB, or as ``data.loader.kind`` says.
         subset: keep only these images.
         track: shows progress; it is called for each part with the running numbers of its images and how many they are.
 
     Raises:
         UserError: files or columns are missing or damaged, an image cannot be decoded or has another size, or a label
-            is not a class: file and row (counted from 0) are named; or the images do not fit in memory.
+            is not a class: file and row (counted from 0) are named; or the images do not fit in memory, or their copies
+            on the disk.
     """
     subset = subset or SubsetConfig()
     train_files, test_files = find_splits(expanded(root))
@@ -75,6 +83,13 @@ def parquet(
     form = ImageForm((channels, height, width), resize=image_size is not None, max_pixels=max_pixels)
     train_rows = whole_train.chosen(subset.train, subset.seed)
     test_rows = whole_test.chosen(subset.test, subset.seed)
+    if streams(streaming, len(train_rows) + len(test_rows), form.shape):
+        streamed_train, streamed_test = (
+            parquet_images(rows, columns.image, names, max_pixels, track) for rows in (whole_train, whole_test)
+        )
+        return encoded_dataset(
+            "parquet", streamed_train, streamed_test, form, subset=subset, streaming=True, track=track
+        )
     train = Images(_read(columns, train_rows, form, "training", track), train_rows.labels, names)
     test = Images(_read(columns, test_rows, form, "test", track), test_rows.labels, names)
 
