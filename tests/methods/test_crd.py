@@ -100,6 +100,16 @@ def test_every_sample_of_other_classes_is_drawn_equally_often(labels: Tensor, co
     assert together / calls == pytest.approx(expected, abs=5 * (expected / calls) ** 0.5)
 
 
+def test_of_many_samples_few_rows_are_drawn_and_each_sample_has_its_negatives() -> None:
+    labels = torch.arange(100_000) % 4
+    shared = Negatives(labels, 500, relax=False).draw(torch.arange(9))
+    assert isinstance(shared, Shared)
+    assert len(shared.rows) < 1_000
+    assert len(shared.rows.unique()) == len(shared.rows)
+    assert (~shared.left_out).sum(0).tolist() == [500] * 9
+    assert not ((labels[shared.rows].unsqueeze(1) == labels[:9]) & ~shared.left_out).any()
+
+
 def test_shared_rows_score_and_train_as_the_same_rows_listed_for_each_sample() -> None:
     generator = torch.Generator().manual_seed(0)
     memory = torch.randn(300, 8, dtype=torch.float64, generator=generator)

@@ -27,9 +27,9 @@ Differences:
     - The memories are initialised uniformly in +-sqrt(3 / D), not normalised. They are updated after the loss has
       read them.
     - Negatives are samples of other classes, drawn without replacement, with replacement only where there are
-      fewer than K. In the published code every sample of a batch draws its own; here the samples of a batch share one
-      permutation of the training samples, of which each takes the first K of other classes, which is a uniform
-      random subset too. The positive is the sample itself (exact) or one of its class (relax).
+      fewer than K. In the published code every sample of a batch draws its own; here the samples of a batch
+      share random training samples in random order, of which each takes the first K of other classes, which is
+      a uniform random subset too. The positive is the sample itself (exact) or one of its class (relax).
     - The published norm has no epsilon and gives NaN for an embedding of zero; its gradient is zero here.
 """
 

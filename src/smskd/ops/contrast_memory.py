@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from smskd.errors import UserError
 from smskd.ops.geometry import safe_normalize
 from smskd.ops.precision import full_precision
+from smskd.ops.random_rows import distinct_rows, rows_for
 
 _MANY = 2**62
 """Range of the random integers, so large that their remainder modulo the size of a data set is uniform."""
@@ -35,8 +36,9 @@ class Shared:
 class Negatives(nn.Module):
     """Draws the rows of the memory that each sample is contrasted with.
 
-    All training samples are shuffled once per batch, and each sample takes the first K of other classes. The negatives
-    of a sample are thus a uniform random subset, as if drawn for it alone, while the whole batch reads the same rows.
+    For each batch random training samples are drawn, enough for every class, and each sample takes the first K of other
+    classes. The negatives of a sample are thus a uniform random subset, as if drawn for it alone, while the whole batch
+    reads the same rows.
 
     Args:
         labels: [M] int64, the class of each training sample.
@@ -64,6 +66,7 @@ class Negatives(nn.Module):
         self.register_buffer("class_start", class_size.cumsum(0) - class_size, persistent=False)
         self.register_buffer("class_size", class_size, persistent=False)
         self._largest_class = int(class_size.max())
+        self._shared_rows = rows_for(count, self._largest_class, len(labels))
         self.generator = torch.Generator(labels.device).manual_seed(int(torch.randint(2**62, ())))
 
     def draw(self, index: Tensor) -> Shared | Tensor:
@@ -81,9 +84,7 @@ class Negatives(nn.Module):
         positive = self._positive(index, generator)
         if len(self.labels) - self._largest_class < self.count:
             return torch.cat([positive.unsqueeze(1), self._own(index, generator)], dim=1)
-        # In any order, that many rows contain K of other classes for every class.
-        enough = min(len(self.labels), self.count + self._largest_class)
-        rows = torch.randperm(len(self.labels), generator=generator, device=index.device)[:enough]
+        rows = distinct_rows(len(self.labels), self._shared_rows, generator, index.device)
         left_out = self.labels[rows].unsqueeze(1) == self.labels[index]
         # A sample takes all rows of other classes among the first K, and the missing ones from the rows that follow.
         lacking, rest = left_out[: self.count].sum(0), left_out[self.count :]
