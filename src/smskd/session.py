@@ -47,6 +47,8 @@ class Run:
         fresh: it has only just been made. If it then turns out that it cannot begin, its folder is free again.
         force: whether it may go on with settings that differ harmlessly from those it was begun with.
         problems: a sentence for everything beside training that has failed.
+        epochs_after: of runs that will follow with the same teacher and data, as far as is known: a cache that they
+            will read may be worth filling ahead.
     """
 
     recipe: ResolvedRecipe
@@ -54,6 +56,7 @@ class Run:
     fresh: bool = False
     force: bool = False
     problems: list[str] = field(default_factory=list, compare=False)
+    epochs_after: int = 0
 
     def load(self, track: LoadTrack | None = None) -> Dataset | TextDataset:
         """The data of the recipe."""
@@ -73,7 +76,8 @@ class Run:
             provided: Python objects in place of what the recipe names, such as data that are loaded already.
         """
         with self._discarded_on_error(), preserved_globals(), lost_workers_told():
-            return build(self.recipe, provided, processes=join())
+            config = build(self.recipe, provided, processes=join())
+            return replace(config, epochs_after=self.epochs_after)
 
     def train(
         self, config: RunConfig, track: Track = untracked, *, report: bool = True
@@ -217,7 +221,15 @@ def begin_seeds(recipe: Recipe, seeds: list[int], out: Path) -> list[Run]:
         seeds_file.all_begun(out)
         raise
     seeds_file.all_begun(out)
-    return runs
+    return one_after_another(runs)
+
+
+def one_after_another(runs: list[Run]) -> list[Run]:
+    """The runs, each with the epochs of those that follow it."""
+    return [
+        replace(run, epochs_after=sum(other.recipe.epochs for other in runs[place + 1 :]))
+        for place, run in enumerate(runs)
+    ]
 
 
 def begin_missing(path: Path, *, trust: bool = False) -> None:
@@ -284,7 +296,7 @@ def reopen(path: Path, *, force: bool = False, trust: bool = False) -> list[Run]
     Raises:
         UserError: there is none, or a recipe is not trusted.
     """
-    return [reopen_folder(folder, force=force, trust=trust) for folder in run_folders(path)]
+    return one_after_another([reopen_folder(folder, force=force, trust=trust) for folder in run_folders(path)])
 
 
 def reopen_folder(folder: Path, *, force: bool = False, trust: bool = False) -> Run:

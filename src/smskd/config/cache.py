@@ -16,6 +16,7 @@ from smskd.config.sizes import EXPECTED, in_bytes
 from smskd.errors import UserError
 
 CacheMode = Literal["off", "memory", "disk", "replay"]
+Ahead = Literal["auto", "always", "never"]
 MODES: tuple[CacheMode, ...] = get_args(CacheMode)
 
 FOLDER_VARIABLE = "SMSKD_CACHE"
@@ -51,12 +52,16 @@ class CacheConfig(Config):
         limit: a cache that could become larger is refused before training.
         top: how many of the largest logits ``replay`` keeps of each image. The remaining probability is divided
             equally among the other classes. With no more classes than that all logits are kept.
+        ahead: whether the outputs for all images are computed before training, in full chunks of images: ``auto``
+            where that takes fewer chunks than the images that would be missing in the epochs to come, ``always`` or
+            ``never``. For images of bytes in memory whose only random changes are crop and flip.
     """
 
     mode: CacheMode = "off"
     folder: str | None = None
     limit: Size = "16GB"
     top: Count = 64
+    ahead: Ahead = "auto"
 
     @property
     def path(self) -> Path:

@@ -121,6 +121,7 @@ def _train(
         return _accuracy(run)
     if run.recipe.runtime.processes > 1:
         return _trained_together(job, board, run, told)
+    run = replace(run, epochs_after=max(0, board.plan.epochs - run.recipe.epochs))
     config = run.build(Provided(dataset=dataset_of(run, loaded)))
     ends = {stage.last: index for index, stage in enumerate(run.recipe.stages)}
     trained, ready = 0, list[str]()

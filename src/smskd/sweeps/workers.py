@@ -8,7 +8,7 @@ run can be resumed.
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Literal
@@ -65,7 +65,7 @@ def train_in_processes(folders: Sequence[Path], workers: int, on_progress: Calla
             """Gives the next run to a worker; None: to a new one."""
             if waiting:
                 worker = worker or stack.enter_context(_Worker())
-                worker.train(waiting.pop(0))
+                worker.train(waiting.pop(0), len(waiting))
                 busy[worker.connection] = worker
 
         for _ in range(min(workers, len(waiting))):
@@ -101,11 +101,11 @@ class _Worker(WorkerProcess):
         self.lives = True
         self._folder = Path()
 
-    def train(self, folder: Path) -> None:
-        """Starts with a run."""
+    def train(self, folder: Path, following: int) -> None:
+        """Starts with a run, which so many others follow."""
         self._folder = folder
         with suppress(OSError):  # a process that has just ended is noticed by its next message
-            self.connection.send(folder)
+            self.connection.send((folder, following))
 
     def progress(self) -> Progress:
         """The next message; blocks until there is one. If the process has ended, the run has failed."""
@@ -126,16 +126,17 @@ def _serve(connection: Connection) -> None:
     loaded: Loaded = []
     while True:
         try:
-            folder = connection.recv()
-            _train(folder, connection, loaded)
+            folder, following = connection.recv()
+            _train(folder, following, connection, loaded)
         except (EOFError, ConnectionError):  # the parent has closed the pipe
             sys.exit()
 
 
-def _train(folder: Path, connection: Connection, loaded: Loaded) -> None:
-    """Trains a run and reports each epoch and the end."""
+def _train(folder: Path, following: int, connection: Connection, loaded: Loaded) -> None:
+    """Trains a run, which so many others follow, and reports each epoch and the end."""
     try:
         (run,) = reopen(folder, trust=True)  # the parent process has begun it, or has asked
+        run = replace(run, epochs_after=following * run.recipe.epochs)
         config = run.build(Provided(dataset=dataset_of(run, loaded)))
         for report in run.train(config, report=False):
             if isinstance(report, EpochReport):

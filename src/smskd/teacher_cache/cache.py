@@ -9,7 +9,7 @@ from smskd.config.cache import CacheConfig
 from smskd.data.loaders.identity import AugmentationSpace
 from smskd.data.transfer import to_device
 from smskd.errors import UserError
-from smskd.interfaces.batch import Batch
+from smskd.interfaces.batch import Batch, SampleKeys
 from smskd.interfaces.features import LOGITS, FeatureLayout
 from smskd.interfaces.inputs import Inputs, device_of, dtype_of, take
 from smskd.models.frozen import Frozen
@@ -80,6 +80,33 @@ class TeacherCache:
             self._storages = self._in_memory(options, content)
         else:
             self._storages = self._in_files(key, options, content, layout, example)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the outputs that are kept."""
+        return tuple(self._codecs)
+
+    @property
+    def chunk(self) -> int:
+        """Number of images that the teacher is given at once."""
+        return self._chunk
+
+    def share_of(self, keys: SampleKeys) -> float:
+        """The share of these images whose outputs are all in the cache; 0 where they are not among those kept."""
+        records = self._index.records(keys)
+        if records is None:
+            return 0.0
+        images = image_ids(keys)
+        valid = torch.stack([storage.read(records, images)[1] for storage in self._storages.values()]).all(0)
+        return float(valid.double().mean())
+
+    def forget(self) -> None:
+        """Empties a cache in memory, and leaves out that an output was not finite; files have finite outputs alone."""
+        self._all_finite.fill_(True)
+        self._hits = self._lookups = 0
+        for storage in self._storages.values():
+            if isinstance(storage, MemoryStorage):
+                storage.forget()
 
     def covers(self, names: Collection[str]) -> bool:
         """Whether all of these taps of the teacher are kept; otherwise the teacher has to run anyway."""

@@ -4,6 +4,8 @@ import errno
 import os
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,10 @@ class MemoryStorage(Storage):
     def size(count: int, width: int) -> int:
         """In bytes."""
         return count * (2 * width + _STAMP_BYTES)
+
+    def forget(self) -> None:
+        """Makes all records invalid."""
+        self._stamps.zero_()
 
     def read(self, records: Tensor, image_ids: Tensor) -> tuple[Tensor, Tensor]:
         valid = self._stamps[records] == _stamps(records, image_ids)
@@ -123,8 +129,8 @@ class FileStorage(Storage):
         content[:, _STAMP_BYTES : _STAMP_BYTES + 2 * self._width] = rows.view(torch.uint8)
         try:
             # A write through the mapping to a full disk would kill the process instead of raising an error.
-            for record, data in zip(records.tolist(), content.numpy(), strict=True):
-                if os.pwrite(self._file, data, record * self._length) < self._length:
+            for first, rows_of_run in _runs(records, content):
+                if os.pwrite(self._file, rows_of_run.numpy().tobytes(), first * self._length) < rows_of_run.numel():
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise _not_writable(self._path, error) from None
@@ -132,6 +138,14 @@ class FileStorage(Storage):
     def _stamps(self, records: Tensor, image_ids: Tensor, rows: Tensor) -> Tensor:
         # With odd weights, a change of a single number always changes the sum.
         return _stamps(records, image_ids, (rows.long() * self._weights).sum(1))
+
+
+def _runs(records: Tensor, content: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The first record and the bytes of records that follow one another, which are written at once."""
+    if len(records):
+        bounds = ((records.diff() != 1).nonzero()[:, 0] + 1).tolist()
+        for begin, end in pairwise([0, *bounds, len(records)]):
+            yield int(records[begin]), content[begin:end]
 
 
 def _stamps(*parts: Tensor) -> Tensor:

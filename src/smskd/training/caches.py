@@ -24,10 +24,12 @@ class StageCache:
     Attributes:
         cache: None where there is none.
         note: a sentence on why there is none although one was requested; None otherwise.
+        stages: that read the cache, counted from 0.
     """
 
     cache: TeacherCache | None = None
     note: str | None = None
+    stages: tuple[int, ...] = ()
 
 
 def teacher_caches(config: RunConfig) -> tuple[StageCache, ...]:
@@ -56,7 +58,8 @@ def _cache(config: RunConfig, teacher: Frozen) -> StageCache:
     layout = describe(teacher.model, config.input_form)
     student = describe(config.student, config.input_form)
     taps = (_taps(stage, config.recipe.strategy, student, teacher, layout, config.input_form) for stage in stages)
-    outputs = frozenset[str]().union(*(cacheable(own, layout) for own in taps))
+    kept = {index: cacheable(own, layout) for index, own in zip(indices, taps, strict=True)}
+    outputs = frozenset[str]().union(*kept.values())
     if not outputs:
         return StageCache()
     if not teacher.sees_images_alone:
@@ -80,7 +83,7 @@ def _cache(config: RunConfig, teacher: Frozen) -> StageCache:
         epochs=config.recipe.epochs,
         example=config.example,
     )
-    return StageCache(cache)
+    return StageCache(cache, stages=tuple(index for index, own in kept.items() if own))
 
 
 def _loader(config: RunConfig, indices: list[int]) -> Loader:

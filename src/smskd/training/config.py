@@ -35,6 +35,7 @@ class RunConfig:
         student_metadata: goes into the files of the student's weights, so that they can be loaded alone.
         identity: of the run, compared when it is resumed.
         sharing: of the batches, with other processes; all loaders are of whole batches.
+        epochs_after: of other runs that will follow with the same teacher and data, as far as is known.
     """
 
     recipe: ResolvedRecipe
@@ -48,6 +49,7 @@ class RunConfig:
     data: Mapping[str, Any] = field(default_factory=dict)
     student_metadata: Mapping[str, str] = field(default_factory=dict)
     sharing: Sharing = UNSHARED
+    epochs_after: int = 0
 
     @cached_property
     def batches(self) -> SharedBatches:

@@ -49,7 +49,7 @@ _ADDED: Mapping[str, Any] = {
 """Keys that runs of older versions do not have, and the values with which they change nothing: they are left out of the
 identity, so that those runs can be resumed."""
 
-_CACHE = re.compile(r"(?:teacher|stages\.\d+\.teacher)\.cache\.(?:folder|limit)")
+_CACHE = re.compile(r"(?:teacher|stages\.\d+\.teacher)\.cache\.(?:folder|limit|ahead)")
 
 _SHARD = re.compile(r"(?:stages\.\d+\.)?teacher\.shard")
 

@@ -62,6 +62,41 @@ class StoreReport:
 
 
 @dataclass(frozen=True)
+class CacheReport:
+    """Whether a teacher's cache was filled before the epochs that read it, and why.
+
+    Attributes:
+        filled: whether it was.
+        filling, misses: passes of the teacher that filling takes, and that the images missing in the epochs to come
+            are expected to take.
+        chunk: images in a pass.
+        epochs, later: that will read the cache, of this run, and of runs that follow as far as is known.
+        failure: what kept a cache from being filled that was worth it; None: nothing.
+        seconds: that were spent.
+    """
+
+    filled: bool
+    filling: int
+    misses: int
+    chunk: int
+    epochs: int
+    later: int = 0
+    failure: str | None = None
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        took = f" in {self.seconds:.1f} s" if self.filled else ""
+        begun = f"The teacher's cache was {'' if self.filled else 'not '}filled ahead{took}:"
+        if self.failure is not None:
+            return f"{begun} {self.failure}."
+        later = f" and {self.later} of later runs" if self.later else ""
+        return (
+            f"{begun} that takes {self.filling:,} passes of {self.chunk} images, and the images missing in "
+            f"{self.epochs} epochs{later} would take about {self.misses:,}."
+        )
+
+
+@dataclass(frozen=True)
 class EpochReport:
     """An epoch of training; a line of ``metrics.jsonl``, without the accuracies sample by sample.
 

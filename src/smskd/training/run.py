@@ -17,18 +17,19 @@ from smskd.training.compute_policy import fitting_threads
 from smskd.training.config import RunConfig
 from smskd.training.cost import stage_cost
 from smskd.training.epoch import train_epochs
+from smskd.training.filling import fill_ahead
 from smskd.training.globals import computing
 from smskd.training.identity import Identity, check_identity
 from smskd.training.notes import epoch_notes, stage_notes
 from smskd.training.pretraining import PretrainingReport
 from smskd.training.rehearsal import Observe, rehearse
-from smskd.training.reports import EpochReport, StoreReport, TeacherReport, Track, untracked
+from smskd.training.reports import CacheReport, EpochReport, StoreReport, TeacherReport, Track, untracked
 from smskd.training.shared_stages import SharedStages
 from smskd.training.state import TrainingState
 from smskd.training.summary import summary
 from smskd.training.teacher_test import teacher_notes, test_of_teacher
 
-Report = EpochReport | PretrainingReport | TeacherReport | StoreReport
+Report = EpochReport | PretrainingReport | TeacherReport | StoreReport | CacheReport
 
 _NO_TRANSITIONS = {"retained": None, "forgotten": None, "learned": None, "never_known": None}
 
@@ -132,6 +133,7 @@ def _epochs(state: TrainingState, folder: RunFolder, checkpoints: Checkpoints, t
     config, counters = state.config, state.counters
     yield from _pretrain(state, folder, checkpoints, track)
     first = max(state.stage.first, counters.epoch + 1)
+    yield from fill_ahead(state, track)
     cache, no_cache = state.caches[counters.stage].cache, state.caches[counters.stage].note
     epochs = train_epochs(state.step, config, counters.stage, first, ema=state.ema, cache=cache, track=track)
     for report in map(state.compared, epochs):

@@ -18,6 +18,7 @@ from smskd.objective.bound_term import batches_for
 from smskd.objective.parts import StageParts
 from smskd.objective.student_head import head_descriptions
 from smskd.strategies.resolved import ResolvedStage
+from smskd.teacher_cache import TeacherCache
 from smskd.timing import Clock
 from smskd.training.accuracy import Accuracy, transitions
 from smskd.training.caches import teacher_caches
@@ -63,6 +64,8 @@ class TrainingState:
         self.known: Tensor | None = None
         """Which test samples the student that was carried into the stage gets right, bool [N]."""
         self.caches = teacher_caches(config)
+        self.considered: list[TeacherCache] = []
+        """The caches for which it has been decided whether they are filled ahead."""
         self.clock = Clock(config.device)
         self._anchor_state: tuple[Anchor, Any] | None = None
         self._step: Step | None = None

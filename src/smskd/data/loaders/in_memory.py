@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Self
 
 import torch
+from torch import Tensor
 
 from smskd.data.augment.crop_flip import Augmentation
 from smskd.data.augment.views import check_views
@@ -155,6 +156,23 @@ class MemoryLoader:
                 variant=variant_on_device[rows],
             )
             yield BatchGroup(batch, sizes, None if self._cut is None else self._cut.parts[first : first + count])
+
+    @property
+    def enumerates_variants(self) -> bool:
+        """Whether :meth:`variants` gives what the teacher is given: crop and flip are all that is random."""
+        return self._augmentation.further is None
+
+    def variants(self, index: Tensor, variant: Tensor) -> Batch:
+        """Images by the numbers of sample and augmentation variant, with the keys that they have in every epoch.
+
+        Args:
+            index: [N] int64 position of each sample in the data set, on the CPU.
+            variant: [N] int64, likewise.
+        """
+        device = self._images.pixels.device
+        on_device = index.to(device)
+        x = self._augmentation.apply(self._images.pixels[on_device], variant.to(device))
+        return Batch(x, self._images.labels[on_device], on_device, keys=SampleKeys(index, 1, variant))
 
     @property
     def _repeats(self) -> int:
