@@ -154,7 +154,7 @@ class ClassRegistry(Registry):
     def builtin_names(self) -> Collection[str]:
         folder = Path(__file__).parent.joinpath(*self.package.split(".")[1:])
         files = {file.name for file in pkgutil.iter_modules([str(folder)]) if not file.name.startswith("_")}
-        return files - self.helpers
+        return sorted(files - self.helpers)
 
     def builtin(self, name: str) -> Any:
         module = importlib.import_module(f"{self.package}.{name}")
