@@ -70,9 +70,14 @@ def drawn_so_far() -> tuple[object, ...]:
 
 
 class Turns:
-    """The turns of the runs of a process."""
+    """The turns of the runs of a process.
 
-    def __init__(self) -> None:
+    Args:
+        stopped: is set where runs are to stop: one that waits for another (:func:`waiting`) raises KeyboardInterrupt.
+    """
+
+    def __init__(self, stopped: threading.Event | None = None) -> None:
+        self._stopped = stopped or threading.Event()
         self._lock = threading.Lock()
         self._between = RandomState()
         self._untouched = drawn_so_far()
@@ -156,6 +161,8 @@ class Turn:
             yield
         finally:
             self._retake()
+        if self._turns._stopped.is_set():
+            raise KeyboardInterrupt
         self._check()
 
     @contextmanager

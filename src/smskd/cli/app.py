@@ -19,13 +19,13 @@ from smskd.cli.arguments import (
     Runs,
     Together,
     Trust,
-    beside_each_other,
     named_folder,
     parse_seeds,
 )
 from smskd.cli.export_command import export, predict
 from smskd.cli.sweep_command import sweep
 from smskd.errors import UserError
+from smskd.sweeps.beside import beside_each_other
 
 MINIMUM_EPOCHS = 2
 """Of the demo, whose students have up to two stages."""

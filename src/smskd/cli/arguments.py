@@ -1,6 +1,5 @@
 """Arguments and options that several commands share."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -76,28 +75,6 @@ def named_folder(text: str) -> Path:
     if not str(text):
         raise typer.BadParameter("it is empty; give the path of a folder")
     return Path(text)
-
-
-@dataclass(frozen=True)
-class Beside:
-    """Runs are trained beside each other.
-
-    Attributes:
-        most: at a time; None: as many as fit.
-    """
-
-    most: int | None = None
-
-
-def beside_each_other(*, together: bool, at_most: int | None) -> Beside | None:
-    """The options ``--together`` and ``--at-most``; None where runs are trained one after another.
-
-    Raises:
-        UserError: there is a number alone.
-    """
-    if at_most is not None and not together:
-        raise UserError("--at-most needs --together")
-    return Beside(at_most) if together else None
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -6,7 +6,8 @@ from smskd.cli.progress import Display
 from smskd.cli.run_results import epochs_done, name_of, say_result
 from smskd.errors import UserError
 from smskd.session import Run
-from smskd.sweeps.side_by_side import Loaded, Message, train_side_by_side
+from smskd.sweeps.side_by_side import Message, train_side_by_side
+from smskd.sweeps.workers import Loaded
 from smskd.training.reports import EpochReport, StoreReport
 
 

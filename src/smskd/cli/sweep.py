@@ -23,6 +23,7 @@ from smskd.errors import UserError
 from smskd.report.page import PAGE
 from smskd.runs.reader import find_finished
 from smskd.sweeps.beginning import begin, place_of
+from smskd.sweeps.beside import Beside
 from smskd.sweeps.board import Board
 from smskd.sweeps.checks import check_trust
 from smskd.sweeps.crew import train_sweep
@@ -31,11 +32,20 @@ from smskd.sweeps.rough_time import STEPS, rough_time
 from smskd.sweeps.run_queue import latest
 from smskd.sweeps.space import points
 from smskd.sweeps.storage import JOURNAL
+from smskd.sweeps.sweep_beside import check_beside
 from smskd.sweeps.sweep_file import Sweep
 from smskd.sweeps.totals import totals
 
 
-def begin_sweep(sweep: Sweep, out: Path, storage: str | None, workers: int, display: Display, again: str) -> None:
+def begin_sweep(
+    sweep: Sweep,
+    out: Path,
+    storage: str | None,
+    workers: int,
+    display: Display,
+    again: str,
+    beside: Beside | None = None,
+) -> None:
     """Trains a sweep, or goes on with it.
 
     Args:
@@ -45,16 +55,26 @@ def begin_sweep(sweep: Sweep, out: Path, storage: str | None, workers: int, disp
         workers: processes on this machine.
         display: of the progress.
         again: the command that goes on after Ctrl-C.
+        beside: whether runs are trained beside each other.
 
     Raises:
         UserError: a run cannot be trained; if it is found before training, nothing has begun.
     """
     with display.shown():
-        board = begin(sweep, out, storage, display.track)
-    _train(board, out, workers, display, again)
+        board = begin(sweep, out, storage, display.track, beside=beside)
+    _train(board, out, workers, display, again, beside)
 
 
-def join_sweep(url: str, name: str, out: Path | None, workers: int, display: Display, *, trust: bool) -> None:
+def join_sweep(
+    url: str,
+    name: str,
+    out: Path | None,
+    workers: int,
+    display: Display,
+    beside: Beside | None = None,
+    *,
+    trust: bool,
+) -> None:
     """Trains runs of a sweep that was begun elsewhere.
 
     Args:
@@ -63,6 +83,7 @@ def join_sweep(url: str, name: str, out: Path | None, workers: int, display: Dis
         out: folder for the runs of this machine; None: ``runs/<name>``.
         workers: processes on this machine.
         display: of the progress.
+        beside: whether runs are trained beside each other.
         trust: whether names are imported that do not come with the package.
 
     Raises:
@@ -71,10 +92,12 @@ def join_sweep(url: str, name: str, out: Path | None, workers: int, display: Dis
     board = Board.join(url, name)
     if not trust:
         check_trust(board)
+    if beside is not None:
+        check_beside(board)
     folder = out or Path("runs") / board.sweep.config.name
     folder.mkdir(parents=True, exist_ok=True)
-    again = f"smskd sweep --join {shlex.quote(url)} --name {shlex.quote(name)}"
-    _train(board, folder, workers, display, again)
+    again = f"smskd sweep --join {shlex.quote(url)} --name {shlex.quote(name)}{f' {beside}' if beside else ''}"
+    _train(board, folder, workers, display, again, beside)
 
 
 def print_plan(sweep: Sweep, out: Path, display: Display, *, as_json: bool) -> None:
@@ -193,11 +216,11 @@ def print_table(out: Path, baseline: str | None = None, *, as_json: bool) -> Non
         print_footnote(str(totals(out)))
 
 
-def _train(board: Board, out: Path, workers: int, display: Display, again: str) -> None:
+def _train(board: Board, out: Path, workers: int, display: Display, again: str, beside: Beside | None) -> None:
     bars = SweepBars(display, board)
     try:
         with display.shown(), bars.shown():
-            notes = train_sweep(board, out, workers, bars.update)
+            notes = train_sweep(board, out, workers, bars.update, beside)
         tell(notes)
     except KeyboardInterrupt:
         end(f"stopped; go on with: {again}", INTERRUPTED)

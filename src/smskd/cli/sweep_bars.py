@@ -52,6 +52,8 @@ class SweepBars:
             self._display.say(f"{told.run}: {told.message}%  ({self._note()})")
         elif told.kind == "pruned":
             self._display.say(f"{told.run}: stopped early")
+        elif told.kind == "note":
+            self._display.say(f"{told.run}: note: {told.message}")
         elif told.kind in ("failed", "waiting"):
             self._display.say(f"{told.run}: {told.message}")
         if self._display.bars is not None and self._task is not None:

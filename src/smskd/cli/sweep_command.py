@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from smskd.cli.arguments import AsJson, Overrides, Quiet, Trust, named_folder
+from smskd.cli.arguments import AsJson, AtMost, Overrides, Quiet, Together, Trust, named_folder
 from smskd.errors import UserError
+from smskd.sweeps.beside import Beside, beside_each_other
 
 MOST_WORKERS = 256
 
@@ -22,6 +23,8 @@ def sweep(
         typer.Option(parser=named_folder, metavar="PATH", help=r"Folder of the sweep.  \[default: runs/<name>]"),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Processes on this machine.")] = 1,
+    together: Together = False,
+    at_most: AtMost = None,
     storage: Annotated[
         str | None,
         typer.Option(metavar="URL", help=r"A database instead of a journal in the folder, for several machines."),
@@ -38,6 +41,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Train many runs, in several processes or on several machines; stages that they share are trained once."""
+    beside = beside_each_other(together=together, at_most=at_most, workers=workers)
     if dry_run + status + table + (join is not None) > 1:
         raise UserError("give one of --dry-run, --status, --table and --join")
     if table and out is not None and file is None:
@@ -46,11 +50,12 @@ def sweep(
         print_table(out, as_json=as_json)
         return
     if join is not None:
-        _join(join, name, out, workers, trust=trust, quiet=quiet)
+        _join(join, name, out, workers, beside, trust=trust, quiet=quiet)
         return
     if file is None:
         raise UserError("give the file of a sweep, or --join URL --name NAME")
-    _begin(file, overrides or [], out, workers, storage, quiet, as_json, "plan" if dry_run else _shown(status, table))
+    action = "plan" if dry_run else _shown(status, table)
+    _begin(file, overrides or [], out, workers, storage, quiet, as_json, action, beside)
 
 
 def _shown(status: bool, table: bool) -> str:
@@ -66,6 +71,7 @@ def _begin(
     quiet: bool,
     as_json: bool,
     action: str,
+    beside: Beside | None,
 ) -> None:
     from smskd.sweeps.sweep_file import read_sweep
 
@@ -82,16 +88,27 @@ def _begin(
     elif action == "table":
         actions.print_table(folder, wanted.config.baseline, as_json=as_json)
     else:
-        options = [f"--out {shlex.quote(str(folder))}", *([f"--storage {shlex.quote(storage)}"] if storage else [])]
+        stored = [f"--storage {shlex.quote(storage)}"] if storage else []
+        options = [f"--out {shlex.quote(str(folder))}", *stored, *([str(beside)] if beside else [])]
         again = " ".join(["smskd sweep", shlex.quote(file), *map(shlex.quote, overrides), *options])
-        actions.begin_sweep(wanted, folder, storage, workers, Display(SafeConsole(), quiet=quiet), again)
+        display = Display(SafeConsole(), quiet=quiet)
+        actions.begin_sweep(wanted, folder, storage, workers, display, again, beside)
 
 
-def _join(url: str, name: str | None, out: Path | None, workers: int, *, trust: bool, quiet: bool) -> None:
+def _join(
+    url: str,
+    name: str | None,
+    out: Path | None,
+    workers: int,
+    beside: Beside | None,
+    *,
+    trust: bool,
+    quiet: bool,
+) -> None:
     if name is None:
         raise UserError("--join needs --name, the name of the sweep")
     from smskd.cli.printing import SafeConsole
     from smskd.cli.progress import Display
     from smskd.cli.sweep import join_sweep
 
-    join_sweep(url, name, out, workers, Display(SafeConsole(), quiet=quiet), trust=trust)
+    join_sweep(url, name, out, workers, Display(SafeConsole(), quiet=quiet), beside, trust=trust)

@@ -11,7 +11,6 @@ import typer
 
 from smskd.build import Provided
 from smskd.builder.trust import foreign_name
-from smskd.cli.arguments import Beside
 from smskd.cli.beside import train_beside
 from smskd.cli.exits import INTERRUPTED, end
 from smskd.cli.feature_lines import feature_lines
@@ -27,6 +26,7 @@ from smskd.recipe import Recipe
 from smskd.report.page import PAGE
 from smskd.runs.file_names import METRICS, RECIPE, SEEDS
 from smskd.session import Run, begin, begin_missing, begin_seeds, reopen_folder, run_folders
+from smskd.sweeps.beside import Beside
 from smskd.training.config import RunConfig
 from smskd.training.host import device_of, keep_freed_memory
 
@@ -282,9 +282,7 @@ def _summary(run: Run) -> dict[str, Any]:
 
 
 def _options(beside: Beside | None) -> str:
-    if beside is None:
-        return ""
-    return " --together" if beside.most is None else f" --together --at-most {beside.most}"
+    return "" if beside is None else f" {beside}"
 
 
 def _quoted(path: Path) -> str:

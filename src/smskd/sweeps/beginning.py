@@ -4,14 +4,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from smskd.errors import UserError
+from smskd.sweeps.beside import Beside
 from smskd.sweeps.board import Board
 from smskd.sweeps.checks import check_runs
 from smskd.sweeps.storage import JOURNAL, is_url, journal_of
+from smskd.sweeps.sweep_beside import check_beside
 from smskd.sweeps.sweep_file import Sweep
 from smskd.training.reports import Track, untracked
 
 
-def begin(sweep: Sweep, out: Path, storage: str | None, track: Track = untracked) -> Board:
+def begin(
+    sweep: Sweep, out: Path, storage: str | None, track: Track = untracked, *, beside: Beside | None = None
+) -> Board:
     """Begins a sweep, or goes on with it, once its runs have been checked.
 
     Args:
@@ -19,6 +23,7 @@ def begin(sweep: Sweep, out: Path, storage: str | None, track: Track = untracked
         out: its folder.
         storage: URL of a database; None: a journal in the folder.
         track: shows the progress of the checks.
+        beside: whether runs are to be trained beside each other.
 
     Raises:
         UserError: a run cannot be trained, the storage cannot be used, or the folder holds another sweep. Nothing has
@@ -27,6 +32,8 @@ def begin(sweep: Sweep, out: Path, storage: str | None, track: Track = untracked
     made = _made(out)
     try:
         board = Board.begin(sweep, place_of(out, storage))
+        if beside is not None:
+            check_beside(board)
         check_runs(board, out, track)
     except UserError:
         _remove(made)

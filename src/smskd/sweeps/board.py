@@ -29,10 +29,13 @@ class Job:
     Attributes:
         number: of the attempt.
         point: the run.
+        alone: whether it is the last attempt at a run with which processes have died: none is trained beside it, which
+            would count as lost with it.
     """
 
     number: int
     point: Point
+    alone: bool = False
 
 
 def _trained(sweep: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,6 +122,13 @@ class Board:
         found = self._next_of_search(attempts) if self.search else self._next_of_product(attempts)
         return found or ("wait" if running else "done")
 
+    def left(self) -> int | None:
+        """The number of runs that nobody trains or has trained; None: a search, which decides that later."""
+        if self.search:
+            return None
+        last = self._last(self.queue.attempts())
+        return sum(self._is_open(last.get(str(point.folder))) for point in self.plan.points)
+
     def failures(self) -> dict[str, str]:
         """The message for each run that has failed."""
         return {
@@ -134,15 +144,20 @@ class Board:
         )
 
     def _is_given_up(self, run: str) -> bool:
+        return self._deaths(run) >= MOST_ATTEMPTS
+
+    def _deaths(self, run: str) -> int:
+        """How many processes have died with a run."""
         forgiven = int(self._study.user_attrs.get(_FORGIVEN, 0))
-        died = [
-            attempt
-            for attempt in self.queue.attempts()
-            if (attempt.run, attempt.state) == (run, "lost")
+        return sum(
+            (attempt.run, attempt.state) == (run, "lost")
             and attempt.number >= forgiven
             and not attempt.facts.get("stopped")
-        ]
-        return len(died) >= MOST_ATTEMPTS
+            for attempt in self.queue.attempts()
+        )
+
+    def _job(self, number: int, point: Point) -> Job:
+        return Job(number, point, alone=self._deaths(str(point.folder)) == MOST_ATTEMPTS - 1)
 
     def _next_of_product(self, attempts: list[Attempt]) -> Job | None:
         last = self._last(attempts)
@@ -150,7 +165,7 @@ class Board:
         for point in self._by_readiness(left, attempts):
             number = self.queue.claim(str(point.folder), self._facts(point))
             if number is not None:
-                return Job(number, point)
+                return self._job(number, point)
         return None
 
     def _is_open(self, attempt: Attempt | None) -> bool:
@@ -182,7 +197,7 @@ class Board:
                 point = self._point_of(attempt.facts["methods"])
                 number = self.queue.claim(str(point.folder), self._facts(point, methods=attempt.facts["methods"]))
                 if number is not None:
-                    return Job(number, point)
+                    return self._job(number, point)
         return self._next_sequence(attempts, last)
 
     def _next_sequence(self, attempts: list[Attempt], last: Mapping[str, Attempt]) -> Job | None:
@@ -200,7 +215,7 @@ class Board:
                 continue
             number = self.queue.claim(str(point.folder), self._facts(point, methods=list(methods), cost=cost), trial)
             if number is not None:
-                return Job(number, point)
+                return self._job(number, point)
         return None
 
     def budget_left(self, attempts: list[Attempt]) -> int:

@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 
 from smskd.errors import UserError
+from smskd.sweeps.beside import Beside
 from smskd.sweeps.board import Board
 from smskd.sweeps.page import write_sweep_page
 from smskd.sweeps.processes import WorkerProcess
+from smskd.sweeps.sweep_beside import work_beside
 from smskd.sweeps.sweep_worker import Told, work
 from smskd.training.host import keep_freed_memory
 
@@ -19,7 +21,9 @@ DEATHS = 3
 """Processes, for each worker, that may be killed before the sweep is given up."""
 
 
-def train_sweep(board: Board, out: Path, workers: int, told: Callable[[Told], None]) -> tuple[str, ...]:
+def train_sweep(
+    board: Board, out: Path, workers: int, told: Callable[[Told], None], beside: Beside | None = None
+) -> tuple[str, ...]:
     """Trains what is left of a sweep, and writes its page.
 
     A process that is killed is replaced; an exception that passes through ends all.
@@ -29,6 +33,7 @@ def train_sweep(board: Board, out: Path, workers: int, told: Callable[[Told], No
         out: its folder on this machine.
         workers: the number of processes.
         told: called in this process for each message.
+        beside: whether a process trains several runs at a time.
 
     Returns:
         A sentence for everything that is missing from the page.
@@ -41,7 +46,7 @@ def train_sweep(board: Board, out: Path, workers: int, told: Callable[[Told], No
         busy: dict[Connection, WorkerProcess] = {}
 
         def start() -> None:
-            process = WorkerProcess(_serve, board.place, board.sweep.config.name, str(out))
+            process = WorkerProcess(_serve, board.place, board.sweep.config.name, str(out), beside)
             busy[stack.enter_context(process).connection] = process
 
         for _ in range(workers):
@@ -68,11 +73,15 @@ def train_sweep(board: Board, out: Path, workers: int, told: Callable[[Told], No
     return notes
 
 
-def _serve(connection: Connection, place: str, name: str, out: str) -> None:
+def _serve(connection: Connection, place: str, name: str, out: str, beside: Beside | None) -> None:
     """The work of a process, until nothing is left or the parent closes the pipe."""
     torch.set_num_threads(1)
     keep_freed_memory(torch.device("cpu"))
+    board = Board.join(place, name)
     try:
-        work(Board.join(place, name), Path(out), connection.send)
+        if beside is None:
+            work(board, Path(out), connection.send)
+        else:
+            work_beside(board, Path(out), connection.send, beside)
     except ConnectionError:
         sys.exit()

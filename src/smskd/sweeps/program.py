@@ -9,6 +9,7 @@ from smskd.config.sweep import SweepConfig
 from smskd.errors import UserError
 from smskd.runs.reader import find_finished
 from smskd.sweeps.beginning import begin
+from smskd.sweeps.beside import as_argument, beside_each_other
 from smskd.sweeps.crew import train_sweep
 from smskd.sweeps.sweep_file import read_sweep, sweep_of
 from smskd.sweeps.sweep_worker import Told
@@ -39,6 +40,8 @@ def sweep(
     out: str | Path | None = None,
     workers: int = 1,
     storage: str | None = None,
+    together: bool = False,
+    at_most: int | None = None,
     on_message: OnMessage | None = None,
 ) -> SweepResult:
     """Trains a sweep in processes of one thread each, or goes on with it, as ``smskd sweep`` does.
@@ -52,6 +55,8 @@ def sweep(
         out: folder of the sweep; by default ``runs/<name>``.
         workers: number of processes.
         storage: URL of a database instead of a journal in the folder, for several machines.
+        together: train as many runs beside each other as the memory holds, in one process; made for GPUs.
+        at_most: runs beside each other.
         on_message: called in this process after each epoch and each run.
 
     Raises:
@@ -60,10 +65,12 @@ def sweep(
     """
     if workers < 1:
         raise UserError(f"workers is {workers}; it has to be 1 or more")
+    beside = beside_each_other(together=together, at_most=at_most, workers=workers, named=as_argument)
     with preserved_globals():
         wanted = sweep_of(file, overrides) if isinstance(file, SweepConfig) else read_sweep(file, overrides)
         folder = Path(out) if out is not None else Path("runs") / wanted.config.name
-        train_sweep(begin(wanted, folder, storage), folder, workers, on_message or _ignored)
+        board = begin(wanted, folder, storage, beside=beside)
+        train_sweep(board, folder, workers, on_message or _ignored, beside)
     return SweepResult(folder, tuple(compare(find_finished([folder])[0])), totals(folder))
 
 

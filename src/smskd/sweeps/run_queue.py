@@ -126,6 +126,10 @@ class RunQueue:
         """A run is stopped, and another attempt may go on with it."""
         self._end(number, "FAIL", lost=True, stopped=True)
 
+    def lose(self, number: int) -> None:
+        """The process of a run is about to die with it."""
+        self._end(number, "FAIL", lost=True)
+
     def should_prune(self, number: int, epoch: int, value: float) -> bool:
         """Reports an accuracy to the pruner, and asks it."""
         trial = self._trial(number)

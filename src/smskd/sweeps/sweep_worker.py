@@ -2,14 +2,18 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import traceback
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from smskd.build import Provided
 from smskd.errors import UserError
+from smskd.models.memory_errors import is_out_of_memory
 from smskd.recipe import Recipe
 from smskd.recipe.absolute_paths import absolute_paths
 from smskd.runs.file_names import RECIPE
@@ -20,7 +24,9 @@ from smskd.sweeps.joint_runs import train_together
 from smskd.sweeps.run_queue import BEAT
 from smskd.sweeps.space import Point
 from smskd.sweeps.workers import Loaded, dataset_of
+from smskd.training.config import RunConfig
 from smskd.training.reports import EpochReport, StoreReport
+from smskd.training.run import Report
 
 STORE = "store"
 """The folder of the stages of a sweep, in its own."""
@@ -36,12 +42,12 @@ class Told:
     Attributes:
         run: the folder of the run, in that of the sweep.
         kind: ``epoch``: one has been trained; ``stored``: a stage was taken from the store; ``waiting``: for another
-            process that trains a stage; ``finished``, ``pruned``, ``failed``: the end of the run.
+            run that trains a stage; ``note``: how it is trained; ``finished``, ``pruned``, ``failed``: its end.
         epochs: trained or taken. message: a sentence.
     """
 
     run: Path
-    kind: Literal["epoch", "stored", "waiting", "finished", "pruned", "failed"]
+    kind: Literal["epoch", "stored", "waiting", "note", "finished", "pruned", "failed"]
     epochs: int = 0
     message: str = ""
 
@@ -59,7 +65,7 @@ def work(board: Board, out: Path, told: Callable[[Told], None], *, waits: bool =
     while True:
         job = board.next_job()
         if isinstance(job, Job):
-            _work_at(job, board, out, told, loaded)
+            work_at(job, board, out, told, loaded)
         elif job == "done" or not waits:
             return
         else:
@@ -74,26 +80,46 @@ def recipe_of(board: Board, point: Point, out: Path) -> Recipe:
     return replace(recipe, runtime=replace(recipe.runtime, store=str((out / STORE).resolve())))
 
 
-def _work_at(
+def reports_of(run: Run, config: RunConfig) -> Generator[Report, None, Any]:
+    """Trains a run, without a page."""
+    return run.train(config, report=False)
+
+
+def work_at(
     job: Job,
     board: Board,
     out: Path,
     told: Callable[[Told], None],
     loaded: Loaded,
+    *,
+    reports: Callable[[Run, RunConfig], Generator[Report, None, Any]] = reports_of,
+    again: Callable[[BaseException], bool] = lambda error: False,
 ) -> None:
+    """Trains a run that was claimed, and tells the others what has become of it.
+
+    Args:
+        job: the run.
+        board: the sweep.
+        out: its folder on this machine.
+        told: called after each epoch and at other moments.
+        loaded: data of runs before it.
+        reports: trains it.
+        again: whether an error is no fault of the run: it is given back, and the error raised.
+    """
     folder, queue = job.point.folder, board.queue
     try:
         with _signs_of_life(board, job.number):
-            value = _train(job, board, out, told, loaded)
-    except UserError as error:
-        queue.fail(job.number, str(error))
-        told(Told(folder, "failed", message=str(error)))
-    except OSError as error:
-        if isinstance(error, ConnectionError):
+            value = _train(job, board, out, told, loaded, reports)
+    except Exception as error:
+        if _breaks_the_process(error):
+            queue.lose(job.number)
+            raise
+        if again(error) or isinstance(error, ConnectionError):
             queue.give_back(job.number)
             raise
-        queue.fail(job.number, f"{folder}: {error}")
-        told(Told(folder, "failed", message=f"{folder}: {error}"))
+        message = _reason(folder, error)
+        queue.fail(job.number, message)
+        told(Told(folder, "failed", message=message))
     except BaseException:
         queue.give_back(job.number)
         raise
@@ -106,12 +132,29 @@ def _work_at(
             told(Told(folder, "finished", message=f"{value:.2f}"))
 
 
+def _reason(folder: Path, error: Exception) -> str:
+    """Why a run cannot be trained, in a line. The lines of a bug are printed."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{folder}: {error}"
+    traceback.print_exception(error)
+    first = str(error).strip().partition("\n")[0]
+    return f"{folder}: {type(error).__name__}: {first}" if first else f"{folder}: {type(error).__name__}"
+
+
+def _breaks_the_process(error: Exception) -> bool:
+    """Whether nothing can be computed on the GPU in this process any more."""
+    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+
+
 def _train(
     job: Job,
     board: Board,
     out: Path,
     told: Callable[[Told], None],
     loaded: Loaded,
+    reports_of: Callable[[Run, RunConfig], Generator[Report, None, Any]],
 ) -> float | None:
     """The accuracy of a run that is trained to its end; None if a search goes no further with it."""
     folder, queue, stages = job.point.folder, board.queue, board.stages_of(job.point)
@@ -125,8 +168,7 @@ def _train(
     config = run.build(Provided(dataset=dataset_of(run, loaded)))
     ends = {stage.last: index for index, stage in enumerate(run.recipe.stages)}
     trained, ready = 0, list[str]()
-    reports = run.train(config, report=False)
-    try:
+    with closing(reports_of(run, config)) as reports:
         for report in reports:
             if isinstance(report, StoreReport) and report.waits_for is not None:
                 told(Told(folder, "waiting", message=str(report)))
@@ -147,8 +189,6 @@ def _train(
                 accuracy = report.validation_top1
                 if accuracy is not None and queue.should_prune(job.number, last, accuracy):
                     return None
-    finally:
-        reports.close()
     return _accuracy(run)
 
 
