@@ -15,6 +15,7 @@ from smskd.distributed.launch import Job
 from smskd.errors import UserError
 from smskd.runs.file_names import METRICS, SUMMARY
 from tests.support import tiny
+from tests.support.program import fine
 
 RECIPE = {
     "data": {"source": {"name": "digits"}, "subset": {"train": 40, "test": 30}},
@@ -56,9 +57,7 @@ def test_a_job_that_was_killed_goes_on_in_one_process(tmp_path: Path, capfd: pyt
     assert "Traceback" not in capfd.readouterr().err
     assert json.loads((folder / "environment.json").read_text())["processes"] == 2
     assert processes_of(folder) == 2
-    resumed = Job([sys.executable, "-m", "smskd", "resume", str(folder), "--processes", "1", "--quiet"], 1)
-    assert resumed.wait() == (0, None)
-    resumed.end()
+    fine("resume", folder, "--processes", "1", "--quiet")
     for one, two in zip(lines(alone), lines(folder), strict=True):
         assert two["losses"] == pytest.approx(one["losses"], rel=1e-3)
         assert (two["train_top1"], two["test_top1"]) == (one["train_top1"], one["test_top1"])

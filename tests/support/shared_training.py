@@ -30,6 +30,8 @@ BATCH = 19
 """60 images make three batches of 19, which two processes share unevenly, and one of 3, which is too small to be
 shared."""
 
+PRETRAINING = ("ab", "fsp", "ft")
+
 OPTIMIZER = OptimizerConfig(learning_rate=1e-3, momentum=0.9, weight_decay=0.0)
 
 
@@ -91,12 +93,13 @@ def unshared() -> dict[str, Case]:
 
 
 def method(name: str) -> Method:
-    """With few negatives, and layers of few samples."""
+    """With few negatives, layers of few samples, and two epochs of pretraining."""
     if name == "crd":
         return CRD(feature_dim=8, negatives=12)
     if name == "semckd":
         return SemCKD(factor=2)
-    made: Method = METHODS.make(ComponentConfig(name, {}), name)
+    settings = {"init_epochs": 2} if name in PRETRAINING else {}
+    made: Method = METHODS.make(ComponentConfig(name, settings), name)
     return made
 
 
