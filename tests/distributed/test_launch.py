@@ -1,11 +1,14 @@
 """How a job of several processes ends."""
 
+import os
+import signal
 import sys
 
 import pytest
 
+from smskd.cli import jobs
 from smskd.distributed import launch
-from smskd.distributed.launch import LOST, run_job
+from smskd.distributed.launch import LOST, Job, run_job
 
 PLACE = "import os, sys, time; rank = int(os.environ['RANK'])\n"
 
@@ -54,6 +57,28 @@ def test_the_lines_of_a_bug_are_printed(capfd: pytest.CaptureFixture[str]) -> No
     code, message = ended("if rank == 1: raise ValueError('never')\ntime.sleep(600)")
     assert (code, message) == (1, "ValueError: never")
     assert "Traceback" in capfd.readouterr().err
+
+
+def test_sigterm_ends_the_program_with_a_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    started: list[Job] = []
+
+    def run(command: list[str], count: int) -> tuple[int, str | None]:
+        monkeypatch.setattr(launch, "Job", lambda *arguments, **options: started.append(Job(*arguments)) or started[0])
+        sleeping = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+        return run_job(sleeping, count, watch=lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+    monkeypatch.setattr(launch, "run_job", run)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        jobs.start_together(2)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert capfd.readouterr().err == (
+        "smskd: ended by SIGTERM, with all processes of the job; the run can be resumed (smskd resume)\n"
+    )
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert all(process.poll() is not None for process in started[0]._processes)
 
 
 def test_an_exception_ends_the_processes() -> None:

@@ -86,6 +86,8 @@ def _run(count: int) -> NoReturn:
         code, message = run_job([sys.executable, "-m", "smskd", *sys.argv[1:]], count)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except SystemExit as error:  # SIGTERM
+        end("ended by SIGTERM, with all processes of the job; the run can be resumed (smskd resume)", error.code)
     if message is not None:
         end(message, code)
     sys.exit(code)
