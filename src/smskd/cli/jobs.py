@@ -87,7 +87,10 @@ def _run(count: int) -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except SystemExit as error:  # SIGTERM
-        end("ended by SIGTERM, with all processes of the job; the run can be resumed (smskd resume)", error.code)
+        end(
+            "ended by SIGTERM, with all processes of the job; the run can be resumed (smskd resume)",
+            int(error.code or 1),
+        )
     if message is not None:
         end(message, code)
     sys.exit(code)
