@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test matrix faults bench bench-gpu gpu evidence-gpu docs catalog lint format clean
+.PHONY: demo test matrix faults bench bench-scale bench-gpu gpu evidence-gpu docs catalog lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/smskd demo
@@ -23,7 +23,11 @@ matrix: $(VENV)/installed-dev
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/table.py
 
-# Likewise, on a GPU.
+# Cost over size: benchmarks/RESULTS-scale.md, and curves in the docs. The same command goes on.
+bench-scale: $(VENV)/installed
+	$(BIN)/python benchmarks/scale.py
+
+# The published pairs as in make bench, on a GPU.
 bench-gpu: $(VENV)/installed
 	$(BIN)/python benchmarks/table.py --gpu --out benchmarks/RESULTS-gpu.md --steps 320
 	$(BIN)/python benchmarks/profile_step.py --out benchmarks/PROFILE-gpu.md --precision bf16 --cache memory

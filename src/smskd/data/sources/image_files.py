@@ -1,7 +1,7 @@
 """Image files found in folders of classes, and their bytes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from smskd.data.images import class_mapping
 from smskd.data.sources.image_decoding import MAX_PIXELS, encoded_limit
+from smskd.data.sources.packed_paths import PackedPaths
 from smskd.errors import UserError
 
 SUFFIXES = (
@@ -36,12 +37,17 @@ class ImageFiles:
 
     threads: ClassVar[bool] = True
 
-    paths: list[str]
+    paths: Sequence[str]
+    """Held as :class:`~smskd.data.sources.packed_paths.PackedPaths`."""
     labels: Tensor
     """int64 [n]"""
     class_names: tuple[str, ...]
     max_pixels: int = MAX_PIXELS
     """A file that is too large for an image of so many pixels is refused."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.paths, PackedPaths):
+            object.__setattr__(self, "paths", PackedPaths(self.paths))
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -52,7 +58,8 @@ class ImageFiles:
         Raises:
             UserError: see :func:`read_file`.
         """
-        return read_file(self.paths[row], self.max_pixels), self.paths[row]
+        path = self.paths[row]
+        return read_file(path, self.max_pixels), path
 
     def with_classes(self, class_names: tuple[str, ...]) -> "ImageFiles":
         """The same files with the labels that their classes have in another list of names.
