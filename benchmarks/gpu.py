@@ -2,9 +2,9 @@
 
     python benchmarks/gpu.py "data.source={name: parquet, root: FOLDER}"
 
-The GPU tests; ``make bench-gpu``; a whole run of two stages on CIFAR-10; the evidence of evidence.py. Arguments that
-are no options are changes to the recipes on CIFAR-10. Written are RESULTS-gpu.md, the page of evidence.py and the part
-of REPRODUCTION.md on a GPU.
+The GPU tests; ``make bench-gpu``; eight seeds beside each other, after a teacher for them; a whole run of two stages on
+CIFAR-10; the evidence of evidence.py. Arguments that are no options are changes to the recipes on CIFAR-10. Written are
+RESULTS-gpu.md, the page of evidence.py and the part of REPRODUCTION.md on a GPU.
 """
 
 import argparse
@@ -23,6 +23,7 @@ ROOT = HERE.parent
 RESULTS = HERE / "RESULTS-gpu.md"
 REPRODUCTION = ROOT / "REPRODUCTION.md"
 BEGIN, END = "<!-- generated: gpu -->\n", "<!-- end of generated: gpu -->\n"
+BESIDE = "side_by_side.json"
 PROGRAM = (sys.executable, "-m", "smskd")
 
 
@@ -54,6 +55,16 @@ def parts_of(out: Path, changes: Sequence[str]) -> list[Part]:
         Part("bench", [python, "benchmarks/table.py", "--gpu", "--out", str(RESULTS), "--steps=128"], 180, ROOT),
         Part("teacher", [*PROGRAM, "train", "cifar10/teachers/resnet20", "--out", str(teacher), bf16, *changes], 300),
         Part(
+            "beside",
+            [
+                python, "benchmarks/side_by_side.py", "--out", str(out / BESIDE), "--runs=8", "--student=resnet8x4",
+                "--teacher-name=resnet20", f"--teacher-weights={teacher}", "--precision=bf16",
+                *(change for change in changes if change.startswith("data.")),
+            ],
+            120,
+            ROOT,
+        ),
+        Part(
             "whole",
             [
                 *PROGRAM, "train", "cifar10/resnet20-resnet8", "--out", str(whole), f"teacher.weights={teacher}",
@@ -70,6 +81,13 @@ def section_of(outcomes: Sequence[Outcome], out: Path, changes: Sequence[str]) -
     command = " ".join(["python benchmarks/gpu.py", *(f'"{change}"' for change in changes)])
     lines = [f"`{command}`:", "", *(f"- {outcome}" for outcome in outcomes)]
     summary = out / "whole" / "summary.json"
+    if (out / BESIDE).exists():
+        beside = json.loads((out / BESIDE).read_text(encoding="utf-8"))
+        lines += [
+            "",
+            f"{beside['runs']} seeds beside each other take {beside['ratio']:.1f} times as long as one: KD with a warm "
+            "cache, resnet20→resnet8x4, bf16.",
+        ]
     if summary.exists():
         found = json.loads(summary.read_text(encoding="utf-8"))
         lines += [

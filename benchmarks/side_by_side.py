@@ -4,9 +4,11 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from smskd.recipe import parse
+from smskd.recipe import overridden, parse
+from smskd.runs.atomic_files import write_text
 from smskd.session import begin, with_seed
 from smskd.sweeps.side_by_side import Message, train_side_by_side
 from smskd.training.host import device_of, environment
@@ -35,18 +37,16 @@ def seconds(options: argparse.Namespace, runs: int, folder: Path) -> tuple[float
 
     The first epoch, in which the first run is alone and each warms up, does not count.
     """
-    recipe = parse(
-        {
-            "name": "side-by-side",
-            "data": {"source": {"name": options.source}},
-            "student": options.student,
-            "training": {"epochs": options.epochs + 2, "batch_size": options.batch_size},
-            "schedule": {"decay_at": []},
-            "methods": [],
-            "runtime": {"device": options.device, "precision": options.precision},
-        }
-        | options.teacher
-    )
+    raw = {
+        "name": "side-by-side",
+        "data": {"source": {"name": options.source}},
+        "student": options.student,
+        "training": {"epochs": options.epochs + 2, "batch_size": options.batch_size},
+        "schedule": {"decay_at": []},
+        "methods": [],
+        "runtime": {"device": options.device, "precision": options.precision},
+    }
+    recipe = parse(overridden(raw | options.teacher, options.changes))
     made = [begin(with_seed(recipe, seed), folder / f"{runs}-{seed}") for seed in range(runs)]
     watch = Watch()
     train_side_by_side(made, [(made[0].recipe.data, made[0].load())], runs, watch.told)
@@ -56,8 +56,11 @@ def seconds(options: argparse.Namespace, runs: int, folder: Path) -> tuple[float
     return (ended - begun) * runs / max(epochs, 1), watch.notes
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures, and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("changes", nargs="*", metavar="KEY.PATH=VALUE", help="changes to the recipe")
+    parser.add_argument("--out", type=Path, default=None, help="a file for the result, which is printed as well")
     parser.add_argument("--runs", type=int, default=8, help="seeds beside each other")
     parser.add_argument("--student", default="resnet8x4")
     parser.add_argument("--teacher-name", default=None, help="a model of the zoo, with weights; none: plain training")
@@ -68,7 +71,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="timed epochs, after two others")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--device", default="auto")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args(arguments)
     options.teacher = {}
     if options.teacher_name is not None:
         cache = {"mode": "memory"}
@@ -88,7 +91,10 @@ def main() -> None:
         "notes": notes,
         "device": machine["device_name"] or machine["processor"],
     }
-    print(json.dumps(result, indent=2))
+    text = json.dumps(result, indent=2)
+    print(text)
+    if options.out is not None:
+        write_text(options.out, text + "\n")
 
 
 if __name__ == "__main__":

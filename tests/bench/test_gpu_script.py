@@ -5,9 +5,11 @@ from pathlib import Path
 
 import gpu
 import pytest
+import side_by_side
 from timed_parts import Outcome
 
 from smskd.recipe import read
+from tests.support import sweeps
 
 
 def test_its_parts_name_programs_and_recipes_that_exist(tmp_path: Path) -> None:
@@ -20,7 +22,20 @@ def test_its_parts_name_programs_and_recipes_that_exist(tmp_path: Path) -> None:
             changes = [word for word in words[place + 3 :] if "=" in word]
             assert read(words[place], changes).training.epochs == 3
             assert read(words[place], changes).runtime.precision == "bf16"
-    assert {"teacher", "whole", "evidence"} <= set(parts)
+    assert {"teacher", "beside", "whole", "evidence"} <= set(parts)
+
+
+def test_seeds_beside_each_other_are_measured(tmp_path: Path) -> None:
+    """With the options of the part, all but the data and the size."""
+    weights = sweeps.teacher(tmp_path / "teacher")
+    (part,) = [part for part in gpu.parts_of(tmp_path, ["data.subset.train=64"]) if part.name == "beside"]
+    words = [word for word in part.command[2:] if not word.startswith(("--student", "--teacher-weights", "--runs"))]
+    small = ["--student=resnet8_w2", f"--teacher-weights={weights}", "--teacher-name=resnet8_w2", "--source=digits"]
+    side_by_side.main([*words, *small, "--runs=2", "--epochs=1", "--device=cpu", "data.subset.test=32"])
+    found = json.loads((tmp_path / gpu.BESIDE).read_text())
+    assert found["runs"] == 2
+    assert found["ratio"] > 0
+    assert "2 seeds beside each other take " in gpu.section_of([], tmp_path, [])
 
 
 def test_the_page_is_written_twice_with_one_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
