@@ -9,7 +9,8 @@ from pathlib import Path
 
 from smskd.recipe import overridden, parse
 from smskd.runs.atomic_files import write_text
-from smskd.session import begin, with_seed
+from smskd.seeds import with_seed
+from smskd.session import begin
 from smskd.sweeps.side_by_side import Message, train_side_by_side
 from smskd.training.host import device_of, environment
 from smskd.training.reports import EpochReport

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import smskd
-from smskd import session
+from smskd import seeds, session
 from smskd.errors import UserError
 from smskd.runs.folder import RunFolder
 from tests.support.digits_recipes import digits_recipe
@@ -35,7 +35,7 @@ class TestAnotherRun:
         session.begin(digits_recipe(teacher), tmp_path / "seed1")
         before = everything_in(tmp_path)
         with pytest.raises(UserError, match="seed1 holds another run"):
-            session.begin_seeds(digits_recipe(teacher), [0, 1, 2], tmp_path)
+            seeds.begin_seeds(digits_recipe(teacher), [0, 1, 2], tmp_path)
         assert everything_in(tmp_path) == before
 
     def test_other_files_in_the_folder_do_not_matter(self, teacher: Path, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ class TestReopening:
             session.reopen(tmp_path)
 
     def test_all_runs_below(self, teacher: Path, tmp_path: Path) -> None:
-        session.begin_seeds(digits_recipe(teacher), [0, 1], tmp_path)
+        seeds.begin_seeds(digits_recipe(teacher), [0, 1], tmp_path)
         assert [run.recipe.runtime.seed for run in session.reopen(tmp_path)] == [0, 1]
         assert [run.folder.finished for run in session.reopen(tmp_path)] == [False, False]
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import smskd
-from smskd import session
+from smskd import seeds, session
 from smskd.cli.train import resume_runs
 from smskd.errors import UserError
 from smskd.runs.folder import RunFolder
@@ -200,17 +200,17 @@ class TestSeeds:
         with monkeypatch.context() as patch:
             patch.setattr(RunFolder, "create", kill)
             with pytest.raises(self.Killed):
-                session.begin_seeds(short_recipe(), [3, 4, 5], tmp_path)
+                seeds.begin_seeds(short_recipe(), [3, 4, 5], tmp_path)
         with pytest.raises(UserError, match="holds runs that have not begun yet; begin them with: smskd resume"):
-            session.begin_seeds(short_recipe(), [7], tmp_path)
-        session.begin_missing(tmp_path)
+            seeds.begin_seeds(short_recipe(), [7], tmp_path)
+        seeds.begin_missing(tmp_path)
         assert [run.recipe.runtime.seed for run in session.reopen(tmp_path)] == [3, 4, 5]
         assert not (tmp_path / "seeds.json").exists()
 
     def test_damage_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "seeds.json").write_text('{"runs": {}}')
         with pytest.raises(UserError, match=r"seeds\.json is damaged \(its checksum is missing\); remove it"):
-            session.begin_missing(tmp_path)
+            seeds.begin_missing(tmp_path)
 
     def test_one_that_cannot_go_on_does_not_keep_the_others(self, tmp_path: Path) -> None:
         stopped(tmp_path / "seed0", after=1)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 import smskd
-from smskd import session
+from smskd import seeds, session
 from smskd.recipe import read
 from smskd.runs.file_names import SEEDS
 from smskd.sweeps.workers import train_in_processes
@@ -78,10 +78,10 @@ class Sweep(Training):
 def sweep(out: Path, on_progress: Callable[[object], None]) -> None:
     """What the command ``sweep`` stands for: it begins the runs in ``out``, or goes on with them."""
     if (out / SEEDS).exists() or any(out.glob(f"*/{RECIPE}")):
-        session.begin_missing(out)
+        seeds.begin_missing(out)
         runs = session.reopen(out)
     else:
-        runs = session.begin_seeds(read(RECIPE), [0, 1], out)
+        runs = seeds.begin_seeds(read(RECIPE), [0, 1], out)
     train_in_processes([run.folder.path for run in runs], 2, on_progress)
 
 

@@ -14,7 +14,8 @@ from smskd.data import Dataset
 from smskd.errors import UserError
 from smskd.interfaces.features import FeatureModel
 from smskd.recipe import Recipe
-from smskd.session import Run, begin, reopen, with_seed
+from smskd.seeds import with_seed
+from smskd.session import Run, begin, reopen
 from smskd.sweeps.side_by_side import Message, train_side_by_side
 from smskd.training.reports import EpochReport
 from tests.support import tiny

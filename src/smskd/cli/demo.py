@@ -19,7 +19,8 @@ from smskd.recipe.absolute_paths import absolute_paths
 from smskd.report.page import PAGE, write_report
 from smskd.runs.folder import METRICS, RECIPE
 from smskd.runs.reader import find_runs
-from smskd.session import Run, begin, reopen, with_seed
+from smskd.seeds import with_seed
+from smskd.session import Run, begin, reopen
 from smskd.strategies.resolve import resolve
 from smskd.sweeps.workers import train_in_processes
 

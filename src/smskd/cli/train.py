@@ -25,7 +25,8 @@ from smskd.errors import UserError
 from smskd.recipe import Recipe
 from smskd.report.page import PAGE
 from smskd.runs.file_names import METRICS, RECIPE, SEEDS
-from smskd.session import Run, begin, begin_missing, begin_seeds, reopen_folder, run_folders
+from smskd.seeds import begin_missing, begin_seeds
+from smskd.session import Run, begin, reopen_folder, run_folders
 from smskd.sweeps.beside import Beside
 from smskd.training.config import RunConfig
 from smskd.training.host import device_of, keep_freed_memory
