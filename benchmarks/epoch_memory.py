@@ -29,8 +29,8 @@ from smskd.data.loaders.make import make_loader
 HEIGHT, WIDTH, SIZE = 375, 500, 224
 DIFFERENT, QUALITY, FILES, GROUP = 256, 90, 4, 100
 BATCH = 64
-WARM_UP = 0.2
-"""Share of the batches after which memory has to be constant."""
+WARM_UP = 0.5
+"""Share of the batches after which memory has to be constant: until then the allocator collects gaps between blocks."""
 
 _MB = 10**6
 

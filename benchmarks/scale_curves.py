@@ -116,8 +116,8 @@ CURVES = (
         "Stages",
         (1, 2, 4, 6),
         (1, 2),
-        (Quantity("run_seconds", "Run, s", 1.0), CONSTANT, Quantity("folder_mb", "Folder of the run, MB", 0.0)),
-        "runs of 6 epochs of FitNet and KD in turn, for each stage, on the digits",
+        (Quantity("run_seconds", "Run, s", 1.0), CONSTANT, Quantity("folder_mb", "Folder of the run, MB", 1.0)),
+        "6 epochs of FitNet or KD, in turn, for each stage, on the digits; the folder keeps the student of each stage",
     ),
     Curve(
         "batch-size",

@@ -46,10 +46,7 @@ def results(measured: Measured, machine: Mapping[str, Any], outcomes: Sequence[s
 def documentation(measured: Measured, machine: Mapping[str, Any]) -> str:
     """The page of the documentation, in Markdown, with the charts."""
     lines = ["# Cost over size", "", _INTRODUCTION, "", _measured_on(machine), "", *_exponents(measured), ""]
-    lines += [
-        "All values are in [RESULTS-scale.md](https://github.com/smskd/smskd/blob/main/benchmarks/RESULTS-scale.md).",
-        "",
-    ]
+    lines += ["All values are in `benchmarks/RESULTS-scale.md`.", ""]
     for found, _ in _curves(measured):
         lines += [f"## {found.title}", "", f"{_sentence(found.setting)}. Both axes are logarithmic.", ""]
         lines += [f"![{found.title}](../images/scale-{found.name}.svg)", ""]
@@ -81,7 +78,7 @@ def _chart(found: Curve, points: Sequence[Point]) -> Chart:
 
 
 def _panel(points: Sequence[Point], quantity: Quantity) -> str:
-    return f"{quantity.title} · exponent {exponent(points, quantity.name):.2f}, expected {quantity.limit}"
+    return f"{quantity.title} · exponent {_decimal(exponent(points, quantity.name))}, expected {quantity.limit}"
 
 
 def _exponents(measured: Measured) -> list[str]:
@@ -90,8 +87,8 @@ def _exponents(measured: Measured) -> list[str]:
             found.axis if found.name not in _NAMED else found.title,
             f"{points[0]['size']:,.0f} to {points[-1]['size']:,.0f}",
             quantity.title,
-            f"{exponent(points, quantity.name):.2f}",
-            f"{last_exponent(points, quantity.name):.2f}",
+            _decimal(exponent(points, quantity.name)),
+            _decimal(last_exponent(points, quantity.name)),
             quantity.limit,
             "" if quantity.holds(_worst(points, quantity)) else "**exceeded**",
         ]
@@ -125,6 +122,10 @@ def _measured_on(machine: Mapping[str, Any]) -> str:
     name = machine["device_name"] or machine["processor"]
     versions = f"Python {machine['python']}, PyTorch {machine['torch']}"
     return f"Measured on {date.today().isoformat()}: {name}, {machine['cores']} cores; {versions}."
+
+
+def _decimal(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"  # without the sign of a zero
 
 
 def _sentence(text: str) -> str:
