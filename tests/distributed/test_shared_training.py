@@ -12,6 +12,9 @@ LOSSES, UPDATES = 5e-5, 5e-3
 """Relative differences that rounding makes in a few steps of float32; measured are 1.4e-5 and 1.2e-3 at most. What is
 not shared makes larger ones: :func:`test_what_is_not_shared_shows`."""
 
+NOTHING = 1e-7
+"""A loss that is nothing but rounding: a student is its reference at the start of a stage."""
+
 ROUNDING = 1e-6
 """Updates that are nothing else: a batch norm follows a bias."""
 
@@ -27,7 +30,7 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Trained]:
 def test_two_processes_are_one(name: str, by_two: Mapping[str, Trained]) -> None:
     one, two = trained(cases()[name]), by_two[name]
     for alone, shared in zip(one.losses, two.losses, strict=True):
-        assert shared == pytest.approx(alone, rel=LOSSES)
+        assert shared == pytest.approx(alone, rel=LOSSES, abs=NOTHING)
     assert two.accuracies == one.accuracies
     assert two.updates.keys() == one.updates.keys()
     for part, update in one.updates.items():

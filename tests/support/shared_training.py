@@ -6,25 +6,29 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from smskd.build import Provided, build
 from smskd.config.base import ComponentConfig
+from smskd.config.data import LoaderConfig
 from smskd.config.optimization import OptimizerConfig
 from smskd.config.stage import StageConfig
 from smskd.distributed.processes import ALONE, Processes, join, leave
 from smskd.distributed.sharing import Sharing
-from smskd.interfaces.terms import Method
+from smskd.interfaces.terms import Anchor, Method
 from smskd.methods.crd import CRD
 from smskd.methods.semckd import SemCKD
 from smskd.models import sharding
 from smskd.registry import ANCHORS, METHODS
+from smskd.strategies.resolve import resolve
+from smskd.training.config import RunConfig
 from smskd.training.epoch import train_epochs
-from smskd.training.globals import computing
+from smskd.training.globals import computing, preserved_globals
 from smskd.training.state import TrainingState
-from tests.support import tiny
+from tests.support import texts, tiny
 
 BATCH = 19
 """60 images make three batches of 19, which two processes share unevenly, and one of 3, which is too small to be
@@ -46,6 +50,7 @@ class Case:
         training: further fields of the recipe's ``training``.
         runtime: fields of the recipe's ``runtime``.
         spread: whether the teacher's weights are spread over the processes.
+        data: the digits in memory, the digits streamed, or texts.
     """
 
     stages: tuple[tuple[str, ...], ...]
@@ -54,6 +59,7 @@ class Case:
     training: tuple[tuple[str, Any], ...] = ()
     runtime: tuple[tuple[str, Any], ...] = ()
     spread: bool = False
+    data: Literal["memory", "streamed", "texts"] = "memory"
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,8 @@ def cases() -> dict[str, Case]:
         "accumulated": Case((("kd", "rkd"),), batch_size=20, training=(("accumulate", 2),)),
         "teacher that is spread": Case((("fitnet",),), spread=True),
         "steps that may be skipped": Case((("kd",),), runtime=(("on_nan", "skip"),)),
+        "streamed": Case((("fitnet",), ("kd",)), "reference_kl", data="streamed"),
+        "texts": Case((("fitnet",), ("rkd",)), "reference_kl", data="texts"),
     }
     return {**methods, **anchors, **further}
 
@@ -105,20 +113,7 @@ def method(name: str) -> Method:
 
 def trained(case: Case, processes: Processes = ALONE) -> Trained:
     """Trains a case; global state is as before."""
-    anchor = None if case.anchor is None else ANCHORS.make(ComponentConfig(case.anchor, {}), case.anchor)
-    stages = [(StageConfig(epochs=1), [method(name) for name in stage]) for stage in case.stages]
-    recipe = tiny.recipe(
-        stages,
-        epochs=len(stages),
-        anchor=anchor,
-        optimizer=OPTIMIZER,
-        batch_size=case.batch_size,
-        compile="off",
-        **dict(case.runtime),
-    )
-    recipe = replace(recipe, training=replace(recipe.training, test_batch_size=7, **dict(case.training)))
-    source = tiny.student(seed=2) if {("fsp",), ("kdsvd",)} & {*case.stages} else None  # equal numbers of channels
-    made = tiny.built(recipe, source=source)
+    made = _texts(case) if case.data == "texts" else _digits(case)
     config = replace(made, sharing=Sharing(processes, made.sharing.gathers, made.sharing.synchronizes))
     if case.spread and not processes.alone:
         sharding.LEAST = 1  # the networks are small
@@ -126,6 +121,45 @@ def trained(case: Case, processes: Processes = ALONE) -> Trained:
         config.teachers[0].spread(config.device, processes)
     with computing(config.recipe.runtime):
         return _trained(TrainingState(config))
+
+
+def _digits(case: Case) -> RunConfig:
+    stages = [(StageConfig(epochs=1), [method(name) for name in stage]) for stage in case.stages]
+    recipe = tiny.recipe(
+        stages,
+        epochs=len(stages),
+        anchor=_anchor(case),
+        optimizer=OPTIMIZER,
+        batch_size=case.batch_size,
+        compile="off",
+        **dict(case.runtime),
+    )
+    recipe = replace(recipe, training=replace(recipe.training, test_batch_size=7, **dict(case.training)))
+    if case.data == "streamed":
+        recipe = replace(recipe, data=replace(recipe.data, loader=LoaderConfig("streaming")))
+    source = tiny.student(seed=2) if {("fsp",), ("kdsvd",)} & {*case.stages} else None  # equal numbers of channels
+    return tiny.built(recipe, source=source)
+
+
+def _texts(case: Case) -> RunConfig:
+    """Without dropout, which draws other numbers in each process."""
+    stages = [StageConfig(epochs=1, methods=tuple(map(method, stage))) for stage in case.stages]
+    further = {"anchor": _anchor(case), "optimizer": OPTIMIZER, "runtime": {"compile": "off"}}
+    recipe = texts.recipe(stages, epochs=len(stages), batch_size=case.batch_size, **further)
+    with preserved_globals():
+        networks = texts.network("student"), texts.network("teacher", seed=2)
+        made = build(resolve(recipe), Provided(*networks, texts.dataset()))
+    for module in made.student.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return made
+
+
+def _anchor(case: Case) -> Anchor | None:
+    if case.anchor is None:
+        return None
+    made: Anchor = ANCHORS.make(ComponentConfig(case.anchor, {}), case.anchor)
+    return made
 
 
 def _trained(state: TrainingState) -> Trained:
