@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pages", type=Path, help="write the pages into this folder, not into the repository")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     known = parser.parse_args(arguments)
+    if known.pages is None and not known.measure and (known.quick or known.curves):
+        parser.error("the pages of the repository are of all curves at their full sizes: give a folder with --pages")
+    if known.quick and not known.measure:  # its points are no measurements of the curves
+        known.out /= "quick"
     chosen = [curve(name) for name in known.curves] or list(CURVES)
     if known.measure:
         for found in chosen:

@@ -15,12 +15,12 @@ Measured = Mapping[str, Sequence[Point]]
 
 _INTRODUCTION = """\
 How speed and memory depend on the size of a problem, measured by `make bench-scale`. Each point is measured in a
-process of its own with small networks (resnet8, also as the teacher; random weights and images), so that costs other
-than those of the networks show. Seconds and images per second on a CPU are those of one thread's computing time,
-which other programs disturb less than the clock on the wall. The exponent is the slope in log-log coordinates, by
-least squares over all points: 1 is proportional, 0 is constant. An exponent may be smaller than that of the work,
-where a constant part prevails at small sizes; the one between the two largest sizes is therefore given too. A larger
-one would be a fault."""
+process of its own with small networks (resnet8, also as the teacher; random weights and images, but the digits for
+the stages), so that costs other than those of the networks show. Seconds and images per second on a CPU are those
+of one thread's computing time, which other programs disturb less than the clock on the wall. The exponent is the
+slope in log-log coordinates, by least squares over all points: 1 is proportional, 0 is constant. An exponent may
+be smaller than that of the work, where a constant part prevails at small sizes; the one between the two largest
+sizes is therefore given too. A larger one would be a fault."""
 
 
 def faults(measured: Measured) -> list[str]:

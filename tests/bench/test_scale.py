@@ -74,6 +74,23 @@ def test_points_that_are_missing_are_measured(tmp_path: Path, monkeypatch: pytes
     assert scale_point.POINTS.keys() == {found.name for found in CURVES}
 
 
+@pytest.mark.parametrize("options", [["--quick"], ["stages"], ["stages", "--quick"]])
+def test_the_pages_of_the_repository_are_of_whole_measurements(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        scale.main(options)
+    assert "give a folder with --pages" in capsys.readouterr().err
+
+
+def test_quick_points_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders: list[Path] = []
+    monkeypatch.setattr(scale, "run_parts", lambda parts, folder, limit: folders.append(folder) or [])
+    for options in (["--quick"], []):
+        scale.main(["stages", "--out", str(tmp_path), "--pages", str(tmp_path / "pages"), *options])
+    assert folders == [tmp_path / "quick" / "parts", tmp_path / "parts"]
+
+
 def test_a_small_point_has_the_quantities_of_its_curve() -> None:
     found = curve("negatives")
     point = scale_point.point(found.name, found.quick[0], quick=True)

@@ -42,7 +42,10 @@ def test_plan_training_status_and_table(taught: Path, tmp_path: Path) -> None:
     }
     assert planned["seconds"] > 0
     told = " ".join(fine("sweep", file, "--out", out, "--dry-run", "--quiet").split())
-    assert "of training in all, divided by the workers, from 3 steps of 3 of 3 kinds of stages with one thread" in told
+    assert (
+        "of training in all, divided by the runs at a time, from 3 steps of 3 of 3 kinds of stages with one thread"
+        in told
+    )
     assert not out.exists()
     assert mistake("sweep", file, "--out", out, "--status").startswith(f"{out} holds no sweep that was begun")
     assert not out.exists()

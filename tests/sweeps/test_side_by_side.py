@@ -16,6 +16,7 @@ from smskd.interfaces.features import FeatureModel
 from smskd.recipe import Recipe
 from smskd.seeds import with_seed
 from smskd.session import Run, begin, reopen
+from smskd.sweeps import fitting
 from smskd.sweeps.side_by_side import Message, train_side_by_side
 from smskd.training.reports import EpochReport
 from tests.support import tiny
@@ -153,6 +154,21 @@ def test_memory_of_the_first_run_limits_the_others(tmp_path: Path, monkeypatch: 
     assert kinds(messages, "finished") == [*SEEDS]
     assert most == 2
     assert any("2 of 3 runs" in str(message.content) for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("cores", "free", "reason"),
+    [(2, 10_000, "one for each core"), (8, 115, "the first one takes 100 bytes of memory, and 115 bytes are free")],
+)
+def test_the_reason_for_their_number_is_named(
+    cores: int, free: int, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting.MemoryMeter, "used", lambda self: 100)
+    monkeypatch.setattr(fitting.MemoryMeter, "free", lambda self: free)
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    device = torch.device("cpu")
+    assert fitting.most_at_once(100, free, device) == 2
+    assert fitting.why_no_more(fitting.MemoryMeter(device), 2, device) == reason
 
 
 def test_a_run_without_memory_beside_others_goes_on_later(

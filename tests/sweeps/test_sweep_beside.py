@@ -164,6 +164,8 @@ def test_together_from_python(taught: Path, tmp_path: Path, alone: dict[str, Any
     [
         ({"workers": 2}, (), "together trains runs beside each other in one process; leave it or workers out"),
         ({"at_most": 0}, (), "at_most is 0; it has to be 1 or more"),
+        ({"at_most": "2"}, (), "at_most is '2'; it has to be a whole number"),
+        ({"at_most": True}, (), "at_most is True; it has to be a whole number"),
         ({"together": False, "at_most": 2}, (), "at_most needs together"),
         ({}, ("data.loader.kind=streaming", "data.loader.workers=1"), "data.loader.workers=0"),
         ({}, ("runtime.processes=2",), "set runtime.processes=1"),

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from smskd.config.stage import StageConfig
 from smskd.data import MemoryLoader
+from smskd.errors import UserError
 from smskd.interfaces.features import LOGITS
 from smskd.models.frozen import Frozen
 from smskd.runs.folder import RunFolder
 from smskd.teacher_cache import TeacherCache
 from smskd.teacher_cache.ahead import chunks_of_filling, chunks_of_misses, fill, share_filled
+from smskd.teacher_cache.storage import FileStorage
 from smskd.training.config import RunConfig
 from smskd.training.reports import CacheReport, EpochReport
 from smskd.training.run import run
@@ -160,6 +162,27 @@ def test_without_enough_memory_outputs_are_computed_as_needed(tmp_path: Path, mo
     assert len(reports) == 2
     assert said is not None
     assert str(said) == "The teacher's cache was not filled ahead: that was begun, but memory did not suffice."
+
+
+def test_a_full_disk_ends_the_filling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
+    def full(*_: Any) -> None:
+        raise UserError("the disk is full")
+
+    lazy, _ = trained(built(tmp_path, ahead="never"), tmp_path / "lazy")
+    config = built(tmp_path / "other", ahead="always")
+    monkeypatch.setattr(FileStorage, "write", full)
+    calls.clear()
+    reports, said = trained(config, tmp_path / "run")
+    assert said is not None
+    assert str(said).endswith("that was begun, but the outputs cannot be written.")
+    assert len(calls.images) < said.filling
+    assert [report.losses for report in reports] == [report.losses for report in lazy]
+
+
+@pytest.mark.parametrize("mode", ["off", "replay"])
+def test_what_is_not_kept_by_variant_cannot_be_filled(mode: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"ahead: 'always' needs mode 'memory' or 'disk', not '{mode}'"):
+        cached.options(mode, tmp_path, ahead="always")
 
 
 def test_data_that_cannot_be_enumerated_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ REFUSED = {
         Change(tiny.recipe(STAGES, epochs=4, anchor=ReferenceKL(weight=0.5))),
         r"stages\.1\.anchor\.weight \(0\.4, now 0\.5\)",
     ),
-    "teacher": (Change(source=lambda: tiny.teacher(seed=8)), r"fingerprints\.teacher"),
+    "teacher": (Change(source=lambda: tiny.teacher(seed=8)), r"weights of the teacher"),
     "batch size": (
         Change(tiny.recipe(STAGES, epochs=4, anchor=ReferenceKL(), batch_size=30)),
         r"training\.batch_size \(20, now 30\)",
@@ -86,10 +86,10 @@ REFUSED = {
     "batch size of a stage": (stage(1, batch_size=30), r"stages\.1\.batch_size"),
     "augmentation": (
         Change(replace(BEGUN, data=replace(BEGUN.data, augmentation=AugmentationConfig(padding=2)))),
-        r"data\.augmentation\.padding \(null, now 2\), fingerprints\.augmentation",
+        r"data\.augmentation\.padding \(null, now 2\), mean, standard deviation or augmentation",
     ),
-    "training images": (Change(dataset=one_other_pixel), r"fingerprints\.train"),
-    "test images": (Change(dataset=other_labels), r"fingerprints\.test"),
+    "training images": (Change(dataset=one_other_pixel), r"training images"),
+    "test images": (Change(dataset=other_labels), r"test images"),
     "ce_weight": (stage(0, ce_weight=0.5), r"stages\.0\.ce_weight \(1\.0, now 0\.5\)"),
     "carry": (stage(0, carry="ema"), r'stages\.0\.carry \("last", now "ema"\)'),
     "reference": (stage(0, reference="ema"), r'stages\.0\.reference \("last", now "ema"\)'),

@@ -155,14 +155,15 @@ def _estimate(sweep: Sweep, found: Plan, out: Path, display: Display) -> _Estima
         if speed is not None:
             seconds = speed * found.epochs
             at = f"at {speed:.2g} s an epoch, the mean of those in {out}"
-            return _Estimate(seconds, "runs", f"{duration(seconds)} of training in all, divided by the workers, {at}")
+            text = f"{duration(seconds)} of training in all, divided by the runs at a time, {at}"
+            return _Estimate(seconds, "runs", text)
     try:
         with display.shown():
             rough = rough_time(sweep, found, display.track)
     except UserError as error:
         return _Estimate(None, None, f"the time cannot be estimated: {error}")
     text = (
-        f"roughly {duration(rough.seconds)} of training in all, divided by the workers, from {STEPS} steps of "
+        f"roughly {duration(rough.seconds)} of training in all, divided by the runs at a time, from {STEPS} steps of "
         f"{rough.measured} of {rough.kinds} kinds of stages with one thread, without a teacher's cache and without the "
         "reading of images"
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from smskd.config.base import Config
+from smskd.config.base import Config, SettingError
 from smskd.config.numbers import Count
 from smskd.config.paths import expanded
 from smskd.config.sizes import EXPECTED, in_bytes
@@ -62,6 +62,11 @@ class CacheConfig(Config):
     limit: Size = "16GB"
     top: Count = 64
     ahead: Ahead = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ahead == "always" and self.mode not in ("memory", "disk"):
+            raise SettingError(f"'always' needs mode 'memory' or 'disk', not '{self.mode}'", "ahead")
 
     @property
     def path(self) -> Path:

@@ -31,6 +31,14 @@ def as_argument(name: str) -> str:
     return name.replace("-", "_")
 
 
+def check_count(value: object, name: str) -> None:
+    """Raises UserError where a number of runs or processes is none."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UserError(f"{name} is {value!r}; it has to be a whole number")
+    if value < 1:
+        raise UserError(f"{name} is {value}; it has to be 1 or more")
+
+
 def beside_each_other(
     *, together: bool, at_most: int | None, workers: int = 1, named: Callable[[str], str] = as_option
 ) -> Beside | None:
@@ -47,8 +55,8 @@ def beside_each_other(
     """
     if at_most is not None and not together:
         raise UserError(f"{named('at-most')} needs {named('together')}")
-    if at_most is not None and at_most < 1:
-        raise UserError(f"{named('at-most')} is {at_most}; it has to be 1 or more")
+    if at_most is not None:
+        check_count(at_most, named("at-most"))
     if together and workers > 1:
         raise UserError(
             f"{named('together')} trains runs beside each other in one process; leave it or {named('workers')} out"

@@ -54,6 +54,17 @@ class MemoryMeter:
         return memory_in_use(self._device) or 0
 
 
+def why_no_more(meter: MemoryMeter, fitting: int, device: torch.device) -> str:
+    """Why no more runs than these are trained beside each other."""
+    if fitting < _worth(device):
+        return str(meter)
+    return "more of them would not be faster" if device.type == "cuda" else "one for each core"
+
+
+def _worth(device: torch.device) -> int:
+    return MOST_ON_A_GPU if device.type == "cuda" else os.cpu_count() or 1
+
+
 def most_at_once(used: int | None, free: int, device: torch.device, *, asked: int | None = None) -> int:
     """How many runs fit beside each other, the first one included.
 
@@ -63,7 +74,7 @@ def most_at_once(used: int | None, free: int, device: torch.device, *, asked: in
         device: of the runs.
         asked: the most that were asked for; None: as many as are worth it.
     """
-    worth = asked or (MOST_ON_A_GPU if device.type == "cuda" else os.cpu_count() or 1)
+    worth = asked or _worth(device)
     if not used:
         return worth
     return min(worth, 1 + int(USABLE * free / used))

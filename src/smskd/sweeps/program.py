@@ -6,10 +6,9 @@ from pathlib import Path
 
 from smskd.analysis.compare import Row, compare
 from smskd.config.sweep import SweepConfig
-from smskd.errors import UserError
 from smskd.runs.reader import find_finished
 from smskd.sweeps.beginning import begin
-from smskd.sweeps.beside import as_argument, beside_each_other
+from smskd.sweeps.beside import as_argument, beside_each_other, check_count
 from smskd.sweeps.crew import train_sweep
 from smskd.sweeps.sweep_file import read_sweep, sweep_of
 from smskd.sweeps.sweep_worker import Told
@@ -63,8 +62,7 @@ def sweep(
         UserError: a run cannot be trained. If it is found before training, nothing has begun; otherwise the other runs
             are complete.
     """
-    if workers < 1:
-        raise UserError(f"workers is {workers}; it has to be 1 or more")
+    check_count(workers, "workers")
     beside = beside_each_other(together=together, at_most=at_most, workers=workers, named=as_argument)
     with preserved_globals():
         wanted = sweep_of(file, overrides) if isinstance(file, SweepConfig) else read_sweep(file, overrides)

@@ -25,7 +25,7 @@ from smskd.sweeps.run_queue import BEAT
 from smskd.sweeps.space import Point
 from smskd.sweeps.workers import Loaded, dataset_of
 from smskd.training.config import RunConfig
-from smskd.training.reports import EpochReport, StoreReport
+from smskd.training.reports import CacheReport, EpochReport, StoreReport
 from smskd.training.run import Report
 
 STORE = "store"
@@ -173,6 +173,8 @@ def _train(
             if isinstance(report, StoreReport) and report.waits_for is not None:
                 told(Told(folder, "waiting", message=str(report)))
                 continue
+            if isinstance(report, CacheReport):
+                told(Told(folder, "note", message=str(report)))
             if not isinstance(report, EpochReport | StoreReport):
                 continue
             last = report.epoch if isinstance(report, EpochReport) else report.last

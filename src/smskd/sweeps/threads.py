@@ -17,7 +17,7 @@ import torch
 from smskd.errors import UserError
 from smskd.models.memory_errors import is_out_of_memory
 from smskd.session import Run
-from smskd.sweeps.fitting import MemoryMeter, most_at_once
+from smskd.sweeps.fitting import MemoryMeter, most_at_once, why_no_more
 from smskd.training.compute_policy import number_of_threads
 from smskd.training.config import RunConfig
 from smskd.training.reports import EpochReport
@@ -183,7 +183,8 @@ class Threads:
         fitting = most_at_once(self._meter.used(), self._meter.free(), self._device, asked=self._most)
         wanted = min(limits, default=fitting)
         if fitting < wanted and seats:
-            told(seats[0]._task.told(f"{fitting} of {wanted} runs are trained at a time: {self._meter}"))
+            why = str(self._meter) if self._most else why_no_more(self._meter, fitting, self._device)
+            told(seats[0]._task.told(f"{fitting} of {wanted} runs are trained at a time: {why}"))
         return max(0, min(wanted, fitting) - 1)
 
     def _work(self) -> None:

@@ -29,8 +29,9 @@ class Totals:
         return self.seconds / self.epochs if self.epochs else None
 
     def __str__(self) -> str:
+        runs = f"{self.runs} {'run' if self.runs == 1 else 'runs'} finished"
         return (
-            f"{self.runs} runs finished: {self.epochs} epochs trained, {self.epochs_of_all_runs} without sharing; "
+            f"{runs}: {self.epochs} epochs trained, {self.epochs_of_all_runs} without sharing; "
             f"{self.seconds:.0f} s of training, {self.seconds_of_all_runs:.0f} s without sharing"
         )
 

@@ -76,7 +76,7 @@ def fill(
     context: Callable[[], AbstractContextManager[object]],
     track: Callable[[Iterable[int], int], Iterable[int]],
     start: int = 0,
-) -> None:
+) -> bool:
     """Computes the outputs that are missing.
 
     They are the same, bit for bit, as those computed in training. Several processes that fill the same files share
@@ -91,6 +91,9 @@ def fill(
         track: shows progress: (the blocks of images, their number).
         start: the number of the block to begin with, modulo their number.
 
+    Returns:
+        Whether all of them are kept; where they cannot be written, such as on a full disk, no more are computed.
+
     Raises:
         OutputsNotFiniteError: an output is not finite.
     """
@@ -102,4 +105,7 @@ def fill(
         batch = images.variants(records // variants, records % variants)
         with torch.no_grad(), context():
             cache.read(batch, cache.names)
+        if not cache.keeps_all:
+            break
     cache.share_of_hits()
+    return cache.keeps_all

@@ -87,6 +87,11 @@ class TeacherCache:
         return tuple(self._codecs)
 
     @property
+    def keeps_all(self) -> bool:
+        """Whether all outputs could be written so far."""
+        return not self._unwritable
+
+    @property
     def chunk(self) -> int:
         """Number of images that the teacher is given at once."""
         return self._chunk

@@ -40,7 +40,7 @@ def fill_ahead(state: TrainingState, track: Track) -> Iterator[CacheReport]:
     loader = state.config.loaders[state.counters.stage]
     if isinstance(loader, MemoryLoader) and loader.enumerates_variants:
         report = _considered(state, own.cache, loader, settings.cache, track)
-        state.counters.note_own([] if report.failure is None else [str(report)])
+        state.counters.note_own([str(report)] if report.filled or report.failure is not None else [])
         yield report
     elif settings.cache.ahead == "always":
         state.counters.note_own([_NOT_ENUMERATED])
@@ -91,7 +91,7 @@ def _filled(state: TrainingState, cache: TeacherCache, loader: MemoryLoader, tra
     config = state.config
     try:
         with opened():
-            fill(
+            whole = fill(
                 cache,
                 loader,
                 loader.info.samples,
@@ -108,4 +108,4 @@ def _filled(state: TrainingState, cache: TeacherCache, loader: MemoryLoader, tra
             raise
         cache.forget()
         return "that was begun, but memory did not suffice"
-    return None
+    return None if whole else "that was begun, but the outputs cannot be written"

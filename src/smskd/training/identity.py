@@ -143,8 +143,20 @@ def _named(keys: list[str], begun: Identity, now: Identity) -> str:
     listed = [key for key in keys if not any(key.startswith(f"{other}.") for other in keys)]
     if "runtime.seed" in listed:
         listed = [key for key in listed if key != "fingerprints.loader_seed"]
+    if "fingerprints.train" in listed:  # mean and standard deviation follow from the images
+        listed = [key for key in listed if key != "fingerprints.augmentation"]
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(f"{key}{_change(key, begun, now)}" for key in listed[:_SHOWN]) + more
+    return ", ".join(f"{_WORDS.get(key, key)}{_change(key, begun, now)}" for key in listed[:_SHOWN]) + more
+
+
+_WORDS = {
+    "fingerprints.train": "training images",
+    "fingerprints.validation": "validation images",
+    "fingerprints.test": "test images",
+    "fingerprints.augmentation": "mean, standard deviation or augmentation",
+    "fingerprints.teacher": "weights of the teacher",
+}
+"""What the fingerprints that a user can change are of."""
 
 
 def _change(key: str, begun: Identity, now: Identity) -> str:

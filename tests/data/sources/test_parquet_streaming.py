@@ -95,13 +95,26 @@ def test_a_copy_that_is_not_whole_is_made_anew(root, copies, length):
     assert torch.equal(load(root).train[3][0], held.train.pixels[3])
 
 
-@pytest.mark.parametrize(("damage", "line"), [(lambda path: path.unlink(), "cannot be read"), (None, "shorter")])
+@pytest.mark.parametrize(("damage", "line"), [(lambda path: path.unlink(), "cannot be read"), (None, "damaged")])
 def test_a_copy_that_is_changed_during_training(root, copies, damage, line):
     dataset = load(root)
     for copy in copies():
         (damage or (lambda path: path.write_bytes(b"")))(copy)
     with pytest.raises(UserError, match=rf"{line}.*start again"):
         dataset.train[5]
+
+
+def test_a_damaged_copy_is_noticed_and_made_anew(root, copies):
+    held = load(root, "memory")
+    load(root)
+    copy, *_ = [copy for copy in copies() if copy.name.startswith("train")]
+    content = bytearray(copy.read_bytes())
+    content[0] ^= 1
+    copy.write_bytes(content)
+    with pytest.raises(UserError, match=r"train-.*\.images, a copy of images, is damaged and was removed; start again"):
+        load(root)
+    again = load(root).train
+    assert torch.equal(torch.stack([again[row][0] for row in range(len(again))]), held.train.pixels)
 
 
 def test_unfinished_copies_are_removed_if_they_are_old(root, copies, tmp_path):
@@ -146,5 +159,5 @@ def test_a_disk_without_room(root, copies, monkeypatch, free):
 def test_a_folder_that_cannot_be_written(root, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SMSKD_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UserError, match=r"cannot be written: .*SMSKD_CACHE names another folder"):
+    with pytest.raises(UserError, match=r"cannot be written: .*set SMSKD_CACHE to another folder"):
         load(root)

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ import numpy.typing as npt
 import torch
 
 from smskd.config.cache import FOLDER_VARIABLE, default_folder
+from smskd.config.sizes import in_words
 from smskd.data.sources.parquet_reading import open_file, read_cells
 from smskd.errors import UserError
 
 Integers = npt.NDArray[np.int64]
+Checksums = npt.NDArray[np.uint32]
 
-_MAGIC = b"smskd-i1"
+_MAGIC = b"smskd-i2"
 _EMPTY = -1
 """The size of an image that a cell does not have."""
 
@@ -47,17 +50,19 @@ class Copy:
         path: of the copy.
         offsets: of each image, in bytes from the beginning.
         sizes: of each image, in bytes; -1 where the cell is empty.
+        checksums: CRC-32 of each image.
     """
 
     path: Path
     offsets: Integers
     sizes: Integers
+    checksums: Checksums
 
     def read(self, row: int) -> bytes | None:
         """The bytes of an image; None: there is none.
 
         Raises:
-            UserError: the copy has been changed or removed.
+            UserError: the copy has been changed or removed. A damaged one is removed.
         """
         size = int(self.sizes[row])
         if size == _EMPTY:
@@ -69,8 +74,10 @@ class Copy:
                 content = file.read(size)
         except OSError as error:
             raise UserError(f"{self.path} cannot be read: {error.strerror}; start again to make it anew") from error
-        if len(content) != size:
-            raise UserError(f"{self.path} has become shorter since training began; start again to make it anew")
+        if len(content) != size or zlib.crc32(content) != self.checksums[row]:
+            with suppress(OSError):
+                self.path.unlink()
+            raise UserError(f"{self.path}, a copy of images, is damaged and was removed; start again to make it anew")
         return content
 
 
@@ -108,14 +115,15 @@ def existing_copy(path: Path, column: str, rows: int) -> Copy | None:
             end = file.read()
             if end != np.int64(rows).tobytes() + _MAGIC:
                 return None
-            file.seek(length - tail - 8 * rows)
+            file.seek(length - tail - 12 * rows)
             sizes = np.frombuffer(file.read(8 * rows), dtype=np.int64)
+            checksums = np.frombuffer(file.read(4 * rows), dtype=np.uint32)
     except (OSError, ValueError):
         return None
     stored = np.maximum(sizes, 0)
-    if int(stored.sum()) + 8 * rows + tail != length:
+    if int(stored.sum()) + 12 * rows + tail != length:
         return None
-    return Copy(target, stored.cumsum() - stored, sizes)
+    return Copy(target, stored.cumsum() - stored, sizes, checksums)
 
 
 def copied(path: Path, column: str, rows: int) -> Iterator[int]:
@@ -135,18 +143,19 @@ def copied(path: Path, column: str, rows: int) -> Iterator[int]:
     target = copy_path(path, column)
     with _replacing(target) as file:
         room = _room(path, target)
-        sizes = np.full(rows, _EMPTY, dtype=np.int64)
+        sizes, checksums = np.full(rows, _EMPTY, dtype=np.int64), np.zeros(rows, dtype=np.uint32)
         written = 0
         for cells in read_cells(path, column, torch.arange(rows)):
             contents = [content for _, content in cells]
-            first = cells[0][0]
-            sizes[first : first + len(cells)] = [_EMPTY if item is None else len(item) for item in contents]
+            rows_read = slice(cells[0][0], cells[0][0] + len(cells))
+            sizes[rows_read] = [_EMPTY if item is None else len(item) for item in contents]
+            checksums[rows_read] = [0 if item is None else zlib.crc32(item) for item in contents]
             written += sum(len(item) for item in contents if item is not None)
             if written > room:
                 raise _no_room(path, target, written)
             file.writelines(item for item in contents if item is not None)
             yield len(cells)
-        file.write(sizes.tobytes() + np.int64(rows).tobytes() + _MAGIC)
+        file.write(sizes.tobytes() + checksums.tobytes() + np.int64(rows).tobytes() + _MAGIC)
 
 
 def _room(path: Path, target: Path) -> int:
@@ -161,7 +170,7 @@ def _room(path: Path, target: Path) -> int:
 
 def _no_room(path: Path, target: Path, needed: int) -> UserError:
     return UserError(
-        f"{target.parent} has no room for the images of {path} (at least {needed / 2**30:.1f} GiB), which are copied "
+        f"{target.parent} has no room for the images of {path} (at least {in_words(needed)}), which are copied "
         f"there to be streamed; set {FOLDER_VARIABLE} to a folder on another disk, or data.loader.kind: memory"
     )
 
@@ -183,7 +192,10 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{target} cannot be written: {reason}; {FOLDER_VARIABLE} names another folder") from error
+        raise UserError(
+            f"{target} cannot be written: {reason}; set {FOLDER_VARIABLE} to another folder, or data.loader.kind to "
+            "'memory'"
+        ) from error
 
 
 def _remove_abandoned(target: Path) -> None:
