@@ -16,7 +16,10 @@ def python(code: str) -> list[str]:
 def test_parts_that_finish_fail_and_are_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timed_parts, "GRACE", 0.5)
     monkeypatch.setattr(timed_parts, "SHORTEST", 0.0)
-    slow = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('left in order', flush=True)"
+    slow = (
+        "import time\ntry:\n    print('begun', flush=True)\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    print('left in order', flush=True)"
+    )
     parts = [
         Part("good", python("print('done')"), 60),
         Part("bad", python("raise SystemExit(3)"), 60),
@@ -27,7 +30,8 @@ def test_parts_that_finish_fail_and_are_interrupted(tmp_path: Path, monkeypatch:
     states = [outcome.state for outcome in run_parts(parts, tmp_path, 120)]
     assert states == ["finished", "failed", "interrupted", "interrupted", "finished"]
     assert (tmp_path / "good.log").read_text() == "done\n"
-    assert (tmp_path / "slow.log").read_text() == "left in order\n"
+    # A busy machine may interrupt it before it has begun.
+    assert (tmp_path / "slow.log").read_text() in ("", "begun\nleft in order\n")
     again = [outcome.state for outcome in run_parts(parts[:1] + parts[-1:], tmp_path, 120)]
     assert again == ["before", "before"]
     assert [outcome.state for outcome in run_parts(parts[1:2], tmp_path, 0.4)] == ["not reached"]

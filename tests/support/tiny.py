@@ -31,7 +31,7 @@ from smskd.runs.folder import CHECKPOINT, METRICS, SUMMARY, RunFolder
 from smskd.strategies.resolve import resolve
 from smskd.training.config import RunConfig
 from smskd.training.globals import preserved_globals
-from smskd.training.reports import EpochReport, TeacherReport
+from smskd.training.reports import CacheReport, EpochReport, TeacherReport
 from smskd.training.run import Report, run
 
 CLASSES = 10
@@ -123,9 +123,9 @@ def built(wanted: Recipe, *, learner: nn.Module | None = None, source: nn.Module
 
 
 def epochs_of(made: RunConfig, folder: Path) -> Generator[Report, None, None]:
-    """The reports of a run's epochs, those of pretraining included, without the test of the teacher before them."""
+    """The reports of a run's epochs, those of pretraining included, without those on the teacher before them."""
     with closing(run(made, RunFolder(folder))) as reports:
-        yield from (report for report in reports if not isinstance(report, TeacherReport))
+        yield from (report for report in reports if not isinstance(report, TeacherReport | CacheReport))
 
 
 def trained(made: RunConfig, folder: Path) -> list[EpochReport]:

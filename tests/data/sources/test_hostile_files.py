@@ -130,7 +130,22 @@ def test_images_larger_than_memory(tmp_path, monkeypatch):
 def test_sizes_that_no_machine_has(tmp_path):
     for part in ("train", "test"):
         write(tmp_path / f"{part}.parquet", pixels(2), [0, 1])
-    refused("parquet", tmp_path, r"^the training images \(2 of 3x10000000x10000000\) need ", image_size=[10**7, 10**7])
+    size = {"image_size": [10**7, 10**7]}
+    needed = r"^2 images of 3x10000000x10000000, as bytes and as float32, need .* available; take a smaller image_size$"
+    refused("parquet", tmp_path, needed, **size)
+    refused("parquet", tmp_path, needed, streaming=True, **size)
+    refused(
+        "parquet",
+        tmp_path,
+        r"^the training images \(2 of 3x10000000x10000000\) need ",
+        streaming=False,
+        **size,
+    )
+
+
+def test_streamed_images_of_a_folder_that_no_machine_can_hold(tmp_path):
+    folder_of_images(tmp_path)
+    refused("image_folder", tmp_path, "^2 images of 3x10000000x10000000, as bytes", image_size=[10**7, 10**7])
 
 
 def folder_of_images(root):

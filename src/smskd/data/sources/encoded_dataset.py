@@ -7,7 +7,7 @@ from torch import Tensor
 from smskd.config.data import SubsetConfig
 from smskd.data.dataset import Dataset
 from smskd.data.images import Images, subset_rows
-from smskd.data.memory import allocate_images
+from smskd.data.memory import allocate_images, require_memory
 from smskd.data.samples import Split, StreamedSamples
 from smskd.data.sources.catalog import Track
 from smskd.data.sources.encoded_images import Encoded, EncodedImages, Form
@@ -16,6 +16,9 @@ from smskd.data.statistics import Statistics, whole_statistics
 
 MOST_HELD = 2**29
 """Bytes of pixels, of training and test images together, up to which images are decoded and held by default."""
+
+_FEWEST = 2
+"""Images that are held at a time when they are streamed: the smallest batch that can be trained on."""
 
 _GROUP = 256
 """Encoded images that are held at a time where threads cannot read them."""
@@ -86,9 +89,17 @@ def streams(streaming: bool | None, images: int, shape: tuple[int, int, int]) ->
         streaming: the option of the source; None: it follows from the size.
         images: number of images.
         shape: (channels, height, width)
+
+    Raises:
+        UserError: they are, and memory does not suffice for a few of them.
     """
     channels, height, width = shape
-    return images * channels * height * width > MOST_HELD if streaming is None else streaming
+    size = channels * height * width
+    streamed = images * size > MOST_HELD if streaming is None else streaming
+    if streamed:
+        content = f"{_FEWEST} images of {channels}x{height}x{width}, as bytes and as float32,"
+        require_memory(_FEWEST * size * (1 + 4), content, "take a smaller image_size")
+    return streamed
 
 
 def _streamed(encoded: Encoded, rows: Tensor | None, form: Form) -> StreamedSamples:
