@@ -104,7 +104,7 @@ class TestTeachers:
         known = facts(model)
         assert known is not None
         set_facts(model, Facts(**{**vars(known), "class_names": ("right", "left")}))
-        with pytest.raises(UserError, match=r"was begun with other fingerprints\.teacher"):
+        with pytest.raises(UserError, match=r"was begun with other weights, normalisation or classes of the teacher;"):
             taught(model, halves(96), augmentation=NORMALISED, out=tmp_path / "run", resume=True)
 
 

@@ -60,7 +60,7 @@ class TestResume:
             ({"stages": ["fitnet", KD(temperature=2)]}, r"stages\.1\.methods\.0\.temperature"),
             ({"seed": 4}, r"runtime\.seed"),
             ({"optimizer": OptimizerConfig(learning_rate=0.1)}, r"optimizer\.learning_rate"),
-            ({"teacher": network(4, seed=9)}, r"weights of the teacher"),
+            ({"teacher": network(4, seed=9)}, r"weights, normalisation or classes of the teacher"),
             ({"made": network(2, seed=9)}, r"fingerprints\.student"),
             ({"train": floats("train")[::-1]}, r"training images"),
         ],

@@ -66,7 +66,7 @@ def test_settings_of_an_augmentation_object_are_part_of_the_identity(tmp_path: P
 
     with pytest.raises(Stop):
         run(augmentation=of(0.2), out=tmp_path / "run", on_epoch=stopping_after(1))
-    with pytest.raises(UserError, match=r"begun with other fingerprints\.augmentation"):
+    with pytest.raises(UserError, match=r"begun with other mean, standard deviation or augmentation;"):
         run(augmentation=of(0.3), out=tmp_path / "run", resume=True)
 
 

@@ -78,7 +78,7 @@ REFUSED = {
         Change(tiny.recipe(STAGES, epochs=4, anchor=ReferenceKL(weight=0.5))),
         r"stages\.1\.anchor\.weight \(0\.4, now 0\.5\)",
     ),
-    "teacher": (Change(source=lambda: tiny.teacher(seed=8)), r"weights of the teacher"),
+    "teacher": (Change(source=lambda: tiny.teacher(seed=8)), r"weights, normalisation or classes of the teacher"),
     "batch size": (
         Change(tiny.recipe(STAGES, epochs=4, anchor=ReferenceKL(), batch_size=30)),
         r"training\.batch_size \(20, now 30\)",

@@ -146,15 +146,25 @@ def _named(keys: list[str], begun: Identity, now: Identity) -> str:
     if "fingerprints.train" in listed:  # mean and standard deviation follow from the images
         listed = [key for key in listed if key != "fingerprints.augmentation"]
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(f"{_WORDS.get(key, key)}{_change(key, begun, now)}" for key in listed[:_SHOWN]) + more
+    return ", ".join(f"{_words(key, begun, now)}{_change(key, begun, now)}" for key in listed[:_SHOWN]) + more
 
+
+def _words(key: str, begun: Identity, now: Identity) -> str:
+    """What a key is of: the fingerprint of a teacher has two parts, of its tensors and of its structure."""
+    if (teacher := _TEACHER.fullmatch(key)) is None:
+        return _WORDS.get(key, key)
+    weights = [identity.facts.get(key, "").partition(":")[0] for identity in (begun, now)]
+    part = "structure" if weights[0] == weights[1] else "weights, normalisation or classes"
+    return f"{part} of the teacher{f' of stage {teacher[1]}' if teacher[1] else ''}"
+
+
+_TEACHER = re.compile(r"fingerprints\.(?:stages\.(\d+)\.)?teacher")
 
 _WORDS = {
     "fingerprints.train": "training images",
     "fingerprints.validation": "validation images",
     "fingerprints.test": "test images",
     "fingerprints.augmentation": "mean, standard deviation or augmentation",
-    "fingerprints.teacher": "weights of the teacher",
 }
 """What the fingerprints that a user can change are of."""
 
