@@ -7,7 +7,6 @@ import argparse
 import json
 import tempfile
 import time
-from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -221,14 +220,11 @@ def stages(size: int, quick: bool) -> Measured:
 
 def runs(size: int, quick: bool) -> Measured:
     """Runs side by side, on the digits."""
-    options = Namespace(
-        source="digits", student=NETWORK, epochs=1 if quick else 5, batch_size=256, device="auto", precision="fp32"
-    )
-    options.teacher = {}
+    recipe = side_by_side.recipe_of("digits", NETWORK, 1 if quick else 5, batch_size=256)
     memory = Memory()
     with tempfile.TemporaryDirectory() as folder:
         begun = _clock()
-        side_by_side.seconds(options, size, Path(folder))
+        side_by_side.seconds(recipe, size, Path(folder))
         seconds = _clock() - begun
     return {"run_seconds": seconds, **memory.measures()}
 

@@ -6,8 +6,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from smskd.recipe import overridden, parse
+from smskd.recipe import Recipe, overridden, parse
 from smskd.runs.atomic_files import write_text
 from smskd.seeds import with_seed
 from smskd.session import begin
@@ -33,21 +34,35 @@ class Watch:
             self.ends.setdefault(message.run.recipe.runtime.seed, []).append(time.perf_counter())
 
 
-def seconds(options: argparse.Namespace, runs: int, folder: Path) -> tuple[float, list[str]]:
-    """Of so many runs from the moment when all of them train to the last epoch's end, for one epoch of each.
+def recipe_of(
+    source: str, student: str, epochs: int, batch_size: int, changes: Sequence[str] = (), **keys: Any
+) -> Recipe:
+    """Plain training for so many timed epochs, after two others, without decays of the learning rate.
 
-    The first epoch, in which the first run is alone and each warms up, does not count.
+    Args:
+        source: name of the data.
+        student: name of the network.
+        epochs: that are timed.
+        batch_size: images in a batch.
+        changes: to the recipe, as ``KEY.PATH=VALUE``.
+        keys: of the recipe, in place of those from the other arguments.
     """
     raw = {
         "name": "side-by-side",
-        "data": {"source": {"name": options.source}},
-        "student": options.student,
-        "training": {"epochs": options.epochs + 2, "batch_size": options.batch_size},
+        "data": {"source": {"name": source}},
+        "student": student,
+        "training": {"epochs": epochs + 2, "batch_size": batch_size},
         "schedule": {"decay_at": []},
         "methods": [],
-        "runtime": {"device": options.device, "precision": options.precision},
     }
-    recipe = parse(overridden(raw | options.teacher, options.changes))
+    return parse(overridden(raw | keys, changes))
+
+
+def seconds(recipe: Recipe, runs: int, folder: Path) -> tuple[float, list[str]]:
+    """From the moment when all seeds train to the last epoch's end, for one epoch of each of so many seeds of a recipe.
+
+    The first epoch, in which the first run is alone and each warms up, does not count.
+    """
     made = [begin(with_seed(recipe, seed), folder / f"{runs}-{seed}") for seed in range(runs)]
     watch = Watch()
     train_side_by_side(made, [(made[0].recipe.data, made[0].load())], runs, watch.told)
@@ -73,16 +88,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--device", default="auto")
     options = parser.parse_intermixed_args(arguments)
-    options.teacher = {}
+    keys: dict[str, Any] = {"runtime": {"device": options.device, "precision": options.precision}}
     if options.teacher_name is not None:
-        cache = {"mode": "memory"}
-        options.teacher = {
-            "methods": [options.method],
-            "teacher": {"name": options.teacher_name, "weights": options.teacher_weights, "cache": cache},
+        keys["methods"] = [options.method]
+        keys["teacher"] = {
+            "name": options.teacher_name,
+            "weights": options.teacher_weights,
+            "cache": {"mode": "memory"},
         }
+    recipe = recipe_of(options.source, options.student, options.epochs, options.batch_size, options.changes, **keys)
     with tempfile.TemporaryDirectory() as folder:
-        alone, _ = seconds(options, 1, Path(folder))
-        beside, notes = seconds(options, options.runs, Path(folder))
+        alone, _ = seconds(recipe, 1, Path(folder))
+        beside, notes = seconds(recipe, options.runs, Path(folder))
     machine = environment(device_of(options.device), tf32=True)
     result = {
         "runs": options.runs,
