@@ -1,11 +1,24 @@
-"""One thread: the tests share a small machine, and sums come out alike everywhere."""
+"""One thread: the tests share a small machine, and sums come out alike everywhere. The user's caches are left alone."""
 
+import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def caches_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder for caches, of all processes of the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SMSKD_CACHE", str(folder / "caches"))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -26,8 +26,9 @@ POINT = {
 
 
 @pytest.fixture
-def forgotten() -> Iterator[None]:
-    """The library is fetched anew before and after the test."""
+def forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The library is fetched anew before and after the test, and is not found in a file."""
+    monkeypatch.setenv("SMSKD_CACHE", str(tmp_path / "cache"))
     library.cache_clear()
     yield
     library.cache_clear()

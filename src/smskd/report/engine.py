@@ -14,6 +14,7 @@ import altair as alt
 
 from smskd.analysis.visible import one_line, shortened
 from smskd.report import engine_process
+from smskd.report.library_file import keep_library, kept_library, library_file
 from smskd.report.visible_strings import visible_strings
 
 Form = Literal["svg", "pdf", "png"]
@@ -49,12 +50,18 @@ def drawn(specifications: Mapping[str, dict[str, Any]], form: Form = "svg") -> d
 
 @cache
 def library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script.
+    """Vega, Vega-Lite and Vega-Embed as one script. It is kept in the user's folder for caches.
 
     Raises:
         EngineError: as in :func:`drawn`.
     """
-    return _run({"charts": {}, "library": _LIBRARY}, [_LIBRARY])[_LIBRARY].decode("utf-8")
+    file = library_file(vega_lite_version())
+    found = None if file is None else kept_library(file)
+    if found is None:
+        found = _run({"charts": {}, "library": _LIBRARY}, [_LIBRARY])[_LIBRARY].decode("utf-8")
+        if file is not None:
+            keep_library(file, found)
+    return found
 
 
 def vega_lite_version() -> str:

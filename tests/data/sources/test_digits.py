@@ -1,7 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from smskd.data.sources import digits as source
 from smskd.data.sources.digits import digits
 
 
@@ -37,10 +41,23 @@ def test_every_digit_is_in_one_part_with_its_values(dataset):
     pixels = torch.cat([dataset.train.pixels, dataset.test.pixels])
     labels = torch.cat([dataset.train.labels, dataset.test.labels])
     rows = torch.cat([pixels.flatten(1).double() * 16 / 255, labels[:, None].double()], dim=1).round()
-    source = load_digits()
-    expected = torch.cat([torch.from_numpy(source.data), torch.from_numpy(source.target)[:, None]], dim=1)
+    loaded = load_digits()
+    expected = torch.cat([torch.from_numpy(loaded.data), torch.from_numpy(loaded.target)[:, None]], dim=1)
     assert sorted(rows.tolist()) == sorted(expected.tolist())
     assert (pixels.min(), pixels.max()) == (0, 255)
+
+
+def test_another_scikit_learn_has_the_same_digits(dataset, monkeypatch):
+    monkeypatch.setattr(source, "find_spec", lambda name: None)
+    other = digits()
+    assert other.train.fingerprint() == dataset.train.fingerprint()
+    assert other.test.fingerprint() == dataset.test.fingerprint()
+
+
+def test_scikit_learn_is_not_imported():
+    program = "import sys; from smskd.data.sources.digits import digits; digits(); print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_augmentation_is_gentle(dataset):

@@ -3,8 +3,12 @@
 E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits (UCI, 1998), the test part.
 """
 
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 import torch
-from sklearn.datasets import load_digits
 
 from smskd.data.dataset import Dataset
 from smskd.data.images import Images
@@ -28,11 +32,11 @@ def digits(test_samples: int = TEST_SAMPLES) -> Dataset:
     Raises:
         UserError: there are not that many images.
     """
-    source = load_digits()
-    pixels = torch.from_numpy(source.images)[:, None]
+    table = torch.from_numpy(_table())
+    pixels = table[:, :-1].reshape(-1, 1, 8, 8)
     pixels = (pixels * (255 / 16)).round().to(torch.uint8)
-    labels = torch.from_numpy(source.target).to(torch.int64)
-    names = tuple(str(name) for name in source.target_names)
+    labels = table[:, -1].to(torch.int64)
+    names = tuple("0123456789")
     if not 1 <= test_samples < len(labels):
         raise UserError(f"test_samples must be from 1 to {len(labels) - 1}, not {test_samples}")
     in_test = stratified_mask(labels, len(names), test_samples)
@@ -40,3 +44,19 @@ def digits(test_samples: int = TEST_SAMPLES) -> Dataset:
     mean, std = channel_statistics(train)
     test = Images(pixels[in_test], labels[in_test], names)
     return Dataset(name="digits", train=train, test=test, mean=mean, std=std, padding=1, flip=False)
+
+
+def _table() -> npt.NDArray[np.float64]:
+    """A row for each image: the values of its 64 pixels, from 0 to 16, and its digit.
+
+    scikit-learn's file is read without importing scikit-learn, which takes longer than a short run.
+    """
+    found = find_spec("sklearn")
+    for folder in found.submodule_search_locations or () if found else ():
+        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            return np.loadtxt(file, delimiter=",")
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return np.column_stack([digits.data, digits.target])
