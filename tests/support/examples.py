@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 LONG = "<!-- long: only parsed -->"
-"""Precedes a block of commands that would take too long to run."""
+"""Precedes a block of commands, or of Python, that would take too long to run."""
 
 _FENCE = re.compile(
     rf"^(?P<long>{re.escape(LONG)}\n)?```(?P<language>\w+)(?P<info>[^\n]*)\n(?P<code>.*?)^```$",
@@ -49,7 +49,7 @@ class Example:
 
     Attributes:
         file: its title, the name of a file with this content; None without a title.
-        long: whether its commands are only parsed.
+        long: whether its commands or its Python are only parsed.
         line: of the page on which the code begins, from 1.
     """
 
@@ -91,7 +91,7 @@ class Reader:
         """Runs or checks a block."""
         if example.file is not None:
             Path(example.file).write_text(example.code, encoding="utf-8")
-        if example.language == "python" and example.file is None:
+        if example.language == "python" and example.file is None and not example.long:
             # Empty lines before it, so that a traceback has the page's own line numbers.
             code = "\n" * (example.line - 1) + example.code
             exec(compile(code, self.name, "exec"), self.namespace)
