@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,14 +11,17 @@ import torch
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def caches_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A folder for caches, of all processes of the tests."""
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of the tests."""
     folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def caches_of_the_tests(shared_folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SMSKD_CACHE", str(folder / "caches"))
+        patch.setenv("SMSKD_CACHE", str(shared_folder / "caches"))
         yield
 
 

@@ -9,6 +9,7 @@ import inspect
 import pkgutil
 from collections.abc import Collection
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -152,9 +153,7 @@ class ClassRegistry(Registry):
     helpers: frozenset[str] = frozenset()
 
     def builtin_names(self) -> Collection[str]:
-        folder = Path(__file__).parent.joinpath(*self.package.split(".")[1:])
-        files = {file.name for file in pkgutil.iter_modules([str(folder)]) if not file.name.startswith("_")}
-        return sorted(files - self.helpers)
+        return sorted(_files(self.package) - self.helpers)
 
     def builtin(self, name: str) -> Any:
         module = importlib.import_module(f"{self.package}.{name}")
@@ -195,7 +194,7 @@ class ClassRegistry(Registry):
                 hint = nearest(key, valid) if valid else "; it has none"
                 raise UserError(f"{where}.{key}: unknown hyper-parameter of {component.name}{hint}")
         try:
-            made = TypeAdapter(cls).validate_python(component.options)
+            made = _adapter(cls).validate_python(component.options)
         except ValidationError as error:
             first = error.errors()[0]
             path = ".".join([where, *(str(part) for part in first["loc"])])
@@ -270,6 +269,18 @@ def _plain(thing: Any, name: str) -> Any:
     value = getattr(thing, name)
     registry = next((registry for registry in (METHODS, ANCHORS) if registry._is_member(type(value))), None)
     return value if registry is None else registry.component_of(value).as_mapping()
+
+
+@cache
+def _files(package: str) -> frozenset[str]:
+    """The public modules of a package of smskd, found once: nothing is added while a program runs."""
+    folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
+    return frozenset(file.name for file in pkgutil.iter_modules([str(folder)]) if not file.name.startswith("_"))
+
+
+@lru_cache(maxsize=256)
+def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
 
 
 def _attribute(path: str) -> Any:

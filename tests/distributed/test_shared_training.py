@@ -1,9 +1,11 @@
 """Two processes with half of each batch do what one process does with the whole batch, up to rounding."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from tests.support.jobs import run_together
 from tests.support.shared_training import Trained, cases, trained, unshared
@@ -20,9 +22,14 @@ ROUNDING = 1e-6
 
 
 @pytest.fixture(scope="module")
-def by_two(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Trained]:
-    file = tmp_path_factory.mktemp("two") / "results.pt"
-    run_together("tests.support.shared_training", str(file))
+def by_two(shared_folder: Path) -> Mapping[str, Trained]:
+    """What two processes have trained, once for all processes of the tests."""
+    file = shared_folder / "two" / "results.pt"
+    file.parent.mkdir(exist_ok=True)
+    with FileLock(file.with_suffix(".lock")):
+        if not file.exists():
+            run_together("tests.support.shared_training", str(file.with_suffix(".new")))
+            file.with_suffix(".new").rename(file)
     return {name: Trained(**values) for name, values in torch.load(file, weights_only=False).items()}
 
 
