@@ -12,6 +12,7 @@ from rich.table import Table
 from smskd.analysis.compare import Row, Statistic
 from smskd.analysis.difference import PairedDifference
 from smskd.analysis.format import NONE, difference, duration, interval, percent, probability, spread
+from smskd.analysis.learning_rates import other_rates
 from smskd.analysis.visible import markdown_text, one_line, spreadsheet_text
 
 JsonValue = str | float | int | None | list[int]
@@ -134,7 +135,8 @@ def _caption(rows: Sequence[Row], shared: Mapping[str, str]) -> str:
 
 
 def explanations(rows: Sequence[Row]) -> list[str]:
-    """What the columns of differences and of published accuracies mean; nothing where there are none."""
+    """What the columns of differences and of published accuracies mean, and what else differs; nothing where there are
+    none."""
     baseline = next((row.against.baseline for row in rows if row.against is not None), None)
     lines = []
     if baseline is not None:
@@ -142,6 +144,8 @@ def explanations(rows: Sequence[Row]) -> list[str]:
             f"difference to {baseline}, paired by seed, in percentage points; interval: bootstrap (BCa); "
             "p: paired t test, corrected for the number of rows"
         )
+    if (rates := other_rates(rows)) is not None:
+        lines.append(rates)
     if any(row.published for row in rows):
         lines.append(
             "published: accuracy and name of its training protocol, which may be another than that of these runs"
