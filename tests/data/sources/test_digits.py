@@ -1,5 +1,7 @@
+import gzip
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -47,8 +49,16 @@ def test_every_digit_is_in_one_part_with_its_values(dataset):
     assert (pixels.min(), pixels.max()) == (0, 255)
 
 
-def test_another_scikit_learn_has_the_same_digits(dataset, monkeypatch):
-    monkeypatch.setattr(source, "find_spec", lambda name: None)
+@pytest.mark.parametrize(
+    "content", [None, b"", b"no gzip", gzip.compress(b"pixel,digit\n1,2\n"), gzip.compress(b"1,2")]
+)
+def test_another_scikit_learn_has_the_same_digits(content, dataset, monkeypatch, tmp_path):
+    """One without the file, or with another one."""
+    if content is not None:
+        (tmp_path / "datasets" / "data").mkdir(parents=True)
+        (tmp_path / "datasets" / "data" / "digits.csv.gz").write_bytes(content)
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(source, "find_spec", lambda name: found)
     other = digits()
     assert other.train.fingerprint() == dataset.train.fingerprint()
     assert other.test.fingerprint() == dataset.test.fingerprint()

@@ -3,6 +3,7 @@
 E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits (UCI, 1998), the test part.
 """
 
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from smskd.errors import UserError
 
 TEST_SAMPLES = 360
 """A fifth; 1,437 are left to train on."""
+
+_SHAPE = (1797, 65)
 
 
 def digits(test_samples: int = TEST_SAMPLES) -> Dataset:
@@ -53,9 +56,10 @@ def _table() -> npt.NDArray[np.float64]:
     """
     found = find_spec("sklearn")
     for folder in found.submodule_search_locations or () if found else ():
-        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
-        if file.is_file():
-            return np.loadtxt(file, delimiter=",")
+        with suppress(OSError, ValueError, EOFError):
+            table = np.loadtxt(Path(folder) / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+            if table.shape == _SHAPE:
+                return table
     from sklearn.datasets import load_digits
 
     digits = load_digits()
