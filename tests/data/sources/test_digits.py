@@ -50,7 +50,9 @@ def test_every_digit_is_in_one_part_with_its_values(dataset):
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b"no gzip", gzip.compress(b"pixel,digit\n1,2\n"), gzip.compress(b"1,2")]
+    "content",
+    [None, b"", b"no gzip", gzip.compress(b"pixel,digit\n1,2\n"), gzip.compress(b"1,2")],
+    ids=["missing", "empty", "not compressed", "with a header", "of another shape"],
 )
 def test_another_scikit_learn_has_the_same_digits(content, dataset, monkeypatch, tmp_path):
     """One without the file, or with another one."""
