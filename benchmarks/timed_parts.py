@@ -89,7 +89,9 @@ def _run(part: Part, folder: Path, end: float) -> Outcome:
     print(f"{part.name}: at most {allowed:.0f} s", flush=True)
     begin = time.monotonic()
     with (folder / f"{part.name}.log").open("ab") as log:
-        process = subprocess.Popen(part.command, stdout=log, stderr=subprocess.STDOUT, cwd=part.folder)
+        process = subprocess.Popen(
+            part.command, stdout=log, stderr=subprocess.STDOUT, cwd=part.folder, preexec_fn=_takes_interrupts
+        )
         code = _waited(process, allowed)
     seconds = time.monotonic() - begin
     if code is None:
@@ -98,6 +100,11 @@ def _run(part: Part, folder: Path, end: float) -> Outcome:
         return Outcome(part.name, "failed", seconds)
     write_text(marker, f"{seconds:.1f} s\n")
     return Outcome(part.name, "finished", seconds)
+
+
+def _takes_interrupts() -> None:
+    """A process that a shell has begun in the background ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _waited(process: subprocess.Popen[bytes], seconds: float) -> int | None:
